@@ -1,0 +1,73 @@
+# Every target makes what it needs and nothing twice. `make help` lists them.
+
+PYTHON ?= python3
+VENV   ?= .venv
+# What to hand to `pip install` for PyTorch before anything else, where the default build is not the one you want:
+#   make test TORCH=torch==2.13.0
+#   make train TORCH="torch --index-url <the index of CPU builds>"
+TORCH  ?=
+ARGS   ?=
+
+# A stamp is written last, so what was interrupted is done again; pyproject.toml is newer when dependencies change.
+CREATED       := $(VENV)/.created
+INSTALLED     := $(VENV)/.installed
+INSTALLED_DEV := $(VENV)/.installed-dev
+
+PIP := $(VENV)/bin/python -m pip install --disable-pip-version-check
+# Progress bars for a person at a terminal, silence for a log file.
+QUIET = $$([ -t 1 ] || echo --quiet)
+
+.DEFAULT_GOAL := help
+.NOTPARALLEL:  # two pips in one environment would trample each other
+.PHONY: help train test check lint types imports bench clean
+
+help:  ## list the targets
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
+	@echo
+	@echo '  PYTHON=$(PYTHON)  VENV=$(VENV)  TORCH=$(TORCH)  ARGS=$(ARGS)'
+
+train: $(INSTALLED)  ## train an agent: make train ARGS="..."
+	$(VENV)/bin/python train.py $(ARGS)
+
+test: $(INSTALLED_DEV)  ## run all tests on two cores: make test ARGS="-k sensor"
+	OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -n 2 --dist worksteal --timeout 900 $(ARGS)
+
+check: lint types imports test  ## lint, types, import contracts, tests
+
+lint: $(INSTALLED_DEV)  ## ruff: rules and formatting
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+
+types: $(INSTALLED_DEV)  ## pyright
+	$(VENV)/bin/pyright --pythonpath $(VENV)/bin/python
+
+imports: $(INSTALLED_DEV)  ## which package may import which
+	$(VENV)/bin/lint-imports
+
+bench: $(INSTALLED)  ## measure speed: make bench ARGS="..."
+	$(VENV)/bin/ram-agent bench $(ARGS)
+
+clean:  ## remove build output and caches; data, runs and the environment stay
+	rm -rf build dist *.egg-info .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	find ram_agent envs tests -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(CREATED):
+	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("ram-agent needs Python 3.11 or newer, this is " + sys.version.split()[0] + ": make PYTHON=/path/to/a/newer/python ...")'
+	@echo 'Creating the virtual environment $(VENV)'
+	@$(PYTHON) -m venv $(VENV)
+	@touch $@
+
+$(INSTALLED): pyproject.toml $(CREATED)
+	$(call install,.)
+	@touch $@
+
+# The development install holds the plain one, hence both stamps.
+$(INSTALLED_DEV): pyproject.toml $(CREATED)
+	$(call install,.[dev])
+	@touch $(INSTALLED) $@
+
+define install
+	@echo 'Installing ram-agent into $(VENV); PyTorch is large, the first time takes minutes'
+	@$(if $(TORCH),$(PIP) $(QUIET) $(TORCH))
+	@$(PIP) $(QUIET) --editable '$(1)'
+endef

@@ -1,0 +1,32 @@
+"""Glimpse environments for Gymnasium: `gymnasium.make("envs:ram/ClutteredMNIST-v0")`."""
+
+from gymnasium.envs.registration import register, registry
+
+TASKS: dict[str, dict[str, object]] = {
+    "ram/MNIST-v0": {"scene": "plain", "size": (28, 28), "glimpse_size": 8, "scales": 1},
+    "ram/TranslatedMNIST-v0": {"scene": "translated", "size": (60, 60), "glimpse_size": 12, "scales": 3},
+    "ram/ClutteredMNIST-v0": {"scene": "cluttered", "size": (60, 60), "clutter": 4, "glimpse_size": 12, "scales": 3},
+    "ram/ClutteredMNIST100-v0": {
+        "scene": "cluttered",
+        "size": (100, 100),
+        "clutter": 8,
+        "glimpse_size": 12,
+        "scales": 4,
+    },
+}
+"""The tasks of Mnih et al. 2014, section 4.1; six glimpses unless told otherwise."""
+
+
+def register_environments() -> None:
+    """Make the ids known to Gymnasium; does nothing the second time, imports nothing heavy."""
+    for name, settings in TASKS.items():
+        if name not in registry:
+            register(
+                id=name,
+                entry_point="envs.glimpse:GlimpseEnv",
+                vector_entry_point="envs.glimpse:GlimpseVectorEnv",
+                kwargs=settings,
+            )
+
+
+register_environments()

@@ -1,0 +1,387 @@
+"""The glimpse environment: an image is seen only through a small window that the agent moves.
+
+`GlimpseVectorEnv` holds all dynamics, batched in torch; `GlimpseEnv` is a view of it with one lane.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import gymnasium
+import numpy as np
+import torch
+from gymnasium import spaces
+from gymnasium.error import ResetNeeded
+from gymnasium.utils.seeding import np_random
+from gymnasium.vector import AutoresetMode, VectorEnv
+from gymnasium.vector.utils import batch_space
+from torch import Tensor
+
+from envs.images import ImageData, load_images
+from envs.rendering import draw_frame
+from envs.scenes import Kind, SceneMaker, Split, uniform
+from ram_agent.sensor import Sensor, make_sensor
+
+FIRST_X, FIRST_Y = 1 << 20, (1 << 20) + 1
+"""Numbers of the draws for a random first window, far from those of the scene itself."""
+
+
+class GlimpseVectorEnv(VectorEnv[dict[str, Any], dict[str, Any], Any]):
+    """N glimpse environments in one, batched in torch on one device.
+
+    Description
+        An image lies on a canvas that is too large to look at whole. The agent sees it through a foveated window,
+        moves the window T - 1 times, and says what it saw (Mnih et al. 2014). Locations are (x, y) in [-1, 1]; see
+        `ram_agent.sensor` for the convention and for the three kinds of eye.
+
+    Observation space (each lane)
+        `Dict(glimpse=Box(0, 1, (K·C, G, G)), window=Box(-1, 1, (P,)))`: K scales, finest first, of C channels; and the
+        window they were read through, as the action that names it.
+
+    Action space (each lane)
+        `Dict(window=Box(-1, 1, (P,)), label=Discrete(Y))`. Windows are clipped to [-1, 1]. P is 2 for `crop`, 4 for
+        `stn`, 6 for `gaussian`. The label rides on every action; only that of the last step counts.
+
+    Rewards
+        1 at the last step if the label is right, else 0; 0 before.
+
+    Starting state
+        Scene number e of a lane's seed (e counts its episodes), seen through the first window. `reset(seed=s)` gives
+        lane i the seed s + i, as single environments have it; `reset(seed=[s] * N, options={"scene": indices})`
+        names the scenes. `options={"reset_mask": mask}` resets some lanes.
+
+    Episode end
+        Terminates at step T, always. Steps 1 … T - 1 move the window, step T answers. `autoreset_mode` is DISABLED
+        unless told otherwise (`SAME_STEP` and `NEXT_STEP` as in Gymnasium).
+
+    Info
+        `target` (N): the right labels, and `place` (N, 2): the centre of the image, for training and diagnosis only: an
+        agent that reads them cheats. `is_success` (N) at the last step.
+
+    Rendering
+        `render_mode="rgb_array"`: each lane's scene, the boxes of every scale, the path so far, and what the eye sees.
+
+    Arguments
+        images: `auto`, `mnist`, `digits`, a path (see `envs.images`), or an `ImageData`.
+        folder: where `mnist` lies, if not in its usual places.
+        split: `train` (image drawn uniformly), `validation` or `test` (scene i shows image i).
+        scene: `plain`, `translated` or `cluttered`; size: canvas (height, width); clutter: number of patches;
+        clutter_size: their side in pixels.
+        sensor: `crop`, `gaussian`, `stn` (with glimpse_size G and scales K), or a `Sensor`.
+        glimpses: T. first_window: `random` place, `centre`, or P numbers in [-1, 1].
+        device: where everything lives. tensors: torch in and out instead of NumPy; then, with a differentiable sensor,
+        the glimpse carries the gradient to the window that was asked for.
+
+    Version history
+        v0: first version.
+    """
+
+    metadata: dict[str, Any] = {
+        "render_modes": ["rgb_array"],
+        "render_fps": 2,
+        "autoreset_mode": AutoresetMode.DISABLED,
+    }
+
+    def __init__(
+        self,
+        num_envs: int = 1,
+        *,
+        images: str | ImageData = "auto",
+        folder: str | Path | None = None,
+        split: Split = "train",
+        scene: Kind = "cluttered",
+        size: tuple[int, int] = (60, 60),
+        clutter: int = 4,
+        clutter_size: int = 8,
+        sensor: str | Sensor = "crop",
+        glimpse_size: int = 12,
+        scales: int = 3,
+        glimpses: int = 6,
+        first_window: Literal["random", "centre"] | Sequence[float] = "random",
+        device: str | torch.device = "cpu",
+        tensors: bool = False,
+        autoreset_mode: AutoresetMode | str = AutoresetMode.DISABLED,
+        render_mode: str | None = None,
+    ) -> None:
+        if num_envs < 1:
+            raise ValueError(f"num_envs: got {num_envs}, expected at least 1 lane")
+        if glimpses < 1:
+            raise ValueError(f"glimpses: got {glimpses}, expected at least 1 look per episode")
+        if render_mode not in (None, *self.metadata["render_modes"]):
+            raise ValueError(f"render_mode: got {render_mode!r}, expected 'rgb_array' or None")
+        self.device = torch.device(device)
+        self.tensors = tensors
+        self.render_mode = render_mode
+        self.num_envs = num_envs
+        self.glimpses = glimpses
+        self.autoreset_mode = AutoresetMode(autoreset_mode)
+        self.metadata = {**self.metadata, "autoreset_mode": self.autoreset_mode}
+
+        if isinstance(images, str):
+            images = load_images(images, folder)
+            if images.notice:
+                gymnasium.logger.warn(images.notice)
+        self.images = images.to(self.device)
+        self.scenes = SceneMaker(self.images.split(split), split, scene, (size[0], size[1]), clutter, clutter_size)
+        self.sensor = make_sensor(sensor, size=glimpse_size, scales=scales) if isinstance(sensor, str) else sensor
+        self.sensor.check(self.scenes.size)
+        self._first, self._random_place = self._first_action(first_window)
+
+        side = self.sensor.size
+        shape = (self.sensor.scales * self.images.channels, side, side)
+        window = spaces.Box(-1.0, 1.0, (self.sensor.window_parameters,), np.float32)
+        self.single_observation_space = spaces.Dict(
+            {"glimpse": spaces.Box(0.0, 1.0, shape, np.float32), "window": window}
+        )
+        self.single_action_space = spaces.Dict({"window": window, "label": spaces.Discrete(len(self.images.classes))})
+        self.observation_space = batch_space(self.single_observation_space, num_envs)
+        self.action_space = batch_space(self.single_action_space, num_envs)
+
+        self._seeds: np.ndarray | None = None
+        self._episodes = np.zeros(num_envs, dtype=np.int64)
+        self._looks = np.zeros(num_envs, dtype=np.int64)
+        """Glimpses seen so far by each lane; T + 1 marks an episode that is over, 0 one that never began."""
+
+    def _first_action(self, first_window: str | Sequence[float]) -> tuple[Tensor, bool]:
+        """The action that names the first window, and whether its place is drawn anew for each scene."""
+        rest = torch.tensor(self.sensor.rest(self.scenes.size), device=self.device)
+        if isinstance(first_window, str):
+            if first_window not in ("random", "centre"):
+                raise ValueError(
+                    f"first_window: got {first_window!r}, expected 'random', 'centre' or {len(rest)} numbers in [-1, 1]"
+                )
+            return rest, first_window == "random"
+        fixed = torch.as_tensor(first_window, dtype=torch.float32, device=self.device)
+        if fixed.shape != rest.shape or not bool((fixed.abs() <= 1).all()):
+            raise ValueError(f"first_window: got {first_window!r}, expected {len(rest)} numbers in [-1, 1]")
+        return fixed, False
+
+    # ---------------------------------------------------------------- Gymnasium's face
+
+    def reset(
+        self, *, seed: int | Sequence[int | None] | np.ndarray | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Begin new episodes: in all lanes, or in those of `options["reset_mask"]`; see the class for the rest."""
+        options = options or {}
+        mask = options.get("reset_mask")
+        lanes = np.ones(self.num_envs, dtype=bool) if mask is None else np.asarray(mask, dtype=bool)
+        if lanes.shape != (self.num_envs,) or not lanes.any():
+            raise ValueError(f"reset_mask: expected {self.num_envs} booleans, at least one of them true; got {mask!r}")
+        self._seed(seed, lanes)
+        if "scene" in options:
+            self._episodes[lanes] = np.broadcast_to(np.asarray(options["scene"]), lanes.shape)[lanes]
+        if self._looks[~lanes].min(initial=1) == 0:
+            raise ResetNeeded(
+                "reset_mask: lanes that never began cannot be left out; call reset() without a mask first"
+            )
+        self._begin(lanes)
+        return self._observation(), self._info(lanes)
+
+    def step(self, actions: dict[str, Any]) -> tuple[dict[str, Any], Any, Any, Any, dict[str, Any]]:
+        """Move every window, or answer; `actions` is `{"window": (N, P), "label": (N,)}`."""
+        window, label = self._as_action(actions)
+        over = self._looks > self.glimpses
+        if self._looks.min() == 0 or (over.any() and self.autoreset_mode != AutoresetMode.NEXT_STEP):
+            raise ResetNeeded("an episode is over or never began: call reset() before the next step()")
+        answering = self._looks == self.glimpses
+        moving = ~over & ~answering
+        if moving.any():
+            self._look(window, moving)
+        right = label == self._label
+        success = right if answering.all() else right & self._on_device(answering)
+        reward = success.float()
+        terminated = self._on_device(answering)
+        self._looks += ~over
+        info = self._info(~over)
+        if answering.any():
+            info.update(self._entry("is_success", success, answering))
+        observation = self._observation()
+        if over.any():
+            self._begin(over)
+            observation, info = self._observation(), info | self._info(np.ones_like(over))
+        elif answering.any() and self.autoreset_mode == AutoresetMode.SAME_STEP:
+            info = {
+                **self._entry("final_obs", observation, answering),
+                **self._entry("final_info", info, answering),
+            }
+            self._begin(answering)
+            observation, info = self._observation(), info | self._info(np.ones_like(over))
+        truncated = torch.zeros_like(terminated)
+        return observation, self._out(reward), self._out(terminated), self._out(truncated), info
+
+    def render(self) -> tuple[np.ndarray, ...] | None:
+        """One RGB frame (uint8, height × width × 3) per lane."""
+        if self.render_mode is None:
+            gymnasium.logger.warn("render() was called without render_mode='rgb_array'")
+            return None
+        glimpses = self._glimpse.detach().cpu()
+        return tuple(
+            draw_frame(
+                self._canvas[lane].cpu(),
+                self._boxes[lane, : min(int(self._looks[lane]), self.glimpses)].cpu(),
+                glimpses[lane],
+            )
+            for lane in range(self.num_envs)
+        )
+
+    @property
+    def canvas(self) -> Tensor:
+        """The scenes at hand, (N, C, H, W): for pictures; an agent never sees them."""
+        return self._canvas
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """What each label is called."""
+        return self.images.classes
+
+    # ---------------------------------------------------------------- dynamics
+
+    def _begin(self, lanes: np.ndarray) -> None:
+        """Show the next scene of the chosen lanes through the first window."""
+        assert self._seeds is not None
+        seeds, episodes = self._on_device(self._seeds), self._on_device(self._episodes)
+        everyone = bool(lanes.all())
+        chosen = slice(None) if everyone else self._on_device(lanes)
+        scenes = self.scenes(seeds[chosen], episodes[chosen])
+        action = self._first.expand(len(scenes.label), -1)
+        if self._random_place:
+            key = self.scenes.key(seeds[chosen], episodes[chosen])
+            place = torch.stack([uniform(key, FIRST_X), uniform(key, FIRST_Y)], dim=-1)
+            action = torch.cat([2 * place - 1, action[:, 2:]], dim=-1)
+        if everyone:
+            self._canvas, self._label, self._place = scenes.canvas, scenes.label, scenes.place
+            self._window = action
+        else:
+            for kept, new in ((self._canvas, scenes.canvas), (self._label, scenes.label), (self._place, scenes.place)):
+                kept[chosen] = new
+            self._window = self._window.detach().clone()
+            self._window[chosen] = action
+        self._retina = self.sensor.prepare(self._canvas)
+        self._episodes[lanes] += 1
+        self._looks[lanes] = 0
+        if self.render_mode and everyone:
+            self._boxes = torch.zeros(self.num_envs, self.glimpses, self.sensor.scales, 4)
+        self._look(self._window, lanes)
+        self._looks[lanes] = 1
+
+    def _look(self, window: Tensor, lanes: np.ndarray) -> None:
+        """Read the glimpse at `window` in the chosen lanes; the others keep theirs."""
+        physical = self.sensor.window(window)
+        glimpse = self.sensor.read(self._retina, physical)
+        if lanes.all():
+            self._window, self._glimpse = window, glimpse
+        else:
+            chosen = self._on_device(lanes)
+            self._window = torch.where(chosen[:, None], window, self._window)
+            self._glimpse = torch.where(chosen.view(-1, 1, 1, 1, 1), glimpse, self._glimpse)
+        if self.render_mode:
+            boxes = self.sensor.boxes(physical, self.scenes.size).detach().cpu()
+            where = np.flatnonzero(lanes)
+            self._boxes[where, self._looks[where]] = boxes[where]
+
+    def _seed(self, seed: int | Sequence[int | None] | np.ndarray | None, lanes: np.ndarray) -> None:
+        if isinstance(seed, int | np.integer):
+            self._np_random, self._np_random_seed = np_random(int(seed))
+            seed = int(seed) + np.arange(self.num_envs)
+        if seed is not None and len(seed) != self.num_envs:
+            raise ValueError(
+                f"seed: got {len(seed)} seeds, expected one integer or one for each of {self.num_envs} lanes"
+            )
+        fresh = self._seeds is None
+        if self._seeds is None:
+            self._seeds = self.np_random.integers(0, 2**62, self.num_envs, dtype=np.int64)
+        if seed is not None:
+            given = np.array([value is not None for value in seed]) & (lanes | fresh)
+            self._seeds[given] = np.array([0 if value is None else value for value in seed], dtype=np.int64)[given]
+            self._episodes[given] = 0
+
+    # ---------------------------------------------------------------- NumPy or torch, in and out
+
+    def _as_action(self, actions: dict[str, Any]) -> tuple[Tensor, Tensor]:
+        try:
+            window, label = actions["window"], actions["label"]
+        except (TypeError, KeyError, IndexError):
+            raise ValueError(
+                f"actions: expected a dict with 'window' and 'label', got {type(actions).__name__}"
+            ) from None
+        window = torch.as_tensor(window, dtype=torch.float32, device=self.device)
+        label = torch.as_tensor(label, device=self.device)
+        expected = (self.num_envs, self.sensor.window_parameters)
+        if window.shape != expected or label.shape != expected[:1]:
+            raise ValueError(
+                f"actions: expected window {expected} and label {expected[:1]}, "
+                f"got {tuple(window.shape)} and {tuple(label.shape)}"
+            )
+        return window.clamp(-1, 1), label
+
+    def _observation(self) -> dict[str, Any]:
+        return {"glimpse": self._out(self._glimpse.flatten(1, 2)), "window": self._out(self._window)}
+
+    def _info(self, lanes: np.ndarray) -> dict[str, Any]:
+        return {**self._entry("target", self._label, lanes), **self._entry("place", self._place, lanes)}
+
+    def _entry(self, key: str, value: Any, lanes: np.ndarray) -> dict[str, Any]:
+        """One entry of a vector environment's info: values, and `_key`, the lanes for which they hold."""
+        if isinstance(value, dict):
+            value = {name: _copy(part) for name, part in value.items()}
+        else:
+            value = self._out(value)
+        return {key: value, f"_{key}": lanes.copy()}
+
+    def _on_device(self, array: np.ndarray) -> Tensor:
+        return torch.from_numpy(array).to(self.device)
+
+    def _out(self, value: Tensor) -> Any:
+        return value if self.tensors else value.detach().cpu().numpy()
+
+
+class GlimpseEnv(gymnasium.Env[dict[str, Any], dict[str, Any]]):
+    """One glimpse environment: a lane of `GlimpseVectorEnv`, whose documentation and arguments hold here too."""
+
+    metadata: dict[str, Any] = {"render_modes": ["rgb_array"], "render_fps": 2}
+
+    def __init__(self, *, render_mode: str | None = None, **settings: Any) -> None:
+        self.vector = GlimpseVectorEnv(1, render_mode=render_mode, **settings)
+        self.render_mode = render_mode
+        self.observation_space = self.vector.single_observation_space
+        self.action_space = self.vector.single_action_space
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[dict[str, Any], dict[str, Any]]:
+        """See `GlimpseVectorEnv`; `options={"scene": e}` names the scene."""
+        super().reset(seed=seed)
+        observation, info = self.vector.reset(seed=seed, options=options)
+        return _lane(observation), _lane_info(info)
+
+    def step(self, action: dict[str, Any]) -> tuple[dict[str, Any], Any, bool, bool, dict[str, Any]]:
+        """See `GlimpseVectorEnv`."""
+        window, label = action["window"], action["label"]
+        batch = {
+            "window": window[None] if isinstance(window, Tensor) else np.asarray(window)[None],
+            "label": label[None] if isinstance(label, Tensor) else np.asarray(label)[None],
+        }
+        observation, reward, terminated, truncated, info = self.vector.step(batch)
+        reward = reward[0] if self.vector.tensors else float(reward[0])
+        return _lane(observation), reward, bool(terminated[0]), bool(truncated[0]), _lane_info(info)
+
+    def render(self) -> np.ndarray | None:  # type: ignore[override]
+        """One RGB frame, uint8, height × width × 3."""
+        frames = self.vector.render()
+        return None if frames is None else frames[0]
+
+
+def _lane(observation: dict[str, Any]) -> dict[str, Any]:
+    return {key: value[0] for key, value in observation.items()}
+
+
+def _lane_info(info: dict[str, Any]) -> dict[str, Any]:
+    return {
+        key: value[0] if np.ndim(value) > 1 or isinstance(value, Tensor) else value[0].item()
+        for key, value in info.items()
+        if not key.startswith("_")
+    }
+
+
+def _copy(value: Any) -> Any:
+    return value.clone() if isinstance(value, Tensor) else np.array(value)

@@ -1,0 +1,183 @@
+"""Images → canvases: plain, translated and cluttered, each a pure function of (seed, split, index).
+
+Nothing here has a state. Every random choice of a scene is a few integer operations (SplitMix64, Steele et al. 2014) on
+its seed, split, index and the number of the draw, so that any batch size gives the same scenes, a lane of a vector
+environment equals a single environment, the CPU equals the GPU bit for bit, and a run resumes from one integer.
+"""
+
+from dataclasses import dataclass
+from typing import Literal, NamedTuple, get_args
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from envs.images import ImageSet
+
+Kind = Literal["plain", "translated", "cluttered"]
+Split = Literal["train", "validation", "test"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
+SPLITS: tuple[Split, ...] = get_args(Split)
+
+IMAGE, ROW, COLUMN, START_X, START_Y, CLUTTER = range(6)
+"""Numbers of a scene's draws; patch p of the clutter uses CLUTTER + 5 p … CLUTTER + 5 p + 4."""
+
+
+class SceneError(ValueError):
+    """A scene that cannot be built: the message names the field, the value and the remedy."""
+
+
+class Scenes(NamedTuple):
+    """N scenes."""
+
+    canvas: Float[Tensor, "lanes channels height width"]
+    """In [0, 1], background 0."""
+    label: Int[Tensor, " lanes"]
+    place: Float[Tensor, "lanes 2"]
+    """Centre of the image that counts, (x, y) in [-1, 1]: what an oracle would look at."""
+    image: Int[Tensor, " lanes"]
+    """Its number in the image set."""
+
+
+@dataclass(frozen=True)
+class SceneMaker:
+    """Builds scenes from one split of an image set.
+
+    `plain` puts the image in the middle of the canvas. `translated` puts it at a uniform place, fully inside.
+    `cluttered` first adds `clutter` patches of `clutter_size`², each cut at a uniform place from a uniformly drawn
+    image of the same split and added at a uniform place fully inside (clamped to 1), then the image itself likewise:
+    the protocol of Mnih et al. 2014, section 4.1 (60×60 with 4 patches of 8×8, 100×100 with 8).
+
+    Training scenes draw their image uniformly; scene i of validation and test shows image i (modulo their number), so
+    that 0 … n-1 show each image once.
+    """
+
+    images: ImageSet
+    split: Split
+    kind: Kind = "cluttered"
+    size: tuple[int, int] = (60, 60)
+    """Canvas (height, width) in pixels."""
+    clutter: int = 4
+    clutter_size: int = 8
+
+    def __post_init__(self) -> None:
+        height, width = self.images.pixels.shape[-2:]
+        if self.kind not in KINDS:
+            raise SceneError(f"scene.kind: got {self.kind!r}, expected one of {', '.join(KINDS)}")
+        if self.split not in SPLITS:
+            raise SceneError(f"split: got {self.split!r}, expected one of {', '.join(SPLITS)}")
+        if self.size[0] < height or self.size[1] < width:
+            raise SceneError(
+                f"scene.size: a {self.size[0]}x{self.size[1]} canvas cannot hold images of {height}x{width}; "
+                f"make it at least {height}x{width}"
+            )
+        if self.clutter < 0:
+            raise SceneError(f"scene.clutter: got {self.clutter}, expected 0 or more patches")
+        if not 1 <= self.clutter_size <= min(height, width):
+            raise SceneError(
+                f"scene.clutter_size: got {self.clutter_size}, "
+                f"expected 1 to {min(height, width)}, the side of the images"
+            )
+
+    def __call__(self, seed: Int[Tensor, " lanes"], index: Int[Tensor, " lanes"]) -> Scenes:
+        """Build the scenes `index` of `seed`, one per lane, on the device of the images."""
+        pixels = self.images.pixels
+        lanes, (channels, tall, wide) = len(index), pixels.shape[1:]
+        height, width = self.size
+        key = self.key(seed, index)
+        total = len(self.images)
+        image = uniform_integer(key, IMAGE, total) if self.split == "train" else index.to(pixels.device) % total
+        if self.kind == "plain":
+            row = torch.full_like(image, (height - tall) // 2)
+            column = torch.full_like(image, (width - wide) // 2)
+        else:
+            row = uniform_integer(key, ROW, height - tall + 1)
+            column = uniform_integer(key, COLUMN, width - wide + 1)
+
+        # Sums of whole numbers up to 255 are exact in float32: the order of additions cannot matter, on any device.
+        canvas = torch.zeros((lanes, channels, height * width), device=pixels.device)
+        if self.kind == "cluttered" and self.clutter:
+            patches, places = self._clutter(key)
+            canvas.scatter_add_(2, places, patches)
+        squares = _squares(row, column, tall, wide, width)
+        canvas.scatter_add_(2, squares[:, None].expand(-1, channels, -1), pixels[image].flatten(2).float())
+        canvas = canvas.clamp_(max=255).div_(255).view(lanes, channels, height, width)
+        place = torch.stack([(2 * column + wide) / width - 1, (2 * row + tall) / height - 1], dim=-1)
+        return Scenes(canvas, self.images.labels[image], place, image)
+
+    def key(self, seed: Int[Tensor, " lanes"], index: Int[Tensor, " lanes"]) -> Int[Tensor, " lanes"]:
+        """The random stream of each scene; draws from 2^20 on are free for others."""
+        device = self.images.pixels.device
+        return scene_key(seed.to(device), SPLITS.index(self.split), index.to(device))
+
+    def _clutter(self, key: Int[Tensor, " lanes"]) -> tuple[Tensor, Tensor]:
+        """Values (N, C, patches · side²) and their places on the flattened canvas."""
+        pixels, side = self.images.pixels, self.clutter_size
+        channels, tall, wide = pixels.shape[1:]
+        height, width = self.size
+        draws = CLUTTER + 5 * torch.arange(self.clutter, device=pixels.device)
+        keys = key[:, None]
+        source = uniform_integer(keys, draws, len(self.images))
+        cut_row = uniform_integer(keys, draws + 1, tall - side + 1)
+        cut_column = uniform_integer(keys, draws + 2, wide - side + 1)
+        windows = pixels.unfold(2, side, 1).unfold(3, side, 1)  # (n, C, rows, columns, side, side), a view
+        patches = windows[source, :, cut_row, cut_column].flatten(3).transpose(1, 2).flatten(2)
+        row = uniform_integer(keys, draws + 3, height - side + 1)
+        column = uniform_integer(keys, draws + 4, width - side + 1)
+        places = _squares(row, column, side, side, width).flatten(1)
+        return patches.float(), places[:, None].expand(-1, channels, -1)
+
+
+def _squares(row: Tensor, column: Tensor, tall: int, wide: int, width: int) -> Int[Tensor, "*batch pixels"]:
+    """Flat canvas positions of tall × wide rectangles whose upper left corners are given."""
+    down = torch.arange(tall, device=row.device)[:, None] * width
+    across = torch.arange(wide, device=row.device)
+    return (row * width + column)[..., None] + (down + across).flatten()
+
+
+# -------------------------------------------------------------------- counter-based random numbers
+
+
+def _signed(value: int) -> int:
+    """A whole number modulo 2^64 as torch's int64 writes it."""
+    value &= (1 << 64) - 1
+    return value - (1 << 64) if value >= 1 << 63 else value
+
+
+GOLDEN = _signed(0x9E3779B97F4A7C15)
+MIX_1 = _signed(0xBF58476D1CE4E5B9)
+MIX_2 = _signed(0x94D049BB133111EB)
+
+
+def _shift_right(value: Tensor, bits: int) -> Tensor:
+    """Logical right shift; torch's own carries the sign along."""
+    return (value >> bits) & ((1 << (64 - bits)) - 1)
+
+
+def mix(value: Int[Tensor, "*batch"]) -> Int[Tensor, "*batch"]:
+    """SplitMix64's output function: a bijection of the 64-bit integers; every output bit depends on all input bits."""
+    value = (value ^ _shift_right(value, 30)) * MIX_1
+    value = (value ^ _shift_right(value, 27)) * MIX_2
+    return value ^ _shift_right(value, 31)
+
+
+def scene_key(seed: Tensor, split: int, index: Tensor) -> Tensor:
+    """The 64-bit key of scene `index`: one independent stream of draws per (seed, split, index)."""
+    stream = mix(mix(seed.long() + GOLDEN) + _signed(split * GOLDEN))
+    return mix(stream ^ mix(index.long() + GOLDEN))
+
+
+def random_bits(key: Tensor, draw: int | Tensor) -> Tensor:
+    """Draw number `draw` of each key: 64 random bits."""
+    step = (draw + 1) * GOLDEN
+    return mix(key + (_signed(step) if isinstance(step, int) else step))
+
+
+def uniform_integer(key: Tensor, draw: int | Tensor, below: int) -> Tensor:
+    """Uniform on 0 … below - 1 (by multiplication, Lemire 2019; the bias is under below / 2^31)."""
+    return (_shift_right(random_bits(key, draw), 33) * below) >> 31
+
+
+def uniform(key: Tensor, draw: int | Tensor) -> Tensor:
+    """Uniform float32 on [0, 1), a multiple of 2^-24."""
+    return _shift_right(random_bits(key, draw), 40).float() * 2.0**-24

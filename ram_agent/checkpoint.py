@@ -1,0 +1,47 @@
+"""Checkpoints: written whole or not at all, read without running anybody's code."""
+
+import os
+import pickle
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import torch
+
+FORMAT = 1
+"""Version of the file's layout."""
+
+
+class CheckpointError(ValueError):
+    """A checkpoint that cannot be read: the message names the file and what is wrong with it."""
+
+
+def write_checkpoint(path: Path, content: dict[str, Any]) -> None:
+    """Write to a temporary name beside `path`, force it to the disk, then rename: a reader never sees half a file."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            torch.save({"format": FORMAT, **content}, file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def read_checkpoint(path: Path) -> dict[str, Any]:
+    """Read what `write_checkpoint` wrote: tensors and plain values only, no pickled code. Raises `CheckpointError`."""
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise CheckpointError(f"checkpoint {path}: no such file") from None
+    except (OSError, RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError) as error:
+        raise CheckpointError(
+            f"checkpoint {path}: damaged or not a checkpoint of ram-agent ({type(error).__name__})"
+        ) from None
+    if not isinstance(content, dict) or content.get("format") != FORMAT:
+        found = content.get("format") if isinstance(content, dict) else type(content).__name__
+        raise CheckpointError(f"checkpoint {path}: expected format {FORMAT}, found {found!r}")
+    return content

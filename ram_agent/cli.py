@@ -1,0 +1,296 @@
+"""The command line. Here, and only here, the agent and the environments are tied together."""
+
+import shutil
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any, get_args
+
+import torch
+
+from envs.glimpse import GlimpseVectorEnv
+from envs.images import ImageData, load_images, load_test_images
+from envs.scenes import Split
+from ram_agent import figures
+from ram_agent.checkpoint import read_checkpoint
+from ram_agent.config import Config, ConfigError, PolicyConfig, load_config, nearest
+from ram_agent.experiment import CHECKPOINT, Dataset, run_experiment, test_errors
+from ram_agent.monitoring import watch
+from ram_agent.options import Parser, add_config_options, overrides
+from ram_agent.policy import RecurrentAttentionPolicy
+from ram_agent.report import results_table
+from ram_agent.sensor import make_sensor
+
+FOLDERS_OF_CONFIGS = (Path(__file__).parent / "configs", Path(__file__).parent.parent / "configs")
+"""In a wheel, and in a checkout."""
+
+
+class World:
+    """The environments that a configuration describes, all over one set of images."""
+
+    def __init__(self, config: Config, images: ImageData | None = None) -> None:
+        self.config = config
+        self.device = torch.device(
+            ("cuda" if torch.cuda.is_available() else "cpu") if config.run.device == "auto" else config.run.device
+        )
+        if images is None:
+            images = load_images(config.images.source, config.images.folder)
+        self.images = images.to(self.device)
+
+    @property
+    def dataset(self) -> Dataset:
+        return Dataset(self.images.name, self.images.sha256, self.images.notice, self.images.classes)
+
+    @cached_property
+    def sensor(self) -> Any:
+        return make_sensor(**self.config.sensor.model_dump())
+
+    def environment(self, split: str, lanes: int) -> GlimpseVectorEnv:
+        """A vector environment over one split, in torch."""
+        assert split in get_args(Split)
+        scene, environment = self.config.scene, self.config.environment
+        return GlimpseVectorEnv(
+            lanes,
+            images=self.images,
+            split=split,  # type: ignore[arg-type]
+            scene=scene.kind,
+            size=(scene.height, scene.width),
+            clutter=scene.clutter,
+            clutter_size=scene.clutter_size,
+            sensor=self.sensor,
+            glimpses=environment.glimpses,
+            first_window=environment.first_window,
+            device=self.device,
+            tensors=True,
+        )
+
+    def images_in(self, split: str) -> int:
+        return len(self.images.split(split))  # type: ignore[arg-type]
+
+
+def main(arguments: Sequence[str] | None = None, program: str = "ram-agent") -> int:
+    """Run one command; returns the exit status. What a user can get wrong is one line and status 2."""
+    parser = Parser(prog=program, description="Recurrent visual attention: train, measure and watch glimpse agents.")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    add = {"train": _train_options, "evaluate": _evaluate_options, "render": _render_options}
+    parsers = {name: add_options(commands) for name, add_options in add.items()}
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    if program != "ram-agent" and arguments and arguments[0] in parsers:
+        parsers[arguments[0]].prog = program
+        given = parsers[arguments[0]].parse_all(arguments[1:])
+        given.command = arguments[0]
+    else:
+        known, _ = parser.parse_known_args(arguments)
+        given = parsers[known.command].parse_all(arguments[arguments.index(known.command) + 1 :])
+        given.command = known.command
+    run = {"train": train, "evaluate": evaluate_run, "render": render_run}[given.command]
+    try:
+        return run(given)
+    except (ValueError, OSError) as error:
+        # ConfigError, ImageError, SceneError, CheckpointError and the file system: all of them the user's to mend.
+        print(f"{program}: error: {' '.join(str(error).split())}", file=sys.stderr)
+        return 2
+
+
+# -------------------------------------------------------------------- train
+
+
+def _train_options(commands: Any) -> Parser:
+    parser = commands.add_parser("train", help="train an agent and its controls, measure them, write a run folder")
+    parser.add_argument("config", nargs="?", help="a YAML file, or the name of one in configs/ [default: default]")
+    parser.add_argument("--resume", metavar="RUN", help="go on with an interrupted run")
+    add_config_options(parser)
+    return parser
+
+
+def train(given: Any) -> int:
+    """Train from a config, or go on with a run."""
+    if given.resume:
+        config, folder = _resumed(given)
+        world = World(config)
+    else:
+        config = load_config(find_config(given.config or "default"), overrides(given))
+        world = World(config)  # before the folder: what fails here leaves nothing behind
+        folder = new_run_folder(config)
+    if world.dataset.notice:
+        _loud(world.dataset.notice)
+    print(f"run folder: {folder}", flush=True)
+    results, interrupted_by = run_experiment(config, world, folder, resume=bool(given.resume))
+    print("\n" + results_table(results) + "\n")
+    if config.run.tensorboard:
+        print(f"  watch it:  tensorboard --logdir {folder}")
+    if interrupted_by:
+        print(f"  go on:     python train.py --resume {folder}")
+        return 128 + interrupted_by
+    return 0
+
+
+def find_config(name: str) -> Path:
+    """A path as it is, or the name of a config that came with the package. Raises `ConfigError`."""
+    path = Path(name)
+    if path.exists():
+        return path
+    shipped = {file.stem: file for folder in reversed(FOLDERS_OF_CONFIGS) for file in sorted(folder.glob("*.yaml"))}
+    if name in shipped:
+        return shipped[name]
+    raise ConfigError(
+        f"config {name}: no such file{nearest(path.stem, sorted(shipped))}; shipped: {', '.join(sorted(shipped))}"
+    )
+
+
+def new_run_folder(config: Config) -> Path:
+    """Make the folder of a new run: the one asked for, which must not hold a run yet, or a numbered one under runs/."""
+    if config.run.folder is None:
+        number = 1
+        while True:
+            folder = Path("runs") / (config.name if number == 1 else f"{config.name}-{number}")
+            try:
+                folder.mkdir(parents=True)
+                return folder
+            except FileExistsError:
+                number += 1
+    folder = Path(config.run.folder)
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        if not config.run.overwrite:
+            raise ConfigError(
+                f"run.folder: {folder} exists and is not empty; choose another, go on with --resume {folder}, "
+                "or replace it with --run.overwrite true"
+            )
+        _clear_run(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def _clear_run(folder: Path) -> None:
+    """Remove a run that is to be replaced; a folder that is not a run's is left alone."""
+    if not (folder / "config.yaml").is_file():
+        raise ConfigError(
+            f"run.overwrite: {folder} does not hold a run of ram-agent (no config.yaml); nothing was removed"
+        )
+    shutil.rmtree(folder)
+
+
+def _resumed(given: Any) -> tuple[Config, Path]:
+    changed = overrides(given)
+    wrong = [
+        name for name in changed if not name.startswith("run.") or name in ("run.folder", "run.seed", "run.overwrite")
+    ]
+    if given.config or wrong:
+        raise ConfigError(
+            f"--resume {given.resume}: goes on with the run's own config, "
+            f"{wrong[0] if wrong else given.config} cannot change"
+        )
+    folder = run_folder(given.resume)
+    return load_config(folder / "config.yaml", changed), folder
+
+
+def run_folder(name: str) -> Path:
+    """An existing run. Raises `ConfigError`."""
+    folder = Path(name)
+    if not (folder / "config.yaml").is_file():
+        raise ConfigError(f"run {folder}: not a run folder (no config.yaml in it)")
+    return folder
+
+
+# -------------------------------------------------------------------- evaluate and render
+
+
+def _evaluate_options(commands: Any) -> Parser:
+    parser = commands.add_parser("evaluate", help="measure a trained run, on its own test set or on other images")
+    _other_data_options(parser)
+    return parser
+
+
+def _render_options(commands: Any) -> Parser:
+    parser = commands.add_parser("render", help="draw where a trained run looks: PNG and GIF")
+    _other_data_options(parser)
+    parser.add_argument("--out", metavar="FOLDER", help="where the pictures go [default: RUN/figures]")
+    parser.add_argument("--count", type=int, default=12, help="how many images [default: 12]")
+    return parser
+
+
+def _other_data_options(parser: Parser) -> None:
+    parser.add_argument("run", metavar="RUN", help="a run folder")
+    parser.add_argument(
+        "--images", metavar="SOURCE", help="other images: mnist, digits, IDX files, .npz, class folders"
+    )
+    add_config_options(parser, ["images", "scene", "run"])
+
+
+def trained_agent(given: Any) -> tuple[Config, RecurrentAttentionPolicy, World, float]:
+    """The best policy of a run, the world to see it in, and the exploration it ended with.
+
+    Other images are the run's scenes over them; with `--scene.kind plain` and no size, canvases as large as the images.
+    """
+    folder = run_folder(given.run)
+    saved = read_checkpoint(folder / CHECKPOINT)
+    changed = overrides(given)
+    if given.images:
+        changed["images.source"] = given.images
+    config = load_config(folder / "config.yaml", changed)
+    images = None
+    if "images.source" in changed:
+        name, other, classes = load_test_images(config.images.source, config.images.folder)
+        own = tuple(saved["classes"])
+        if not set(classes) <= set(own):
+            raise ConfigError(
+                f"images.source: {name} has classes {', '.join(sorted(set(classes) - set(own)))}, "
+                f"which this run never learned; it knows {', '.join(own)}"
+            )
+        labels = torch.tensor([own.index(label) for label in classes])[other.labels]
+        other = replace(other, labels=labels)
+        images = ImageData(name=name, train=other, validation=other, test=other, classes=own, sha256="", notice="")
+        height, width = images.image_size
+        sized = {"scene.height", "scene.width"} & changed.keys()
+        if config.scene.kind == "plain" and "scene.kind" in changed and not sized:
+            config = load_config(folder / "config.yaml", changed | {"scene.height": height, "scene.width": width})
+    world = World(config, images)
+    blueprint = dict(saved["blueprint"])
+    if world.images.channels * config.sensor.scales != blueprint["glimpse_shape"][0]:
+        raise ConfigError(
+            f"images: {world.images.channels} colour channels, but this run was trained on "
+            f"{blueprint['glimpse_shape'][0] // config.sensor.scales}"
+        )
+    policy_config = PolicyConfig.model_validate(blueprint.pop("config"))
+    policy = RecurrentAttentionPolicy(**blueprint, config=policy_config).to(world.device)
+    policy.load_state_dict(saved["best"]["weights"] if saved["best"] else saved["learner"]["policy"])
+    training = config.training
+    return config, policy, world, training.window_std_end or training.window_std
+
+
+def evaluate_run(given: Any) -> int:
+    """Print test errors of a run as a table; other data than its own leaves the run folder untouched."""
+    config, policy, world, std = trained_agent(given)
+    images = world.images_in("test")
+    result = test_errors(policy, world.environment("test", min(images, 500)), images, std, config.evaluation.votes)
+    scene = config.scene
+    low, high = result["test_error_ci95"]
+    if world.dataset.notice:
+        _loud(world.dataset.notice)
+    print(f"{given.run} on {images:,} images of {world.dataset.name}, {scene.kind} {scene.height}x{scene.width}")
+    print(f"  error, mean location      {result['test_error']:7.2f} %   95 % interval {low:.2f} to {high:.2f}")
+    print(f"  error, sampled location   {result['test_error_sampled']:7.2f} %")
+    print(f"  error, {result['votes']:>2}-vote            {result['test_error_voted']:7.2f} %")
+    print(f"  error after each glimpse  {'  '.join(f'{error:.1f}' for error in result['error_by_glimpse'])}")
+    return 0
+
+
+def render_run(given: Any) -> int:
+    """Write glimpse_paths.png and glimpse_paths.gif."""
+    if given.count < 1:
+        raise ConfigError(f"--count: expected 1 or more images, got {given.count}")
+    _, policy, world, _ = trained_agent(given)
+    target = Path(given.out) if given.out else Path(given.run) / "figures"
+    target.mkdir(parents=True, exist_ok=True)
+    gaze = watch(policy, world.environment("test", min(given.count, world.images_in("test"))))
+    figures.write_figure(figures.glimpse_paths(gaze), target / "glimpse_paths.png")
+    figures.write_gif(figures.gaze_frames(gaze), target / "glimpse_paths.gif")
+    print(f"{target / 'glimpse_paths.png'}\n{target / 'glimpse_paths.gif'}")
+    return 0
+
+
+def _loud(notice: str) -> None:
+    line = "!" * min(100, len(notice) + 6)
+    print(f"{line}\n!! {notice}\n{line}", file=sys.stderr, flush=True)

@@ -1,0 +1,283 @@
+"""The validated description of an experiment. One YAML file is one row of a results table.
+
+Every field has a type, a default and a sentence; `describe()` lists them for `--help`. An unknown key or a bad value
+is a `ConfigError`: one line that names the field, the value that came and what was expected.
+"""
+
+from collections.abc import Iterator, Mapping
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, Literal, Self
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+ControlKind = Literal["random", "centre"]
+
+
+class ConfigError(ValueError):
+    """A configuration that makes no sense; the message is one line for the user."""
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+
+
+class ImagesConfig(Section):
+    source: str = Field(
+        default="auto", description="auto, mnist, digits, or the path of IDX files, an .npz or class folders"
+    )
+    folder: str | None = Field(
+        default=None, description="where the MNIST files lie, if not in $RAM_AGENT_DATA or the user cache"
+    )
+
+
+class SceneConfig(Section):
+    kind: Literal["plain", "translated", "cluttered"] = Field(
+        default="cluttered", description="how images lie on canvases"
+    )
+    height: int = Field(default=60, ge=1, description="canvas height in pixels")
+    width: int = Field(default=60, ge=1, description="canvas width in pixels")
+    clutter: int = Field(default=4, ge=0, description="patches of clutter per canvas (cluttered only)")
+    clutter_size: int = Field(default=8, ge=1, description="side of a clutter patch in pixels")
+
+
+class SensorConfig(Section):
+    kind: Literal["crop", "gaussian", "stn"] = Field(
+        default="crop", description="how the eye reads: hard crop, DRAW, or STN"
+    )
+    size: int = Field(default=12, ge=1, description="G, samples along a side of a glimpse")
+    scales: int = Field(default=3, ge=1, le=8, description="K, concentric scales, each twice as wide as the one before")
+    reach: float = Field(
+        default=0.9, gt=0, description="farthest centre an action can name; 1 is the border of the canvas"
+    )
+    strides: tuple[float, float] = Field(default=(0.5, 2.0), description="bounds of a soft window's stride, in pixels")
+    sigmas: tuple[float, float] = Field(
+        default=(0.25, 2.0), description="bounds of a Gaussian window's sigma, in pixels"
+    )
+
+    @model_validator(mode="after")
+    def _bounds(self) -> Self:
+        for name in ("strides", "sigmas"):
+            low, high = getattr(self, name)
+            if not 0 < low <= high:
+                raise ValueError(f"{name}: expected two positive numbers, the smaller first, got {low}, {high}")
+        if self.kind != "gaussian" and self.size % 2 and self.scales > 1:
+            raise ValueError(
+                f"size: expected an even number where scales > 1 (scales share one centre), got {self.size}"
+            )
+        return self
+
+
+class EnvironmentConfig(Section):
+    glimpses: int = Field(default=6, ge=1, description="T, looks per episode")
+    first_window: Literal["random", "centre"] | tuple[float, ...] = Field(
+        default="random", description="random, centre, or P numbers in [-1, 1]"
+    )
+
+
+class PolicyConfig(Section):
+    core: Literal["rnn", "gru", "lstm"] = Field(
+        default="lstm", description="recurrent core (the paper's is a ReLU rnn)"
+    )
+    hidden: int = Field(default=256, ge=1, description="D, hidden units of the core")
+    what: int = Field(default=128, ge=1, description="units that take in the glimpse")
+    where: int = Field(default=128, ge=1, description="units that take in the window")
+    features: int = Field(default=256, ge=1, description="units of the glimpse feature g_t")
+    location: int = Field(default=128, ge=1, description="hidden units of the window head")
+    detach_location: bool = Field(
+        default=True, description="stop the window head's gradient before it reaches the core"
+    )
+    window_gradient: float = Field(default=0.05, ge=0, description="scale of the gradient into a soft window")
+
+
+class TrainingConfig(Section):
+    method: Literal["reinforce", "pathwise"] = Field(
+        default="reinforce",
+        description="gradient estimator of the window: score function, or backpropagation (soft sensors)",
+    )
+    episodes: int = Field(default=1_200_000, ge=1, description="training episodes (looks at one image count as many)")
+    batch: int = Field(default=256, ge=1, description="images per update")
+    looks: int = Field(default=1, ge=1, description="M, episodes at each image of a batch; above 1 for leave_one_out")
+    learning_rate: float = Field(default=1e-3, gt=0, description="Adam's, at the start")
+    learning_rate_schedule: Literal["constant", "linear", "cosine"] = Field(
+        default="cosine", description="to 0 at the end"
+    )
+    optimizer: Literal["adam", "sgd"] = Field(default="adam", description="sgd has momentum 0.9 (Mnih et al. 2014)")
+    clip: float = Field(default=5.0, gt=0, description="largest norm of the gradient")
+    window_std: float = Field(default=0.10, gt=0, description="std of sampled windows at the start, in [-1, 1] units")
+    window_std_end: float | None = Field(
+        None, gt=0, description="and at the end (linear in between); default: the same"
+    )
+    baseline: Literal["none", "learned", "leave_one_out"] = Field(
+        default="learned", description="what the return is held against"
+    )
+    reward: Literal["success", "probability", "log_likelihood"] = Field(
+        default="success", description="the return of a move"
+    )
+    classify_every_look: bool = Field(
+        default=False, description="classification loss after every look, not only the last"
+    )
+    classification_weight: float = Field(default=1.0, ge=0, description="weight of the cross-entropy")
+    reinforce_weight: float = Field(
+        default=1.0, ge=0, description="weight of the score-function loss, summed over moves"
+    )
+    baseline_weight: float = Field(default=1.0, ge=0, description="weight of the baseline's squared error")
+
+    @model_validator(mode="after")
+    def _looks(self) -> Self:
+        if self.baseline == "leave_one_out" and self.looks < 2:
+            raise ValueError("looks: expected 2 or more for baseline leave_one_out, got 1")
+        return self
+
+
+class EvaluationConfig(Section):
+    every: int = Field(default=60_000, ge=1, description="episodes between evaluations on the validation split")
+    votes: int = Field(
+        default=10, ge=1, description="M sampled passes whose probabilities are averaged for the M-vote error"
+    )
+    controls: tuple[ControlKind, ...] = Field(
+        default=("random", "centre"), description="window policies whose classifiers are trained alike, for comparison"
+    )
+    control_episodes: int | None = Field(
+        default=None, ge=1, description="training episodes of a control; default: as many"
+    )
+
+
+class RunConfig(Section):
+    folder: str | None = Field(default=None, description="run folder; default: runs/<config name>-<seed>")
+    seed: int = Field(default=1, ge=0, description="seed of weights, scenes and samples; the test set has its own")
+    device: str = Field(default="auto", description="auto, cpu, cuda, cuda:0, ...")
+    threads: int = Field(default=0, ge=0, description="torch threads; 0: measured at the start")
+    overwrite: bool = Field(default=False, description="replace an existing run folder")
+    tensorboard: bool = Field(default=True, description="write TensorBoard event files")
+    progress: bool = Field(default=True, description="show a progress bar")
+    log_every: int = Field(default=10_000, ge=1, description="episodes between training scalars")
+    checkpoint_every: int = Field(default=60_000, ge=1, description="episodes between checkpoints")
+    pictures: int = Field(default=12, ge=0, description="test images in the pictures of glimpse paths")
+
+
+class Config(Section):
+    """A whole experiment."""
+
+    name: str = Field(default="default", pattern=r"^[A-Za-z0-9._-]+$", description="name of the experiment")
+    images: ImagesConfig = ImagesConfig()
+    scene: SceneConfig = SceneConfig()
+    sensor: SensorConfig = SensorConfig()
+    environment: EnvironmentConfig = EnvironmentConfig()
+    policy: PolicyConfig = PolicyConfig()
+    training: TrainingConfig = TrainingConfig()
+    evaluation: EvaluationConfig = EvaluationConfig()
+    run: RunConfig = RunConfig()
+
+    @model_validator(mode="after")
+    def _together(self) -> Self:
+        side, canvas = self.sensor.size, (self.scene.height, self.scene.width)
+        if side > min(canvas):
+            raise ValueError(
+                f"sensor.size: expected at most {min(canvas)}, the shorter side of the {canvas[0]}x{canvas[1]} canvas, "
+                f"got {side}"
+            )
+        if self.training.method == "pathwise" and self.sensor.kind == "crop":
+            raise ValueError(
+                "training.method: expected reinforce for a crop sensor (a hard crop has no gradient to its window), "
+                "got pathwise; or use sensor.kind gaussian or stn"
+            )
+        return self
+
+
+# -------------------------------------------------------------------- reading, overriding, writing
+
+
+def load_config(path: Path | None = None, overrides: Mapping[str, Any] | None = None) -> Config:
+    """Read a YAML file (or the defaults) and apply overrides given as `section.field` → value.
+
+    Raises `ConfigError`.
+    """
+    tree: dict[str, Any] = {}
+    if path is not None:
+        try:
+            tree = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+        except OSError as error:
+            raise ConfigError(f"config {path}: {error.strerror or error}") from None
+        except (yaml.YAMLError, UnicodeDecodeError) as error:
+            raise ConfigError(f"config {path}: not YAML: {' '.join(str(error).split())}") from None
+        if not isinstance(tree, dict):
+            raise ConfigError(f"config {path}: expected sections such as 'scene:', got {type(tree).__name__}")
+        tree.setdefault("name", path.stem)
+    for name, value in (overrides or {}).items():
+        section, _, field = name.rpartition(".")
+        branch = tree.setdefault(section, {}) if section else tree
+        if not isinstance(branch, dict):
+            raise ConfigError(f"{section}: expected a section, got {branch!r}")
+        branch[field] = value
+    return parse_config(tree, str(path) if path else "")
+
+
+def parse_config(tree: Mapping[str, Any], origin: str = "") -> Config:
+    """Validate a tree of plain values. Raises `ConfigError` with one line about the first thing wrong."""
+    try:
+        return Config.model_validate(tree)
+    except ValidationError as error:
+        raise ConfigError((f"{origin}: " if origin else "") + _one_line(error)) from None
+
+
+def dump_config(config: Config) -> str:
+    """YAML that `load_config` reads back equal."""
+    return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+
+
+class Described(BaseModel):
+    """One settable field, for `--help`."""
+
+    name: str
+    type: str
+    default: Any
+    help: str
+
+
+def describe() -> Iterator[Described]:
+    """Every field as `section.field`, in the order of the file."""
+    for name, field in Config.model_fields.items():
+        if isinstance(field.default, Section):
+            for inner, detail in type(field.default).model_fields.items():
+                yield _described(f"{name}.{inner}", detail)
+        else:
+            yield _described(name, field)
+
+
+def field_names() -> list[str]:
+    return [field.name for field in describe()]
+
+
+def nearest(name: str, names: list[str]) -> str:
+    """` (did you mean ...?)`, or nothing."""
+    close = get_close_matches(name, names, n=1, cutoff=0.5) or [
+        full for full in names if full.rpartition(".")[2] == name.rpartition(".")[2]
+    ]
+    return f" (did you mean {close[0]}?)" if close else ""
+
+
+def _described(name: str, field: Any) -> Described:
+    annotation = field.annotation
+    text = annotation.__name__ if isinstance(annotation, type) else str(annotation)
+    for clutter in ("typing.", "collections.abc."):
+        text = text.replace(clutter, "")
+    return Described(name=name, type=text, default=field.default, help=field.description or "")
+
+
+def _one_line(error: ValidationError) -> str:
+    first = error.errors()[0]
+    path = [str(part) for part in first["loc"]]
+    sections = [name for name, field in Config.model_fields.items() if isinstance(field.default, Section)]
+    if path and path[0] in sections:
+        name = ".".join(path[:2])
+    else:
+        name = path[0] if path else ""
+    if first["type"] == "extra_forbidden":
+        return f"{name}: unknown setting{nearest(name, field_names() + sections)}"
+    message = first["msg"].removeprefix("Value error, ")
+    if first["type"] == "value_error":
+        return f"{name}.{message}" if name else message
+    got = first["input"]
+    return f"{name}: got {got!r}: {message[0].lower()}{message[1:]}"

@@ -1,0 +1,51 @@
+"""Recurrent cores: what the agent remembers between looks.
+
+The contract: `core(input, state) → (output, state)` and `core.initial_state(lanes)`. A state is a tuple of `(N, D)`
+tensors, whatever the core, so that callers can carry, save and reset it without knowing which core it belongs to.
+"""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+State = tuple[Float[Tensor, "lanes hidden"], ...]
+
+
+class Core(nn.Module):
+    """One step of a recurrent cell.
+
+    `rnn`   h' = ReLU(W_i g + W_h h + b)   (Mnih et al. 2014, section 4: the core of the classification tasks)
+    `gru`   Cho et al. 2014, eqs. 5–8
+    `lstm`  Hochreiter and Schmidhuber 1997 with forget gates; forget biases start at 1 (Jozefowicz et al. 2015), so
+    that
+            the first look is still remembered at the last.
+    """
+
+    def __init__(self, kind: str, features: int, hidden: int) -> None:
+        super().__init__()
+        self.hidden = hidden
+        self.cell = _CELLS[kind](features, hidden)
+        self.parts = 2 if kind == "lstm" else 1
+        if kind == "lstm":
+            with torch.no_grad():
+                self.cell.bias_ih[hidden : 2 * hidden] = 1.0
+                self.cell.bias_hh[hidden : 2 * hidden] = 0.0
+
+    def initial_state(self, lanes: int) -> State:
+        """Zeros, on the device and in the precision of the weights."""
+        weight = self.cell.weight_hh
+        return tuple(weight.new_zeros(lanes, self.hidden) for _ in range(self.parts))
+
+    def forward(
+        self, features: Float[Tensor, "lanes features"], state: State
+    ) -> tuple[Float[Tensor, "lanes hidden"], State]:
+        after = self.cell(features, state if self.parts > 1 else state[0])
+        state = after if isinstance(after, tuple) else (after,)
+        return state[0], state
+
+
+def _relu_cell(features: int, hidden: int) -> nn.RNNCell:
+    return nn.RNNCell(features, hidden, nonlinearity="relu")
+
+
+_CELLS = {"rnn": _relu_cell, "gru": nn.GRUCell, "lstm": nn.LSTMCell}

@@ -1,0 +1,67 @@
+"""Gradient estimators as pure functions: the score function and what keeps its variance down.
+
+REINFORCE (Williams 1992) as in Mnih et al. 2014, eq. 2 and after: for each move a_t ~ N(mean_t, std² I) with a return R
+and a baseline b_t that has not seen a_t, the gradient of E[R] is E[Σ_t ∇ log p(a_t) (R - b_t)].
+"""
+
+from math import log, pi
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int
+from torch import Tensor
+
+
+def log_probability(
+    sample: Float[Tensor, "*batch parameters"], mean: Float[Tensor, "*batch parameters"], std: float
+) -> Float[Tensor, "*batch"]:
+    """log N(sample; mean, std² I), of the sample as drawn: clamping it first would bias the gradient at the border."""
+    distance = (sample.detach() - mean) / std
+    return (-0.5 * distance.square() - log(std) - 0.5 * log(2 * pi)).sum(dim=-1)
+
+
+def score_function_loss(
+    log_probability: Float[Tensor, "moves lanes"], advantage: Float[Tensor, "moves lanes"]
+) -> Float[Tensor, ""]:
+    """-Σ_t log p(a_t) · advantage_t, mean over lanes: its gradient is an unbiased estimate of -∇E[R].
+
+    Only moves that were looked at may be in it; a move after the last look adds nothing but variance.
+    """
+    return -(log_probability * advantage.detach()).sum(dim=0).mean()
+
+
+def episode_return(
+    kind: str,
+    reward: Float[Tensor, " lanes"],
+    logits: Float[Tensor, "lanes classes"],
+    target: Int[Tensor, " lanes"],
+) -> Float[Tensor, " lanes"]:
+    """What the moves are praised for.
+
+    `success`          the environment's reward, 0 or 1 (Mnih et al. 2014)
+    `probability`      max(p(target) - 1/Y, 0): steadier (internally rewarded RL, Li et al. 2023)
+    `log_likelihood`   log p(target): the lower bound that Ba et al. 2015 climb
+    """
+    if kind == "success":
+        return reward
+    log_likelihood = -F.cross_entropy(logits.detach(), target, reduction="none")
+    if kind == "probability":
+        return (log_likelihood.exp() - 1 / logits.shape[-1]).clamp_min(0)
+    if kind == "log_likelihood":
+        return log_likelihood
+    raise ValueError(f"return: got {kind!r}, expected success, probability or log_likelihood")
+
+
+def leave_one_out(returns: Float[Tensor, " lanes"], looks: int) -> Float[Tensor, " lanes"]:
+    """For each of M episodes at one image the mean return of the other M - 1 (Mnih and Rezende 2016, eq. 8).
+
+    Lanes are ordered image by image. Independent of the episode's own moves, hence no bias.
+    """
+    grouped = returns.view(-1, looks)
+    return ((grouped.sum(dim=1, keepdim=True) - grouped) / (looks - 1)).flatten()
+
+
+def explained_variance(prediction: Tensor, truth: Tensor) -> Float[Tensor, ""]:
+    """1 - Var[truth - prediction] / Var[truth]; 0 where the truth never varies."""
+    variance = truth.var(correction=0)
+    return torch.where(variance > 0, 1 - (truth - prediction).var(correction=0) / variance.clamp_min(1e-12), 0.0)

@@ -1,0 +1,79 @@
+"""Measuring a policy: test error, error after each glimpse, confidence intervals."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Int
+from scipy.stats import binomtest
+
+from ram_agent.policy import RecurrentAttentionPolicy
+from ram_agent.rollout import GlimpseEnvironment, rollout
+
+TEST_SEED = 20140624
+"""The seed of every validation and test set, the same for all runs (the day of arXiv 1406.6247)."""
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What a policy answered to n scenes."""
+
+    answers: Int[np.ndarray, "looks scenes"]
+    """After each look."""
+    target: Int[np.ndarray, " scenes"]
+
+    @property
+    def wrong(self) -> Bool[np.ndarray, "looks scenes"]:
+        return self.answers != self.target
+
+    @property
+    def error(self) -> float:
+        """Percent wrong after the last look."""
+        return float(100 * self.wrong[-1].mean())
+
+    @property
+    def error_by_glimpse(self) -> list[float]:
+        """Percent wrong after each look."""
+        return (100 * self.wrong.mean(axis=1)).tolist()
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """95 % interval of the error over scenes, in percent (Wilson 1927)."""
+        return wilson(int(self.wrong[-1].sum()), len(self.target))
+
+    def confusion(self, classes: int) -> Int[np.ndarray, "classes classes"]:
+        """Counts: row target, column answer."""
+        return np.bincount(self.target * classes + self.answers[-1], minlength=classes**2).reshape(classes, classes)
+
+
+def wilson(wrong: int, total: int) -> tuple[float, float]:
+    """95 % interval of a proportion, in percent."""
+    interval = binomtest(wrong, total).proportion_ci(method="wilson")
+    return 100 * interval.low, 100 * interval.high
+
+
+@torch.no_grad()
+def evaluate(
+    policy: RecurrentAttentionPolicy,
+    env: GlimpseEnvironment,
+    scenes: int,
+    *,
+    std: float = 0.0,
+    votes: int = 1,
+    seed: int = TEST_SEED,
+    generator: torch.Generator | None = None,
+) -> Evaluation:
+    """Show the scenes 0 … `scenes` - 1 of `env`'s split to a policy.
+
+    `std` 0 looks at mean locations. With `votes` > 1 the probabilities of as many passes are averaged.
+    """
+    answers, targets = [], []
+    lanes = env.num_envs
+    for first in range(0, scenes, lanes):
+        count = min(lanes, scenes - first)
+        shown = {"seed": np.full(lanes, seed), "scenes": first + np.arange(lanes) % count}
+        passes = [rollout(policy, env, std=std, generator=generator, **shown) for _ in range(votes)]
+        probability = torch.stack([episode.logits.softmax(dim=-1) for episode in passes]).sum(dim=0)
+        answers.append(probability.argmax(dim=-1)[:, :count].cpu().numpy())
+        targets.append(passes[0].target[:count].cpu().numpy())
+    return Evaluation(np.concatenate(answers, axis=1), np.concatenate(targets))

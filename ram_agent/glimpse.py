@@ -1,0 +1,28 @@
+"""The glimpse network: what was seen ⊕ where it was seen."""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+
+class GlimpseNetwork(nn.Module):
+    """g = ReLU(W_what ReLU(W_seen glimpse) + W_where ReLU(W_window window)) (Mnih et al. 2014, section 3.1 and
+    appendix A).
+
+    `glimpse_size` is K·C·G·G, the number of values in a glimpse; `window_parameters` is P. The window enters as the
+    action in [-1, 1] that named it, so that every parameter of a soft window (stride, sigma) is known to the network.
+    """
+
+    def __init__(self, glimpse_size: int, window_parameters: int, what: int, where: int, features: int) -> None:
+        super().__init__()
+        self.seen = nn.Linear(glimpse_size, what)
+        self.placed = nn.Linear(window_parameters, where)
+        self.what = nn.Linear(what, features)
+        self.where = nn.Linear(where, features)
+
+    def forward(
+        self, glimpse: Float[Tensor, "lanes planes side side"], window: Float[Tensor, "lanes parameters"]
+    ) -> Float[Tensor, "lanes features"]:
+        what = self.what(torch.relu(self.seen(glimpse.flatten(1))))
+        where = self.where(torch.relu(self.placed(window)))
+        return torch.relu(what + where)

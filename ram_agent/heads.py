@@ -1,0 +1,133 @@
+"""Heads: where to look next, what it is, how well it will go.
+
+This file, `sensor.py` and the factory in `policy.py` are the only places that know of more than one kind of attention.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from math import atanh
+from typing import ClassVar, NamedTuple
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+
+class Move(NamedTuple):
+    """A decision where to look next."""
+
+    window: Float[Tensor, "lanes parameters"]
+    """What the environment is given, in [-1, 1]."""
+    sample: Float[Tensor, "lanes parameters"]
+    """What was drawn, before it was clamped: the log-probability is taken of this."""
+    mean: Float[Tensor, "lanes parameters"]
+
+
+class WindowHead(nn.Module, ABC):
+    """h_t → the window of the next look."""
+
+    samples: ClassVar[bool] = False
+    """Whether `std` > 0 makes a difference."""
+
+    @abstractmethod
+    def forward(self, hidden: Float[Tensor, "lanes hidden"], std: float, generator: torch.Generator | None) -> Move: ...
+
+
+class LearnedWindowHead(WindowHead):
+    """mean = tanh(W₂ ReLU(W₁ h) + b₂), with W₂ = 0 and b₂ at `first_window` to begin with.
+
+    Attention that starts anywhere else starts by looking at corners, where there is nothing to learn from.
+    `detach` stops the window's gradient at the input, so that the core serves the classifier alone.
+    """
+
+    def __init__(self, hidden: int, width: int, first_window: Sequence[float], detach: bool) -> None:
+        super().__init__()
+        self.detach = detach
+        self.inner = nn.Linear(hidden, width)
+        self.outer = nn.Linear(width, len(first_window))
+        nn.init.zeros_(self.outer.weight)
+        with torch.no_grad():  # tanh never reaches ±1, and saturates long before: stay where it still learns
+            self.outer.bias.copy_(torch.tensor([atanh(max(-0.95, min(0.95, value))) for value in first_window]))
+
+    def mean(self, hidden: Float[Tensor, "lanes hidden"]) -> Float[Tensor, "lanes parameters"]:
+        hidden = hidden.detach() if self.detach else hidden
+        return torch.tanh(self.outer(torch.relu(self.inner(hidden))))
+
+
+class SampledWindowHead(LearnedWindowHead):
+    """Hard attention: the window is drawn from a Gaussian about the mean (Mnih et al. 2014, section 3.2).
+
+    The sample is detached: the classification loss cannot reach the location through it, the score function alone does.
+    """
+
+    samples: ClassVar[bool] = True
+
+    def forward(self, hidden: Float[Tensor, "lanes hidden"], std: float, generator: torch.Generator | None) -> Move:
+        mean = self.mean(hidden)
+        noise = torch.randn(mean.shape, generator=generator, device=mean.device, dtype=mean.dtype)
+        sample = (mean + std * noise).detach()
+        return Move(sample.clamp(-1, 1), sample, mean)
+
+
+class PathwiseWindowHead(LearnedWindowHead):
+    """Soft attention: the window is the mean, and the glimpse's gradient flows back through it, times `gradient_scale`.
+
+    Unscaled, that gradient grows with the number of looks and drowns the classifier's (norm 5 → 60 over 8 looks).
+    """
+
+    def __init__(
+        self, hidden: int, width: int, first_window: Sequence[float], detach: bool, gradient_scale: float
+    ) -> None:
+        super().__init__(hidden, width, first_window, detach)
+        self.gradient_scale = gradient_scale
+
+    def forward(self, hidden: Float[Tensor, "lanes hidden"], std: float, generator: torch.Generator | None) -> Move:
+        mean = self.mean(hidden)
+        window = mean.detach() + self.gradient_scale * (mean - mean.detach())
+        return Move(window, window, mean)
+
+
+class RandomWindowHead(WindowHead):
+    """Control: every look at a uniform place, with the eye otherwise at rest."""
+
+    def __init__(self, first_window: Sequence[float]) -> None:
+        super().__init__()
+        self.register_buffer("rest", torch.tensor(list(first_window)), persistent=False)
+        self.rest: Tensor
+
+    def forward(self, hidden: Float[Tensor, "lanes hidden"], std: float, generator: torch.Generator | None) -> Move:
+        place = 2 * torch.rand(len(hidden), 2, generator=generator, device=hidden.device) - 1
+        window = torch.cat([place, self.rest[2:].expand(len(hidden), -1)], dim=1)
+        return Move(window, window, window)
+
+
+class CentreWindowHead(WindowHead):
+    """Control: every look at the middle of the canvas."""
+
+    def __init__(self, first_window: Sequence[float]) -> None:
+        super().__init__()
+        self.register_buffer("rest", torch.tensor(list(first_window)), persistent=False)
+        self.rest: Tensor
+
+    def forward(self, hidden: Float[Tensor, "lanes hidden"], std: float, generator: torch.Generator | None) -> Move:
+        window = torch.cat([torch.zeros_like(self.rest[:2]), self.rest[2:]]).expand(len(hidden), -1)
+        return Move(window, window, window)
+
+
+def classifier_head(hidden: int, classes: int) -> nn.Linear:
+    """h_t → logits."""
+    return nn.Linear(hidden, classes)
+
+
+class BaselineHead(nn.Module):
+    """b_t: the return expected from h_t, that is before move t was drawn.
+
+    Its input is detached: the baseline's loss teaches the baseline, never the core.
+    """
+
+    def __init__(self, hidden: int) -> None:
+        super().__init__()
+        self.value = nn.Linear(hidden, 1)
+
+    def forward(self, hidden: Float[Tensor, "*batch hidden"]) -> Float[Tensor, "*batch"]:
+        return self.value(hidden.detach())[..., 0]

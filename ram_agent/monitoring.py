@@ -1,0 +1,237 @@
+"""What a run writes while it goes: TensorBoard, `metrics.csv`, validation, checkpoints, pictures.
+
+Everything hangs on Stable-Baselines3's logger and callbacks. Every tag is defined in docs/tensorboard.md.
+"""
+
+import csv
+import io
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.logger import HParam, KVWriter, Logger, TensorBoardOutputFormat
+from tensorboard.compat.proto.summary_pb2 import Summary  # type: ignore[attr-defined]
+from torch import Tensor
+from torch.utils.tensorboard.writer import SummaryWriter
+
+from ram_agent import figures
+from ram_agent.evaluation import TEST_SEED, Evaluation, evaluate
+from ram_agent.learner import Learner
+from ram_agent.policy import RecurrentAttentionPolicy
+from ram_agent.rollout import GlimpseEnvironment, rollout
+
+
+class MetricsFile(KVWriter):
+    """`metrics.csv`: one row per dump, whatever columns turn up. A resumed run goes on where its checkpoint was."""
+
+    def __init__(self, path: Path, images: str, resume_at: int | None = None) -> None:
+        self.path, self.images = path, images
+        self.rows: list[dict[str, Any]] = []
+        if resume_at is not None and path.exists():
+            with path.open(newline="", encoding="utf-8") as file:
+                self.rows = [row for row in csv.DictReader(file) if int(row["step"]) <= resume_at]
+            self._rewrite()
+
+    def write(self, key_values: dict[str, Any], key_excluded: dict[str, tuple[str, ...]], step: int = 0) -> None:
+        row = {"step": step, "images": self.images}
+        row |= {
+            key: value
+            for key, value in key_values.items()
+            if isinstance(value, float | int) and "csv" not in (key_excluded.get(key) or ())
+        }
+        new_columns = not self.rows or not row.keys() <= self._columns().keys()
+        self.rows.append(row)
+        if new_columns:
+            self._rewrite()
+        else:
+            with self.path.open("a", newline="", encoding="utf-8") as file:
+                csv.DictWriter(file, list(self._columns())).writerow(row)
+
+    def _columns(self) -> dict[str, None]:
+        return {key: None for row in self.rows for key in row}
+
+    def _rewrite(self) -> None:
+        text = io.StringIO(newline="")
+        writer = csv.DictWriter(text, list(self._columns()))
+        writer.writeheader()
+        writer.writerows(self.rows)
+        temporary = self.path.with_suffix(".tmp")
+        temporary.write_text(text.getvalue(), encoding="utf-8", newline="")
+        os.replace(temporary, self.path)
+
+    def close(self) -> None:
+        """Every row is on the disk already."""
+
+
+class Board:
+    """A run's logger: TensorBoard events and `metrics.csv` in one folder, scalars and pictures."""
+
+    def __init__(self, folder: Path, images: str, *, tensorboard: bool, resume_at: int | None = None) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self.metrics = MetricsFile(folder / "metrics.csv", images, resume_at)
+        self.writer: SummaryWriter | None = None
+        outputs: list[KVWriter] = [self.metrics]
+        if tensorboard:
+            output = TensorBoardOutputFormat(str(folder))
+            if resume_at is not None:  # steps after the checkpoint happen again: TensorBoard must forget them
+                output.writer.close()
+                output.writer = SummaryWriter(str(folder), purge_step=resume_at + 1)
+            self.writer = output.writer
+            outputs.append(output)
+        self.logger = Logger(str(folder), outputs)
+
+    def text(self, tag: str, text: str, step: int = 0) -> None:
+        if self.writer:
+            self.writer.add_text(tag, text, step)
+
+    def picture(self, tag: str, encoded: bytes, size: tuple[int, int], step: int) -> None:
+        """A PNG or a GIF (height, width) as an image summary; TensorBoard plays GIFs."""
+        if self.writer:
+            image = Summary.Image(encoded_image_string=encoded, height=size[0], width=size[1], colorspace=3)
+            self.writer._get_file_writer().add_summary(Summary(value=[Summary.Value(tag=tag, image=image)]), step)
+
+    def figure(self, tag: str, figure: Any, step: int) -> None:
+        """A matplotlib figure as a picture."""
+        file = io.BytesIO()
+        figure.savefig(file, format="png", dpi=100)
+        width, height = figure.get_size_inches()
+        self.picture(tag, file.getvalue(), (int(100 * height), int(100 * width)), step)
+
+    def results(self, settings: Mapping[str, Any], numbers: Mapping[str, float], step: int) -> None:
+        """Final scalars, and the hparams table in the same event file."""
+        plain = {
+            key: value if isinstance(value, bool | str | float | int) else str(value) for key, value in settings.items()
+        }
+        self.logger.record("hparams", HParam(plain, dict.fromkeys(numbers, 0.0)), exclude=("csv",))
+        for tag, value in numbers.items():
+            self.logger.record(tag, value)
+        self.logger.dump(step)
+
+    def close(self) -> None:
+        self.logger.close()
+
+
+class Best(NamedTuple):
+    """The weights with the lowest validation error so far: what a run is judged by. The test set has no say."""
+
+    error: float
+    episodes: int
+    weights: dict[str, Tensor]
+
+
+class Validation(BaseCallback):
+    """Every `every` episodes, and at the end: error on the validation split; keeps the best weights."""
+
+    model: Learner  # type: ignore[assignment]
+
+    def __init__(self, env: GlimpseEnvironment, scenes: int, every: int, total: int, board: Board) -> None:
+        super().__init__()
+        self.env, self.scenes, self.every, self.total, self.board = env, scenes, every, total, board
+        self.best: Best | None = None
+        self.latest: Evaluation | None = None
+
+    def _on_step(self) -> bool:
+        return True
+
+    def _on_rollout_end(self) -> None:
+        if _due(self.model, self.every, self.total):
+            self.evaluate()
+
+    def evaluate(self) -> Evaluation:
+        """Evaluate now."""
+        learner = self.model
+        generator = torch.Generator(learner.device).manual_seed(TEST_SEED)
+        result = evaluate(learner.policy, self.env, self.scenes, generator=generator)
+        if self.best is None or result.error < self.best.error:
+            weights = {name: value.detach().clone() for name, value in learner.policy.state_dict().items()}
+            self.best = Best(result.error, learner.episodes, weights)
+        logger = self.board.logger
+        logger.record("eval/error", result.error)
+        logger.record("eval/reward", 1 - result.error / 100)
+        logger.record("eval/best_error", self.best.error)
+        for look, error in enumerate(result.error_by_glimpse, start=1):
+            logger.record(f"eval_by_glimpse/error_{look}", error)
+        logger.dump(learner.episodes)
+        classes = learner.policy.blueprint.classes
+        matrix = figures.confusion_matrix(torch.from_numpy(result.confusion(classes)), self.env.class_names)
+        self.board.figure("eval/confusion_matrix", matrix, learner.episodes)
+        self.latest = result
+        return result
+
+
+class Checkpoints(BaseCallback):
+    """Every `every` episodes, and at the end, the whole learner with the best weights so far, in one file."""
+
+    model: Learner  # type: ignore[assignment]
+
+    def __init__(self, path: Path, every: int, total: int, validation: Validation, **extra: Any) -> None:
+        super().__init__()
+        self.path, self.every, self.total, self.validation = path, every, total, validation
+        self.extra = extra
+
+    def _on_step(self) -> bool:
+        return True
+
+    def _on_rollout_end(self) -> None:
+        if _due(self.model, self.every, self.total):
+            self.save()
+
+    def save(self) -> None:
+        """Save now."""
+        best = self.validation.best
+        self.model.save(self.path, best=best._asdict() if best else None, **self.extra)
+
+    def restore(self) -> None:
+        """Take up the learner, and the best weights, where the file left them."""
+        best = self.model.restore(self.path).get("best")
+        self.validation.best = Best(**best) if best else None
+
+
+class Pictures(BaseCallback):
+    """Beside each evaluation: where the eye goes on the same images, as a picture and as an animation."""
+
+    model: Learner  # type: ignore[assignment]
+
+    def __init__(self, env: GlimpseEnvironment, every: int, total: int, board: Board) -> None:
+        super().__init__()
+        self.env, self.every, self.total, self.board = env, every, total, board
+
+    def _on_step(self) -> bool:
+        return True
+
+    def _on_rollout_end(self) -> None:
+        if self.board.writer and _due(self.model, self.every, self.total):
+            gaze = watch(self.model.policy, self.env)
+            step = self.model.episodes
+            self.board.figure("eval/glimpse_paths", figures.glimpse_paths(gaze), step)
+            frames = figures.gaze_frames(gaze)
+            self.board.picture("eval/glimpse_paths_gif", figures.encode_gif(frames), frames[0].shape[:2], step)
+
+
+@torch.no_grad()
+def watch(policy: RecurrentAttentionPolicy, env: GlimpseEnvironment) -> figures.Gaze:
+    """Play scenes 0 … N-1 of an environment at mean locations and note all that a picture needs."""
+    generator = torch.Generator(next(policy.parameters()).device).manual_seed(TEST_SEED)
+    episode = rollout(policy, env, seed=[TEST_SEED] * env.num_envs, scenes=range(env.num_envs), generator=generator)
+    canvas, sensor = env.canvas, env.sensor
+    retina, size = sensor.prepare(canvas), (canvas.shape[-2], canvas.shape[-1])
+    windows = [sensor.window(action) for action in episode.windows]
+    probability, answers = episode.logits.softmax(dim=-1).max(dim=-1)
+    return figures.Gaze(
+        canvas=canvas.cpu(),
+        boxes=torch.stack([sensor.boxes(window, size) for window in windows]).cpu(),
+        glimpses=torch.stack([sensor.read(retina, window) for window in windows]).cpu(),
+        target=episode.target.cpu(),
+        answers=answers.cpu(),
+        probability=probability.cpu(),
+        classes=tuple(env.class_names),
+    )
+
+
+def _due(learner: Learner, every: int, total: int) -> bool:
+    """Whether this update crossed a multiple of `every`, or was the last."""
+    now, before = learner.episodes, learner.episodes - learner.env.num_envs
+    return now // every > before // every or now >= total

@@ -1,0 +1,75 @@
+"""Command-line options from the configuration: `--section.field value` for every field, `--help` that explains each.
+
+Built on argparse: an unknown option is one line with the nearest right name and exit status 2.
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from typing import Any, NoReturn
+
+import yaml
+
+from ram_agent.config import Config, Section, describe, field_names, nearest
+
+
+class Parser(argparse.ArgumentParser):
+    """An argument parser whose errors are one line, without the usage in front."""
+
+    def error(self, message: str) -> NoReturn:
+        print(f"{self.prog}: error: {message}", file=sys.stderr)
+        sys.exit(2)
+
+    def parse_all(self, arguments: Sequence[str] | None = None) -> argparse.Namespace:
+        """Parse; an unknown option is refused with the nearest right one."""
+        known, unknown = self.parse_known_args(arguments)
+        if unknown:
+            options = [text for action in self._actions for text in action.option_strings]
+            first = unknown[0].partition("=")[0]
+            guess = nearest(first, options) if first.startswith("-") else ""
+            self.error(f"{first}: unknown option{guess}")
+        return known
+
+
+def add_config_options(parser: argparse.ArgumentParser, sections: Sequence[str] | None = None) -> None:
+    """One option per field, grouped by section; only the given sections where any are named."""
+    groups: dict[str, Any] = {}
+    for field in describe():
+        section, _, _ = field.name.rpartition(".")
+        if sections is not None and section not in sections:
+            continue
+        if section not in groups:
+            groups[section] = parser.add_argument_group(section or "experiment")
+        shown = "none" if field.default is None else field.default
+        groups[section].add_argument(
+            f"--{field.name}",
+            dest=field.name,
+            default=argparse.SUPPRESS,
+            metavar="VALUE",
+            type=_plain,
+            help=f"{field.help} [{field.type}; default: {shown}]".replace("%", "%%"),
+        )
+
+
+def overrides(arguments: argparse.Namespace) -> dict[str, Any]:
+    """The configuration fields that were given, as `section.field` → value."""
+    names = set(field_names())
+    return {name: value for name, value in vars(arguments).items() if name in names}
+
+
+def _plain(text: str) -> Any:
+    """A value as YAML reads it; `0.5,2` is a list too."""
+    if text == "":
+        return ""
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError:
+        return text
+    if isinstance(value, str) and "," in value:
+        return [_plain(part.strip()) for part in value.split(",")]
+    return value
+
+
+def section_names() -> list[str]:
+    """The sections of a configuration file."""
+    return [name for name, field in Config.model_fields.items() if isinstance(field.default, Section)]

@@ -1,0 +1,41 @@
+"""The progress bar of a training run: error, reward and images per second."""
+
+import sys
+from types import TracebackType
+from typing import Self
+
+from tqdm import tqdm
+
+
+class ProgressBar:
+    """A bar over episodes on standard error; draws nothing where `shown` is false."""
+
+    def __init__(self, total: int, done: int, shown: bool, title: str) -> None:
+        # A file or a pipe gets a line now and then instead of a thousand.
+        interval = 0.5 if sys.stderr.isatty() else 20.0
+        self._bar = tqdm(
+            total=total,
+            initial=done,
+            disable=not shown,
+            desc=title,
+            unit=" images",
+            unit_scale=True,
+            mininterval=interval,
+            dynamic_ncols=True,
+            leave=True,
+        )
+
+    def advance(self, episodes: int) -> None:
+        self._bar.update(episodes)
+
+    def show(self, *, error: float, reward: float) -> None:
+        """Latest means: error in percent, reward."""
+        self._bar.set_postfix_str(f"error {error:5.2f} %, reward {reward:.3f}", refresh=False)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._bar.close()

@@ -1,0 +1,47 @@
+"""What a run has to show, in one table for people."""
+
+from collections.abc import Mapping
+from typing import Any
+
+
+def results_table(results: Mapping[str, Any]) -> str:
+    """The end of a run: learned policy, sampled, voted, controls on the test set; if interrupted, validation."""
+    config, dataset = results["config"], results["dataset"]
+    scene, sensor = config["scene"], config["sensor"]
+    clutter = f" with {scene['clutter']} patches" if scene["kind"] == "cluttered" else ""
+    task = (
+        f"{scene['kind']} {scene['height']}x{scene['width']}{clutter}, {config['environment']['glimpses']} glimpses of "
+        f"{sensor['scales']} x {sensor['size']}x{sensor['size']} by {sensor['kind']}"
+    )
+    lines = [f"{results['name']}: {task}"]
+    if dataset["notice"]:
+        lines.append(dataset["notice"])
+    if results.get("interrupted"):
+        lines += ["interrupted; best error on the validation split so far, in percent:", ""]
+        lines += [
+            f"  {look:<28}{error:7.2f}   [{dataset['name']}]" for look, error in results["validation_errors"].items()
+        ]
+    else:
+        lines += [f"test error in percent, {results['test_images']:,} images of {dataset['name']}, 95 % interval:", ""]
+        lines.append(_row("learned, mean location", results, dataset["name"]))
+        lines.append(f"  {'learned, sampled location':<28}{results['test_error_sampled']:7.2f}")
+        lines.append(f"  {'learned, ' + str(results['votes']) + '-vote':<28}{results['test_error_voted']:7.2f}")
+        for look, control in results["controls"].items():
+            lines.append(_row(f"{look}, trained alike", control, dataset["name"]))
+        lines.append("")
+        by_glimpse = "  ".join(f"{error:.1f}" for error in results["error_by_glimpse"])
+        lines.append(f"  error after each glimpse: {by_glimpse}")
+        for look, control in results["controls"].items():
+            lines.append(f"  the policy takes {control['test_error'] - results['test_error']:+.1f} points off {look}")
+    lines.append("")
+    lines.append(
+        f"  {results['episodes']:,} episodes in {results['seconds']:,.0f} s "
+        f"({results['episodes_per_second']:,.0f} a second) on {results['device']}, {results['threads']} thread(s), "
+        f"{results['parameters']:,} parameters, {results['glimpse_pixels']:,} pixels read per image"
+    )
+    return "\n".join(lines)
+
+
+def _row(label: str, numbers: Mapping[str, Any], images: str) -> str:
+    low, high = numbers["test_error_ci95"]
+    return f"  {label:<28}{numbers['test_error']:7.2f}   {low:.2f} to {high:.2f}   [{images}]"

@@ -1,0 +1,98 @@
+"""One episode in every lane: policy × environment → `Episode`. Hard and soft attention, training and test: one path."""
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple, Protocol
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from ram_agent.policy import RecurrentAttentionPolicy
+from ram_agent.sensor import Sensor
+
+
+class GlimpseEnvironment(Protocol):
+    """What a rollout needs of a vector environment: `envs.GlimpseVectorEnv` with `tensors=True`, or another like it."""
+
+    num_envs: int
+    glimpses: int
+    device: torch.device
+    sensor: Sensor
+    single_observation_space: Any
+    single_action_space: Any
+
+    @property
+    def canvas(self) -> Float[Tensor, "lanes channels height width"]: ...
+    @property
+    def class_names(self) -> Sequence[str]: ...
+    def reset(
+        self, *, seed: Any = None, options: dict[str, Any] | None = None
+    ) -> tuple[dict[str, Any], dict[str, Any]]: ...
+    def step(self, actions: dict[str, Any]) -> tuple[dict[str, Any], Any, Any, Any, dict[str, Any]]: ...
+
+
+class Episode(NamedTuple):
+    """T looks in N lanes, time first."""
+
+    windows: Float[Tensor, "time lanes parameters"]
+    """Where each look went, as actions in [-1, 1]."""
+    means: Float[Tensor, "moves lanes parameters"]
+    """Means of the T - 1 moves that were looked at; no further move is ever drawn."""
+    samples: Float[Tensor, "moves lanes parameters"]
+    """What was drawn about them, unclamped."""
+    hidden: Float[Tensor, "time lanes hidden"]
+    logits: Float[Tensor, "time lanes classes"]
+    """What the agent would have answered after each look; the environment heard the last."""
+    target: Int[Tensor, " lanes"]
+    reward: Float[Tensor, " lanes"]
+
+
+def rollout(
+    policy: RecurrentAttentionPolicy,
+    env: GlimpseEnvironment,
+    *,
+    std: float = 0.0,
+    seed: Any = None,
+    scenes: Any = None,
+    generator: torch.Generator | None = None,
+    on_step: Callable[[], object] | None = None,
+) -> Episode:
+    """Play one whole episode in each lane of `env`.
+
+    `std` is the exploration of a sampling policy (0: mean locations); `scenes` names the scene of each lane, otherwise
+    the environment counts on; `on_step` is called after every step of the environment.
+    """
+    options = None if scenes is None else {"scene": scenes}
+    observation, info = env.reset(seed=seed, options=options)
+    target = info["target"]
+    state = policy.initial_state(env.num_envs)
+    no_answer = torch.zeros_like(target)
+    hiddens, windows, moves = [], [], []
+    for _ in range(env.glimpses - 1):
+        hidden, state = policy.look(observation["glimpse"], observation["window"], state)
+        move = policy.move(hidden, std, generator)
+        hiddens.append(hidden)
+        windows.append(observation["window"])
+        moves.append(move)
+        observation, *_ = env.step({"window": move.window, "label": no_answer})
+        if on_step:
+            on_step()
+    hidden, state = policy.look(observation["glimpse"], observation["window"], state)
+    hiddens.append(hidden)
+    windows.append(observation["window"])
+    hidden = torch.stack(hiddens)
+    logits = policy.classifier(hidden)
+    window = observation["window"]
+    _, reward, *_ = env.step({"window": window, "label": logits[-1].argmax(dim=-1)})
+    if on_step:
+        on_step()
+    nothing = window.new_zeros(0, *window.shape)
+    return Episode(
+        windows=torch.stack(windows),
+        means=torch.stack([move.mean for move in moves]) if moves else nothing,
+        samples=torch.stack([move.sample for move in moves]) if moves else nothing,
+        hidden=hidden,
+        logits=logits,
+        target=target,
+        reward=reward,
+    )

@@ -1,0 +1,378 @@
+"""The eye: three ways of reading a small foveated glimpse from a large canvas.
+
+Convention (the only one in this project)
+    Locations are `(x, y)` in [-1, 1]: ±1 is the outer border of the canvas, 0 its centre, so that the pixel with
+    index `i` of `n` has its middle at `(2 i + 1) / n - 1` (`align_corners=False`). Sizes are `(height, width)`.
+    Canvases are float `(N, C, H, W)` with background 0, and everything outside the canvas is background.
+
+A glimpse holds K concentric scales of G × G samples. Neighbouring samples of scale k lie `stride · 2^k` pixels apart.
+
+    kernel      window parameters                                  gradient to the window
+    crop        x, y                                               none (the centre is snapped to whole pixels)
+    gaussian    x, y, stride_x, stride_y, sigma_x, sigma_y         exact
+    stn         x, y, stride_x, stride_y                           exact almost everywhere
+
+`crop` and `stn` average 2^k × 2^k pixels into a sample of scale k, so that a coarse scale never aliases; `gaussian`
+widens its sigma with the stride. As an action every parameter is normalised to [-1, 1]; `Sensor.window` maps it.
+"""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from functools import cached_property
+from math import ceil, log
+from typing import ClassVar, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor
+
+
+class Window(NamedTuple):
+    """Where and how widely the eye looks, for N lanes. All but the centre are in pixels of the canvas, as (x, y)."""
+
+    centre: Float[Tensor, "lanes 2"]
+    """In [-1, 1]."""
+    stride: Float[Tensor, "lanes 2"]
+    """Pixels between neighbouring samples of the finest scale."""
+    sigma: Float[Tensor, "lanes 2"]
+    """Standard deviation of each sample's Gaussian, in pixels at the finest scale; 0 for kernels without one."""
+
+
+def to_pixels(centre: Float[Tensor, "*batch 2"], size: tuple[int, int]) -> Float[Tensor, "*batch 2"]:
+    """Map (x, y) in [-1, 1] to pixel-edge coordinates: -1 → 0 and 1 → (width, height)."""
+    height, width = size
+    return (centre + 1) * 0.5 * centre.new_tensor([width, height])
+
+
+@dataclass(frozen=True)
+class Sensor(ABC):
+    """A read kernel with the bounds of its window.
+
+    Raises `ValueError`, naming the field, where a field makes no sense or the glimpse exceeds the canvas.
+    """
+
+    size: int = 12
+    """G, samples along each side of a glimpse."""
+    scales: int = 3
+    """K, concentric scales; each doubles the field of view of the one before."""
+    reach: float = 0.9
+    """Farthest centre that an action can name: |x|, |y| <= reach. Digits lie fully inside, so corners are empty."""
+    strides: tuple[float, float] = (0.5, 2.0)
+    """Smallest and largest stride, in pixels (`gaussian`, `stn`)."""
+    sigmas: tuple[float, float] = (0.25, 2.0)
+    """Smallest and largest sigma, in pixels (`gaussian`)."""
+
+    kind: ClassVar[str]
+    window_parameters: ClassVar[int]
+    """P, the length of an action."""
+    differentiable: ClassVar[bool] = True
+    """Whether a gradient flows from the glimpse to the window."""
+
+    def __post_init__(self) -> None:
+        _require(self.size >= 1, "size", self.size, "at least 1 sample a side")
+        _require(1 <= self.scales <= 8, "scales", self.scales, "between 1 and 8")
+        _require(self.reach > 0, "reach", self.reach, "a positive number (1 reaches the border)")
+        for name, (low, high) in (("strides", self.strides), ("sigmas", self.sigmas)):
+            _require(0 < low <= high, name, (low, high), "two positive numbers, the smaller first")
+        if self.kind != "gaussian":
+            _require(
+                self.size % 2 == 0 or self.scales == 1,
+                "size",
+                self.size,
+                "even when scales > 1: only then do all scales share one centre on whole pixels",
+            )
+
+    def check(self, canvas_size: tuple[int, int]) -> None:
+        """Raise `ValueError` if the finest scale does not fit on a canvas of `(height, width)` pixels."""
+        _require(
+            self.size <= min(canvas_size),
+            "size",
+            self.size,
+            f"at most the shorter side of the {canvas_size[0]}x{canvas_size[1]} canvas",
+        )
+
+    # ---------------------------------------------------------------- actions and windows
+
+    def window(self, action: Float[Tensor, "lanes parameters"]) -> Window:
+        """Map an action in [-1, 1] to a window: centre linearly, stride and sigma log-linearly in their bounds."""
+        centre = action[:, :2] * self.reach
+        one = torch.ones_like(centre)
+        return Window(centre, one, torch.zeros_like(centre))
+
+    def rest(self, canvas_size: tuple[int, int]) -> tuple[float, ...]:
+        """The action of the eye at rest: centred, the coarsest scale covering the canvas as nearly as bounds allow.
+
+        Soft attention that starts badly does not learn; it starts here (DRAW and STN start from the whole image too).
+        """
+        height, width = canvas_size
+        widest = self.size * 2 ** (self.scales - 1)
+        strides = [_log_position(side / widest, self.strides) for side in (width, height)]
+        sigmas = [_log_position(side / widest / 2, self.sigmas) for side in (width, height)]
+        return (0.0, 0.0, *strides, *sigmas)[: self.window_parameters]
+
+    def boxes(self, window: Window, canvas_size: tuple[int, int]) -> Float[Tensor, "lanes scales 4"]:
+        """The pixel-edge rectangles (x0, y0, x1, y1) that the K scales of each window cover."""
+        centre = self._centre_pixels(window, canvas_size)[:, None]
+        half = 0.5 * self.size * window.stride[:, None] * self._spacings(window.stride)[:, None]
+        return torch.cat([centre - half, centre + half], dim=-1)
+
+    # ---------------------------------------------------------------- reading
+
+    @abstractmethod
+    def prepare(self, canvas: Float[Tensor, "lanes channels height width"]) -> "Retina":
+        """Do once per canvas what every glimpse at it shares."""
+
+    @abstractmethod
+    def read(self, retina: "Retina", window: Window) -> Float[Tensor, "lanes scales channels side side"]:
+        """Read one glimpse per lane from prepared canvases."""
+
+    def __call__(
+        self, canvas: Float[Tensor, "lanes channels height width"], window: Window
+    ) -> Float[Tensor, "lanes scales channels side side"]:
+        return self.read(self.prepare(canvas), window)
+
+    def _centre_pixels(self, window: Window, canvas_size: tuple[int, int]) -> Float[Tensor, "lanes 2"]:
+        return to_pixels(window.centre, canvas_size)
+
+    def _spacings(self, like: Tensor) -> Float[Tensor, " scales"]:
+        """2^k for the K scales."""
+        return 2.0 ** torch.arange(self.scales, dtype=like.dtype, device=like.device)
+
+    def _steps(self, like: Tensor) -> Float[Tensor, " side"]:
+        """Sample positions relative to the centre, in strides: -(G-1)/2 … (G-1)/2."""
+        return torch.arange(self.size, dtype=like.dtype, device=like.device) - (self.size - 1) / 2
+
+
+class Retina(NamedTuple):
+    """Canvases made ready for reading, in whatever form the kernel likes best."""
+
+    data: Tensor
+    canvas_size: tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Crop(Sensor):
+    """Hard foveated crop (Mnih et al. 2014, section 3.1): whole pixels, coarse scales are box averages.
+
+    One patch of the coarsest field of view is lifted out of the canvas per glimpse; every scale is pooled from it. The
+    cost of a glimpse does not depend on the canvas. Centres beyond `reach` are read at `reach`.
+    """
+
+    kind: ClassVar[str] = "crop"
+    window_parameters: ClassVar[int] = 2
+    differentiable: ClassVar[bool] = False
+
+    @cached_property
+    def _side(self) -> int:
+        return self.size * 2 ** (self.scales - 1)
+
+    def prepare(self, canvas: Float[Tensor, "lanes channels height width"]) -> Retina:
+        return _with_margin(canvas, self._side, self.reach)
+
+    def read(self, retina: Retina, window: Window) -> Float[Tensor, "lanes scales channels side side"]:
+        corner = self._centre_pixels(window, retina.canvas_size) - self._side / 2
+        patch, _ = _lift_patch(retina, corner, self._side)
+        return _foveate(patch, self.scales)
+
+    def _centre_pixels(self, window: Window, canvas_size: tuple[int, int]) -> Float[Tensor, "lanes 2"]:
+        """Snapped so that the window's edges fall on pixel edges; halves go up (`round` would go to even)."""
+        with torch.no_grad():
+            half = self._side / 2
+            return torch.floor(to_pixels(window.centre, canvas_size) - half + 0.5) + half
+
+
+@dataclass(frozen=True)
+class Bilinear(Sensor):
+    """Spatial-transformer sampling without shear (Jaderberg et al. 2015, eqs. 1 and 3–5), foveated.
+
+    Scale k samples, bilinearly, the canvas averaged over boxes of 2^k × 2^k pixels at every position; at stride 1 and a
+    whole-pixel centre that is exactly `Crop`. The box-filtered maps are made once per canvas by shifted additions, or,
+    where the canvas is far larger than the farthest window, per glimpse from the neighbourhood of the window: either
+    way the cost of a glimpse does not grow with the canvas.
+    """
+
+    kind: ClassVar[str] = "stn"
+    window_parameters: ClassVar[int] = 4
+
+    def window(self, action: Float[Tensor, "lanes parameters"]) -> Window:
+        return super().window(action)._replace(stride=_log_map(action[:, 2:4], self.strides))
+
+    @cached_property
+    def _neighbourhood(self) -> int:
+        """Side of a square that holds every sample of the widest window wherever its centre falls, borders included."""
+        return ceil(self.size * 2 ** (self.scales - 1) * self.strides[1]) + 2 * 2**self.scales
+
+    def _is_local(self, canvas_size: tuple[int, int]) -> bool:
+        # Maps of the whole canvas serve all T glimpses, those of a neighbourhood one: local pays from about 4 areas on.
+        return canvas_size[0] * canvas_size[1] > 4 * self._neighbourhood**2
+
+    def prepare(self, canvas: Float[Tensor, "lanes channels height width"]) -> Retina:
+        height, width = canvas.shape[-2:]
+        if self._is_local((height, width)):
+            return _with_margin(canvas, self._neighbourhood, self.reach)
+        return Retina(_box_maps(canvas, self.scales), (height, width))
+
+    def read(self, retina: Retina, window: Window) -> Float[Tensor, "lanes scales channels side side"]:
+        centre = to_pixels(window.centre, retina.canvas_size)
+        maps = retina.data
+        if self._is_local(retina.canvas_size):
+            corner = torch.floor(centre.detach() - self._neighbourhood / 2)
+            patch, corner = _lift_patch(retina, corner, self._neighbourhood)
+            maps, centre = _box_maps(patch, self.scales), centre - corner
+        spacing = self._spacings(centre)[:, None, None, None]
+        # Entry i of map k averages pixels i - margin … i - margin + 2^k - 1, so its middle lies there:
+        middle = centre[:, None] + 2 ** (self.scales - 1) - 0.5 * (spacing - 1)
+        samples = middle + spacing * window.stride[:, None] * self._steps(centre)[:, None]  # (K, N, G, 2)
+        samples = 2 * samples / centre.new_tensor([maps.shape[-1], maps.shape[-2]]) - 1
+        across, down = samples.flatten(0, 1).unbind(-1)
+        side = self.size
+        grid = torch.stack([across[:, None].expand(-1, side, -1), down[:, :, None].expand(-1, -1, side)], dim=-1)
+        glimpse = F.grid_sample(maps.flatten(0, 1), grid, mode="bilinear", padding_mode="zeros", align_corners=False)
+        return glimpse.unflatten(0, (self.scales, len(centre))).transpose(0, 1)
+
+
+@dataclass(frozen=True)
+class Gaussian(Sensor):
+    """A grid of Gaussian filters (DRAW, Gregor et al. 2015, section 3.2): glimpse = A_y · canvas · A_xᵀ per scale."""
+
+    kind: ClassVar[str] = "gaussian"
+    window_parameters: ClassVar[int] = 6
+
+    def window(self, action: Float[Tensor, "lanes parameters"]) -> Window:
+        return Window(
+            super().window(action).centre,
+            _log_map(action[:, 2:4], self.strides),
+            _log_map(action[:, 4:6], self.sigmas),
+        )
+
+    def prepare(self, canvas: Float[Tensor, "lanes channels height width"]) -> Retina:
+        height, width = canvas.shape[-2:]
+        return Retina(canvas, (height, width))
+
+    def read(self, retina: Retina, window: Window) -> Float[Tensor, "lanes scales channels side side"]:
+        canvas, (height, width) = retina
+        centre = to_pixels(window.centre, (height, width))
+        spacing = self._spacings(centre)
+        across, down = (
+            gaussian_mask(
+                centre[:, None, axis],
+                window.stride[:, None, axis] * spacing,
+                window.sigma[:, None, axis] * spacing,
+                self.size,
+                extent,
+            )
+            for axis, extent in ((0, width), (1, height))
+        )
+        # All scales share the product over rows: (N, 1, K·G, H) · (N, C, H, W), then each its own over columns.
+        rows = down.flatten(1, 2)[:, None] @ canvas
+        rows = rows.unflatten(2, (self.scales, self.size)).transpose(1, 2)
+        return rows @ across.transpose(-1, -2)[:, :, None]
+
+
+def gaussian_mask(
+    centre: Float[Tensor, "*batch"],
+    stride: Float[Tensor, "*#batch"],
+    sigma: Float[Tensor, "*#batch"],
+    rows: int,
+    columns: int,
+) -> Float[Tensor, "*batch rows columns"]:
+    """One axis of DRAW's filter bank (Gregor et al. 2015, eqs. 19–20 and 25–26).
+
+    `mask[…, i, a] = exp(-(a + 1/2 - mu_i)² / 2 sigma²) / Z_i` with `mu_i = centre + (i - (rows - 1) / 2) · stride`:
+    row i weighs the `columns` pixels of a canvas side by their distance from sample i. Arguments are in pixels, the
+    centre in pixel-edge coordinates. `Z_i` makes each row sum to 1; a row whose Gaussian lies so far outside that less
+    than 1e-8 of it is left reads (nearly) nothing rather than the border magnified.
+    """
+    steps = torch.arange(rows, dtype=centre.dtype, device=centre.device) - (rows - 1) / 2
+    pixels = torch.arange(columns, dtype=centre.dtype, device=centre.device) + 0.5
+    mean = centre[..., None] + steps * stride[..., None]
+    mask = torch.exp(-0.5 * ((pixels - mean[..., None]) / sigma[..., None, None]).square())
+    return mask / mask.sum(dim=-1, keepdim=True).clamp_min(1e-8)
+
+
+SENSORS: dict[str, type[Sensor]] = {kernel.kind: kernel for kernel in (Crop, Gaussian, Bilinear)}
+
+
+def make_sensor(kind: str, **settings: object) -> Sensor:
+    """Build a sensor by name: `crop`, `gaussian` or `stn`; settings are the fields of `Sensor`."""
+    if kind not in SENSORS:
+        raise ValueError(f"sensor kind: got {kind!r}, expected one of {', '.join(SENSORS)}")
+    return SENSORS[kind](**settings)  # type: ignore[arg-type]
+
+
+def _with_margin(canvas: Float[Tensor, "lanes channels height width"], side: int, reach: float) -> Retina:
+    """Background around the canvas, so that a patch of `side` about any centre within ±reach lies inside."""
+    height, width = canvas.shape[-2:]
+    rows, columns = _margin(height, side, reach), _margin(width, side, reach)
+    return Retina(F.pad(canvas, (columns, columns, rows, rows)), (height, width))
+
+
+def _margin(extent: int, side: int, reach: float) -> int:
+    return max(0, ceil(side / 2 + (reach - 1) * extent / 2) + 1)
+
+
+def _lift_patch(
+    retina: Retina, corner: Float[Tensor, "lanes 2"], side: int
+) -> tuple[Float[Tensor, "lanes channels side side"], Float[Tensor, "lanes 2"]]:
+    """Copy one square per lane out of a retina with a margin; corners (whole pixels) too far out are moved inside.
+
+    A strided view of all squares, indexed once: several times faster than gathering pixel by pixel.
+    """
+    padded, (height, width) = retina
+    margin = corner.new_tensor([(padded.shape[-1] - width) // 2, (padded.shape[-2] - height) // 2])
+    limit = corner.new_tensor([padded.shape[-1] - side, padded.shape[-2] - side])
+    start = torch.minimum((corner + margin).clamp_min(0), limit)
+    left, top = start.long().unbind(-1)
+    lane = torch.arange(len(padded), device=padded.device)
+    return padded.unfold(2, side, 1).unfold(3, side, 1)[lane, :, top, left], start - margin
+
+
+def _foveate(patch: Float[Tensor, "lanes channels extent extent"], scales: int) -> Tensor:
+    """Pool the K concentric scales out of a patch of side G·2^(K-1): halve by 2 × 2 averages, then cut the middle G."""
+    side = patch.shape[-1] >> (scales - 1)
+    levels = [patch]
+    for _ in range(scales - 1):
+        rows = levels[-1][..., ::2, :] + levels[-1][..., 1::2, :]
+        levels.append((rows[..., ::2] + rows[..., 1::2]) * 0.25)
+    edges = [(level.shape[-1] - side) // 2 for level in levels]
+    cut = [level[..., e : e + side, e : e + side] for level, e in zip(levels, edges, strict=True)]
+    return torch.stack(cut, dim=1)
+
+
+def _box_maps(
+    canvas: Float[Tensor, "lanes channels height width"], scales: int
+) -> Float[Tensor, "scales lanes channels tall wide"]:
+    """Averages over 2^k × 2^k pixels at every position, k = 0 … K-1, with a margin of 2^(K-1) zeros.
+
+    Entry (y, x) of map k averages canvas pixels y - margin … y - margin + 2^k - 1 (and so for x). Each map is four
+    shifted copies of the one before, so that a map costs two additions a pixel whatever the box.
+    """
+    margin = 2 ** (scales - 1)
+    finest = F.pad(canvas, (margin,) * 4)
+    maps = finest.new_zeros((scales, *finest.shape))
+    maps[0] = finest
+    for k in range(1, scales):
+        shift = 2 ** (k - 1)
+        rows = maps[k - 1, ..., :-shift, :] + maps[k - 1, ..., shift:, :]
+        maps[k, ..., :-shift, :-shift] = (rows[..., :-shift] + rows[..., shift:]) * 0.25
+    return maps
+
+
+def _log_map(action: Tensor, bounds: tuple[float, float]) -> Tensor:
+    """[-1, 1] → [low, high], linear in the logarithm."""
+    low, high = log(bounds[0]), log(bounds[1])
+    return torch.exp(0.5 * (high + low) + 0.5 * (high - low) * action)
+
+
+def _log_position(value: float, bounds: tuple[float, float]) -> float:
+    """Inverse of `_log_map`, kept inside [-1, 1]."""
+    low, high = log(bounds[0]), log(bounds[1])
+    if high == low:
+        return 0.0
+    return max(-1.0, min(1.0, (2 * log(value) - high - low) / (high - low)))
+
+
+def _require(holds: bool, field: str, value: object, expected: str) -> None:
+    if not holds:
+        raise ValueError(f"sensor {field}: got {value!r}, expected {expected}")
