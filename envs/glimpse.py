@@ -137,6 +137,8 @@ class GlimpseVectorEnv(VectorEnv[dict[str, Any], dict[str, Any], Any]):
         self.observation_space = batch_space(self.single_observation_space, num_envs)
         self.action_space = batch_space(self.single_action_space, num_envs)
 
+        blank = torch.zeros((), device=self.device)
+        self._canvas = blank.expand(num_envs, self.images.channels, *self.scenes.size)  # nothing to see before reset()
         self._seeds: np.ndarray | None = None
         self._episodes = np.zeros(num_envs, dtype=np.int64)
         self._looks = np.zeros(num_envs, dtype=np.int64)
@@ -187,6 +189,8 @@ class GlimpseVectorEnv(VectorEnv[dict[str, Any], dict[str, Any], Any]):
         moving = ~over & ~answering
         if moving.any():
             self._look(window, moving)
+        else:  # the same glimpse again, in memory of its own: callers keep what they were given before
+            self._window, self._glimpse = self._window.clone(), self._glimpse.clone()
         right = label == self._label
         success = right if answering.all() else right & self._on_device(answering)
         reward = success.float()
@@ -200,9 +204,11 @@ class GlimpseVectorEnv(VectorEnv[dict[str, Any], dict[str, Any], Any]):
             self._begin(over)
             observation, info = self._observation(), info | self._info(np.ones_like(over))
         elif answering.any() and self.autoreset_mode == AutoresetMode.SAME_STEP:
+            final = {**self._info(answering), **self._entry("is_success", success, answering)}
             info = {
-                **self._entry("final_obs", observation, answering),
-                **self._entry("final_info", info, answering),
+                **self._final_observations(observation, answering),
+                "final_info": final,
+                "_final_info": answering.copy(),
             }
             self._begin(answering)
             observation, info = self._observation(), info | self._info(np.ones_like(over))
@@ -243,7 +249,7 @@ class GlimpseVectorEnv(VectorEnv[dict[str, Any], dict[str, Any], Any]):
         everyone = bool(lanes.all())
         chosen = slice(None) if everyone else self._on_device(lanes)
         scenes = self.scenes(seeds[chosen], episodes[chosen])
-        action = self._first.expand(len(scenes.label), -1)
+        action = self._first.repeat(len(scenes.label), 1)
         if self._random_place:
             key = self.scenes.key(seeds[chosen], episodes[chosen])
             place = torch.stack([uniform(key, FIRST_X), uniform(key, FIRST_Y)], dim=-1)
@@ -252,10 +258,10 @@ class GlimpseVectorEnv(VectorEnv[dict[str, Any], dict[str, Any], Any]):
             self._canvas, self._label, self._place = scenes.canvas, scenes.label, scenes.place
             self._window = action
         else:
-            for kept, new in ((self._canvas, scenes.canvas), (self._label, scenes.label), (self._place, scenes.place)):
-                kept[chosen] = new
-            self._window = self._window.detach().clone()
-            self._window[chosen] = action
+            self._canvas = _with(self._canvas, chosen, scenes.canvas)
+            self._label = _with(self._label, chosen, scenes.label)
+            self._place = _with(self._place, chosen, scenes.place)
+            self._window = _with(self._window, chosen, action)
         self._retina = self.sensor.prepare(self._canvas)
         self._episodes[lanes] += 1
         self._looks[lanes] = 0
@@ -318,15 +324,19 @@ class GlimpseVectorEnv(VectorEnv[dict[str, Any], dict[str, Any], Any]):
         return {"glimpse": self._out(self._glimpse.flatten(1, 2)), "window": self._out(self._window)}
 
     def _info(self, lanes: np.ndarray) -> dict[str, Any]:
-        return {**self._entry("target", self._label, lanes), **self._entry("place", self._place, lanes)}
+        target, place = self._label.clone(), self._place.clone()  # each info has memory of its own
+        return {**self._entry("target", target, lanes), **self._entry("place", place, lanes)}
 
-    def _entry(self, key: str, value: Any, lanes: np.ndarray) -> dict[str, Any]:
+    def _final_observations(self, observation: dict[str, Any], lanes: np.ndarray) -> dict[str, Any]:
+        """As Gymnasium's own vector environments put it: an array of objects, one observation a lane."""
+        final = np.full(self.num_envs, None, dtype=object)
+        for lane in np.flatnonzero(lanes):
+            final[lane] = {key: value[lane] for key, value in observation.items()}
+        return {"final_obs": final, "_final_obs": lanes.copy()}
+
+    def _entry(self, key: str, value: Tensor, lanes: np.ndarray) -> dict[str, Any]:
         """One entry of a vector environment's info: values, and `_key`, the lanes for which they hold."""
-        if isinstance(value, dict):
-            value = {name: _copy(part) for name, part in value.items()}
-        else:
-            value = self._out(value)
-        return {key: value, f"_{key}": lanes.copy()}
+        return {key: self._out(value), f"_{key}": lanes.copy()}
 
     def _on_device(self, array: np.ndarray) -> Tensor:
         return torch.from_numpy(array).to(self.device)
@@ -383,5 +393,8 @@ def _lane_info(info: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _copy(value: Any) -> Any:
-    return value.clone() if isinstance(value, Tensor) else np.array(value)
+def _with(kept: Tensor, lanes: Any, new: Tensor) -> Tensor:
+    """`kept` with other values in some lanes: a copy, since callers and gradients may still need `kept`."""
+    replaced = kept.detach().clone()
+    replaced[lanes] = new
+    return replaced

@@ -67,11 +67,7 @@ def read_idx(path: str | Path) -> np.ndarray:
             packed = file.read(2) == b"\x1f\x8b"
         with gzip.open(path, "rb") if packed else path.open("rb") as stream:
             return _read_array(path, stream)
-    except (
-        OSError,
-        EOFError,
-        zlib.error,
-    ) as error:  # gzip's CRC error is an OSError, its truncation an EOFError
+    except (OSError, EOFError, zlib.error) as error:  # of gzip: a bad CRC, a cut file, damaged data
         found = f"{type(error).__name__} ({getattr(error, 'strerror', None) or error})"
         raise refusal("IDX data", path, "a readable file, plain or gzipped", found, AGAIN) from error
 

@@ -73,7 +73,8 @@ class SceneMaker:
             )
         if self.clutter < 0:
             raise SceneError(f"scene.clutter: got {self.clutter}, expected 0 or more patches")
-        if not 1 <= self.clutter_size <= min(height, width):
+        has_clutter = self.kind == "cluttered" and self.clutter > 0
+        if has_clutter and not 1 <= self.clutter_size <= min(height, width):
             raise SceneError(
                 f"scene.clutter_size: got {self.clutter_size}, "
                 f"expected 1 to {min(height, width)}, the side of the images"

@@ -1,22 +1,25 @@
 """The command line. Here, and only here, the agent and the environments are tied together."""
 
+import json
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, get_args
 
 import torch
+from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
-from envs.glimpse import GlimpseVectorEnv
+from envs.glimpse import GlimpseEnv, GlimpseVectorEnv
 from envs.images import ImageData, load_images, load_test_images
 from envs.scenes import Split
-from ram_agent import figures
+from ram_agent import bench, figures
 from ram_agent.checkpoint import read_checkpoint
-from ram_agent.config import Config, ConfigError, PolicyConfig, load_config, nearest
-from ram_agent.experiment import CHECKPOINT, Dataset, run_experiment, test_errors
+from ram_agent.config import Config, ConfigError, PolicyConfig, load_config, nearest, parse_config
+from ram_agent.experiment import CHECKPOINT, Dataset, build_policy, run_experiment, test_errors
+from ram_agent.learner import LEARNERS
 from ram_agent.monitoring import watch
 from ram_agent.options import Parser, add_config_options, overrides
 from ram_agent.policy import RecurrentAttentionPolicy
@@ -74,7 +77,7 @@ def main(arguments: Sequence[str] | None = None, program: str = "ram-agent") -> 
     """Run one command; returns the exit status. What a user can get wrong is one line and status 2."""
     parser = Parser(prog=program, description="Recurrent visual attention: train, measure and watch glimpse agents.")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    add = {"train": _train_options, "evaluate": _evaluate_options, "render": _render_options}
+    add = {"train": _train_options, "evaluate": _evaluate_options, "render": _render_options, "bench": _bench_options}
     parsers = {name: add_options(commands) for name, add_options in add.items()}
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     if program != "ram-agent" and arguments and arguments[0] in parsers:
@@ -85,7 +88,7 @@ def main(arguments: Sequence[str] | None = None, program: str = "ram-agent") -> 
         known, _ = parser.parse_known_args(arguments)
         given = parsers[known.command].parse_all(arguments[arguments.index(known.command) + 1 :])
         given.command = known.command
-    run = {"train": train, "evaluate": evaluate_run, "render": render_run}[given.command]
+    run = {"train": train, "evaluate": evaluate_run, "render": render_run, "bench": bench_project}[given.command]
     try:
         return run(given)
     except (ValueError, OSError) as error:
@@ -98,8 +101,12 @@ def main(arguments: Sequence[str] | None = None, program: str = "ram-agent") -> 
 
 
 def _train_options(commands: Any) -> Parser:
-    parser = commands.add_parser("train", help="train an agent and its controls, measure them, write a run folder")
-    parser.add_argument("config", nargs="?", help="a YAML file, or the name of one in configs/ [default: default]")
+    parser = commands.add_parser(
+        "train",
+        help="train an agent and its controls, measure them, write a run folder",
+        usage="%(prog)s [CONFIG] [--section.field VALUE ...] [--resume RUN]",
+    )
+    parser.add_argument("config", nargs="?", metavar="CONFIG", help="a YAML file, or the name of one in configs/ [default: default]")
     parser.add_argument("--resume", metavar="RUN", help="go on with an interrupted run")
     add_config_options(parser)
     return parser
@@ -289,6 +296,64 @@ def render_run(given: Any) -> int:
     figures.write_gif(figures.gaze_frames(gaze), target / "glimpse_paths.gif")
     print(f"{target / 'glimpse_paths.png'}\n{target / 'glimpse_paths.gif'}")
     return 0
+
+
+# -------------------------------------------------------------------- bench
+
+
+def _bench_options(commands: Any) -> Parser:
+    parser = commands.add_parser("bench", help="measure the speed of sensor, environment and training here")
+    parser.add_argument("--threads", type=int, default=1, help="torch threads [default: 1]")
+    parser.add_argument("--json", metavar="FILE", help="write the numbers there too")
+    return parser
+
+
+def bench_project(given: Any) -> int:
+    """Print Markdown tables; the images are the embedded digits, which the speed does not depend on."""
+    if given.threads < 1:
+        raise ConfigError(f"--threads: expected 1 or more, got {given.threads}")
+    torch.set_num_threads(given.threads)
+    images = load_images("digits")
+    timings = bench.sensor_timings() + _environment_timings(images) + _training_timings(images)
+    print(bench.markdown(timings))
+    if given.json:
+        Path(given.json).write_text(json.dumps(bench.as_json(timings), indent=2) + "\n", encoding="utf-8")
+    return 0
+
+
+def _environment_timings(images: ImageData) -> list[bench.Timing]:
+    """Whole episodes with fixed actions: our vector environment, and Gymnasium's over our single ones."""
+    lanes = 64
+    singles = SyncVectorEnv([lambda: GlimpseEnv(images=images)] * lanes, autoreset_mode=AutoresetMode.DISABLED)
+
+    def episode(env: Any) -> None:
+        env.reset(seed=1)
+        for _ in range(6):
+            env.step(action)
+
+    action = singles.action_space.sample()
+    ours = GlimpseVectorEnv(lanes, images=images)
+    return bench.compare(
+        f"environment, {lanes} lanes, cluttered 60x60, 6 glimpses",
+        "steps",
+        {
+            "SyncVectorEnv of GlimpseEnv": (lambda: episode(singles), 6 * lanes),
+            "GlimpseVectorEnv": (lambda: episode(ours), 6 * lanes),
+        },
+    )
+
+
+def _training_timings(images: ImageData) -> list[bench.Timing]:
+    """Whole updates, scenes and optimiser included, at the settings of Mnih et al. 2014 with our LSTM."""
+    candidates: dict[str, tuple[Callable[[], object], int]] = {}
+    for kind, method in (("crop", "reinforce"), ("gaussian", "pathwise"), ("stn", "pathwise")):
+        config = parse_config({"sensor": {"kind": kind}, "training": {"method": method}})
+        env = World(config, images).environment("train", config.training.batch)
+        learner = LEARNERS[method](build_policy(env, config, "learned"), env, config.training)
+        candidates[kind] = (learner.update, config.training.batch)
+    return bench.compare(
+        "training, cluttered 60x60, 6 glimpses of 3 x 12x12, batch 256, LSTM 256", "images", candidates
+    )
 
 
 def _loud(notice: str) -> None:

@@ -7,7 +7,7 @@ is a `ConfigError`: one line that names the field, the value that came and what 
 from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -57,7 +57,7 @@ class SensorConfig(Section):
     )
 
     @model_validator(mode="after")
-    def _bounds(self) -> Self:
+    def _bounds(self) -> "SensorConfig":
         for name in ("strides", "sigmas"):
             low, high = getattr(self, name)
             if not 0 < low <= high:
@@ -107,7 +107,7 @@ class TrainingConfig(Section):
     clip: float = Field(default=5.0, gt=0, description="largest norm of the gradient")
     window_std: float = Field(default=0.10, gt=0, description="std of sampled windows at the start, in [-1, 1] units")
     window_std_end: float | None = Field(
-        None, gt=0, description="and at the end (linear in between); default: the same"
+        default=None, gt=0, description="and at the end (linear in between); default: the same"
     )
     baseline: Literal["none", "learned", "leave_one_out"] = Field(
         default="learned", description="what the return is held against"
@@ -125,7 +125,7 @@ class TrainingConfig(Section):
     baseline_weight: float = Field(default=1.0, ge=0, description="weight of the baseline's squared error")
 
     @model_validator(mode="after")
-    def _looks(self) -> Self:
+    def _looks(self) -> "TrainingConfig":
         if self.baseline == "leave_one_out" and self.looks < 2:
             raise ValueError("looks: expected 2 or more for baseline leave_one_out, got 1")
         return self
@@ -171,7 +171,7 @@ class Config(Section):
     run: RunConfig = RunConfig()
 
     @model_validator(mode="after")
-    def _together(self) -> Self:
+    def _together(self) -> "Config":
         side, canvas = self.sensor.size, (self.scene.height, self.scene.width)
         if side > min(canvas):
             raise ValueError(
@@ -252,9 +252,8 @@ def field_names() -> list[str]:
 
 def nearest(name: str, names: list[str]) -> str:
     """` (did you mean ...?)`, or nothing."""
-    close = get_close_matches(name, names, n=1, cutoff=0.5) or [
-        full for full in names if full.rpartition(".")[2] == name.rpartition(".")[2]
-    ]
+    namesakes = [full for full in names if full.rpartition(".")[2] == name.rpartition(".")[2]]
+    close = get_close_matches(name, namesakes, n=1, cutoff=0.0) or get_close_matches(name, names, n=1, cutoff=0.5)
     return f" (did you mean {close[0]}?)" if close else ""
 
 

@@ -26,6 +26,13 @@ class Core(nn.Module):
         self.hidden = hidden
         self.cell = _CELLS[kind](features, hidden)
         self.parts = 2 if kind == "lstm" else 1
+        gates = self.cell.weight_hh.shape[0] // hidden
+        for gate in range(gates):
+            rows = slice(gate * hidden, (gate + 1) * hidden)
+            nn.init.xavier_uniform_(self.cell.weight_ih[rows])
+            nn.init.orthogonal_(self.cell.weight_hh[rows])
+        nn.init.zeros_(self.cell.bias_ih)
+        nn.init.zeros_(self.cell.bias_hh)
         if kind == "lstm":
             with torch.no_grad():
                 self.cell.bias_ih[hidden : 2 * hidden] = 1.0

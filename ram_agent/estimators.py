@@ -21,10 +21,11 @@ def log_probability(
 
 
 def score_function_loss(
-    log_probability: Float[Tensor, "moves lanes"], advantage: Float[Tensor, "moves lanes"]
+    log_probability: Float[Tensor, "moves lanes"], advantage: Float[Tensor, "*#moves lanes"]
 ) -> Float[Tensor, ""]:
     """-Σ_t log p(a_t) · advantage_t, mean over lanes: its gradient is an unbiased estimate of -∇E[R].
 
+    The advantage is one per move, or one per lane for all its moves.
     Only moves that were looked at may be in it; a move after the last look adds nothing but variance.
     """
     return -(log_probability * advantage.detach()).sum(dim=0).mean()
@@ -62,6 +63,8 @@ def leave_one_out(returns: Float[Tensor, " lanes"], looks: int) -> Float[Tensor,
 
 
 def explained_variance(prediction: Tensor, truth: Tensor) -> Float[Tensor, ""]:
-    """1 - Var[truth - prediction] / Var[truth]; 0 where the truth never varies."""
+    """1 - Var[truth - prediction] / Var[truth]; 0 where the truth never varies or nothing was predicted (T = 1)."""
+    if not prediction.numel():
+        return truth.new_zeros(())
     variance = truth.var(correction=0)
     return torch.where(variance > 0, 1 - (truth - prediction).var(correction=0) / variance.clamp_min(1e-12), 0.0)

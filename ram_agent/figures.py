@@ -174,15 +174,17 @@ def learning_curves(
 ) -> Figure:
     """Error in percent against episodes (left) and the terms of the loss (right), from the rows of `metrics.csv`.
 
-    `errors` maps keys to their names in the legend (default: `train/error` and `eval/error`, or, with neither there,
-    `rollout/reward`). `losses` are the keys of the loss terms (default: all that contain "loss"). Keys may be missing
-    from any row, empty or NaN: a curve joins the rows that have it.
+    `errors` maps keys to their names in the legend (default: `rollout/error` and `eval/error`, or, with neither there,
+    `rollout/reward`). `losses` are the keys of the loss terms (default: all that contain "loss" but those that are 0
+    throughout, which the learner does not have). Keys may be missing from any row, empty or NaN: a curve joins the rows
+    that have it.
     """
     keys = sorted({key for row in rows for key in row})
     if errors is None:
-        errors = {"train/error": "training", "eval/error": "validation"}
+        known = {"rollout/error": "training", "train/error": "training", "eval/error": "validation"}
+        errors = {key: name for key, name in known.items() if key in keys}
     if losses is None:
-        losses = [key for key in keys if "loss" in key]
+        losses = [key for key in keys if "loss" in key and _curve(rows, x, key)[1].any()]
     figure = Figure(figsize=(7.2, 2.8), layout="constrained")
     left, right = figure.subplots(1, 2)
     shown = _plot_curves(left, {name: _curve(rows, x, key) for key, name in errors.items()})
@@ -311,9 +313,8 @@ def encode_gif(
     reference = Image.fromarray(np.concatenate([frames[0], frames[-1]]))
     palette = reference.quantize(256, method=Image.Quantize.MEDIANCUT)
     colours = np.reshape(palette.getpalette() or [], (-1, 3))
-    colours[(colours.min(axis=1) >= 240) | (colours.sum(axis=1) == colours.sum(axis=1).max())] = (
-        255  # the ground is white
-    )
+    brightness = colours.sum(axis=1)
+    colours[brightness >= min(3 * 240, brightness.max())] = 255  # the ground stays white
     palette.putpalette(colours.flatten().tolist())
     images = [Image.fromarray(frame).quantize(palette=palette, dither=Image.Dither.NONE) for frame in frames]
     durations = [round(1000 / fps)] * (len(images) - 1) + [round(1000 * max(hold, 1 / fps))]

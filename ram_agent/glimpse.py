@@ -19,6 +19,10 @@ class GlimpseNetwork(nn.Module):
         self.placed = nn.Linear(window_parameters, where)
         self.what = nn.Linear(what, features)
         self.where = nn.Linear(where, features)
+        for layer in self.children():
+            assert isinstance(layer, nn.Linear)
+            nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
+            nn.init.zeros_(layer.bias)
 
     def forward(
         self, glimpse: Float[Tensor, "lanes planes side side"], window: Float[Tensor, "lanes parameters"]

@@ -8,7 +8,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
 from time import perf_counter
-from typing import Any, NamedTuple, Self, cast
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import torch
@@ -181,7 +181,7 @@ class Learner(ABC):
         progress_bar: bool = False,
         reset_num_timesteps: bool = True,
         progress_title: str = "training",
-    ) -> Self:
+    ) -> "Learner":
         """Train until `total_timesteps` steps of single lanes (T per episode) are done; returns self.
 
         Schedules run over `total_timesteps`. `log_interval` is in updates. With `reset_num_timesteps=False` a loaded
@@ -329,7 +329,7 @@ class Learner(ABC):
         return saved
 
     @classmethod
-    def load(cls, path: str | Path, env: GlimpseEnvironment, device: str | torch.device = "cpu") -> Self:
+    def load(cls, path: str | Path, env: GlimpseEnvironment, device: str | torch.device = "cpu") -> "Learner":
         """Read what `save` wrote and go on in `env`. Raises `CheckpointError`, naming the file and what is wrong."""
         saved = read_checkpoint(_with_suffix(path))
         blueprint = dict(saved["blueprint"])

@@ -4,6 +4,7 @@ Built on argparse: an unknown option is one line with the nearest right name and
 """
 
 import argparse
+import re
 import sys
 from collections.abc import Sequence
 from typing import Any, NoReturn
@@ -15,6 +16,10 @@ from ram_agent.config import Config, Section, describe, field_names, nearest
 
 class Parser(argparse.ArgumentParser):
     """An argument parser whose errors are one line, without the usage in front."""
+
+    def __init__(self, *arguments: Any, **settings: Any) -> None:
+        super().__init__(*arguments, **settings)
+        self._negative_number_matcher = re.compile(r"-\.?\d")  # `-0.5,0.5` and `-1e-3` are values too, not options
 
     def error(self, message: str) -> NoReturn:
         print(f"{self.prog}: error: {message}", file=sys.stderr)
@@ -46,7 +51,7 @@ def add_config_options(parser: argparse.ArgumentParser, sections: Sequence[str] 
             dest=field.name,
             default=argparse.SUPPRESS,
             metavar="VALUE",
-            type=_plain,
+            type=_TEXTS.get(field.type, _plain),
             help=f"{field.help} [{field.type}; default: {shown}]".replace("%", "%%"),
         )
 
@@ -68,6 +73,14 @@ def _plain(text: str) -> Any:
     if isinstance(value, str) and "," in value:
         return [_plain(part.strip()) for part in value.split(",")]
     return value
+
+
+def _text_or_none(text: str) -> str | None:
+    return None if text == "null" else text
+
+
+_TEXTS: dict[str, Any] = {"str": str, "str | None": _text_or_none}
+"""Paths and names stay as they were typed: `2024` is a name, and a path may hold a comma."""
 
 
 def section_names() -> list[str]:

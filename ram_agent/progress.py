@@ -2,7 +2,6 @@
 
 import sys
 from types import TracebackType
-from typing import Self
 
 from tqdm import tqdm
 
@@ -32,7 +31,7 @@ class ProgressBar:
         """Latest means: error in percent, reward."""
         self._bar.set_postfix_str(f"error {error:5.2f} %, reward {reward:.3f}", refresh=False)
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> "ProgressBar":
         return self
 
     def __exit__(

@@ -1,7 +1,7 @@
 """One episode in every lane: policy × environment → `Episode`. Hard and soft attention, training and test: one path."""
 
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float, Int
@@ -11,6 +11,7 @@ from ram_agent.policy import RecurrentAttentionPolicy
 from ram_agent.sensor import Sensor
 
 
+@runtime_checkable
 class GlimpseEnvironment(Protocol):
     """What a rollout needs of a vector environment: `envs.GlimpseVectorEnv` with `tensors=True`, or another like it."""
 

@@ -271,7 +271,7 @@ class Gaussian(Sensor):
 
 
 def gaussian_mask(
-    centre: Float[Tensor, "*batch"],
+    centre: Float[Tensor, "*#batch"],
     stride: Float[Tensor, "*#batch"],
     sigma: Float[Tensor, "*#batch"],
     rows: int,

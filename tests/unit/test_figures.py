@@ -297,6 +297,13 @@ def test_curves_fall_back_on_the_reward_and_bear_having_no_rows() -> None:
     assert render(figures.learning_curves([])).std() > 0
 
 
+def test_curves_know_the_learner_s_names_and_leave_out_terms_that_it_does_not_have() -> None:
+    rows = [{"time/episodes": n, "rollout/error": 50.0, "train/baseline_loss": 0.0, "train/loss": 1.0} for n in (1, 2)]
+    figure = figures.learning_curves(rows)
+    assert lines(figure, 0) == {"training": [(1, 50), (2, 50)]}
+    assert lines(figure, 1) == {"total": [(1, 1), (2, 1)]}
+
+
 def test_an_error_that_falls_by_more_than_ten_times_is_drawn_on_a_logarithmic_axis() -> None:
     def scale(last: float) -> str:
         rows = [{"time/episodes": 1, "eval/error": 90.0}, {"time/episodes": 2, "eval/error": last}]

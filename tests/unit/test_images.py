@@ -510,7 +510,7 @@ def test_auto_without_network_falls_back_to_the_digits_and_says_so() -> None:
     assert data.notice.startswith(
         "MNIST is not at hand: using the 1,797 embedded 8x8 digits; no number of this run is an MNIST number"
     )
-    assert "Connection refused" in data.notice
+    assert "ConnectionRefusedError" in data.notice
     assert "\n" not in data.notice
     assert data.sha256 == load_images("digits").sha256
     assert load_images("digits").notice == ""

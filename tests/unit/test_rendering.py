@@ -109,7 +109,7 @@ def test_colour_canvases_keep_their_channels_in_order() -> None:
     assert tuple(frame[0, 0]) == BACKDROP
 
 
-@pytest.mark.parametrize("size", [(60, 60), (20, 120), (90, 30), (28, 28), (500, 300)])
+@pytest.mark.parametrize("size", [(60, 60), (27, 61), (20, 120), (90, 30), (28, 28), (500, 300)])
 @pytest.mark.parametrize("scales", [1, 4])
 def test_every_frame_of_an_environment_has_one_even_size_wherever_the_eye_looks(
     size: tuple[int, int], scales: int
@@ -127,9 +127,12 @@ def test_every_frame_of_an_environment_has_one_even_size_wherever_the_eye_looks(
 
 def test_a_window_outside_the_scene_does_not_spill_over_the_glimpses() -> None:
     canvas, glimpse = torch.zeros(1, 30, 30), torch.zeros(1, 1, 6, 6)
-    inside = torch.tensor([[[10.0, 10.0, 16.0, 16.0]]])
+    inside = torch.tensor([[[10.0, -2.0, 16.0, 4.0]]])  # high enough not to hide behind the glimpse
     plan = layout((30, 30), 1, 6)
-    beside = [draw_frame(canvas, inside + shift, glimpse)[:, plan.scene[0] :] for shift in (0, 30)]
+    beside = [
+        draw_frame(canvas, inside + torch.tensor([shift, 0.0, shift, 0.0]), glimpse)[:, plan.scene[0] :]
+        for shift in (0.0, 30.0)
+    ]
     assert (beside[0] == beside[1]).all()
 
 

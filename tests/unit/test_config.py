@@ -1,0 +1,308 @@
+"""Configurations: what is written reads back equal, and a mistake is one line that names it."""
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from ram_agent.config import Config, ConfigError, describe, dump_config, field_names, load_config, parse_config
+from ram_agent.options import Parser, add_config_options, overrides
+
+ROOT = Path(__file__).parents[2]
+SHIPPED = sorted((ROOT / "configs").glob("*.yaml"))
+UNUSUAL: dict[str, Any] = {
+    "name": "a.b-c_1",
+    "images": {"source": "some where/ümlaut: #1", "folder": "~/x"},
+    "scene": {"kind": "plain", "height": 28, "width": 31},
+    "sensor": {"kind": "gaussian", "size": 5, "strides": [0.25, 3], "reach": 1e-3},
+    "environment": {"glimpses": 1, "first_window": [0, 0.5, -1, 1, 0, 0.125]},
+    "training": {"method": "pathwise", "window_std_end": 0.01, "baseline": "leave_one_out", "looks": 4},
+    "evaluation": {"controls": [], "control_episodes": 7},
+    "run": {"folder": "runs/no", "overwrite": True, "seed": 0},
+}
+
+
+def complaint(tree: dict[Any, Any]) -> str:
+    with pytest.raises(ConfigError) as caught:
+        parse_config(tree)
+    message = str(caught.value)
+    assert "\n" not in message
+    return message
+
+
+def write(tmp_path: Path, text: str | bytes) -> Path:
+    path = tmp_path / "mine.yaml"
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    return path
+
+
+# -------------------------------------------------------------------- reading and writing
+
+
+@pytest.mark.parametrize("tree", [{}, UNUSUAL])
+def test_what_is_dumped_loads_equal(tree: dict[str, Any], tmp_path: Path) -> None:
+    config = parse_config(tree)
+    again = load_config(write(tmp_path, dump_config(config)))
+    assert again == config
+    assert dump_config(again) == dump_config(config)
+
+
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
+def test_every_config_in_configs_loads_under_its_own_name_and_round_trips(path: Path, tmp_path: Path) -> None:
+    config = load_config(path)
+    assert config.name == path.stem
+    assert load_config(write(tmp_path, dump_config(config))) == config
+
+
+def test_the_configs_that_the_project_promises_are_there() -> None:
+    promised = {"default", "mnist28_hard", "translated60_hard", "smoke"}
+    promised |= {f"cluttered{side}_{kind}" for side in (60, 100) for kind in ("hard", "gaussian", "stn")}
+    assert promised <= {path.stem for path in SHIPPED}
+
+
+def test_a_field_that_was_set_reaches_the_configuration() -> None:
+    config = parse_config(UNUSUAL)
+    assert (config.scene.height, config.scene.width) == (28, 31)
+    assert config.environment.first_window == (0, 0.5, -1, 1, 0, 0.125)
+    assert config.sensor.strides == (0.25, 3.0)
+    assert config.training.window_std_end == 0.01
+
+
+def test_a_configuration_cannot_be_changed_by_the_way() -> None:
+    with pytest.raises(ValueError, match="frozen"):
+        parse_config({}).scene.height = 3  # type: ignore[misc]
+
+
+def test_yaml_that_writes_a_float_without_a_point_is_still_a_number(tmp_path: Path) -> None:
+    path = write(tmp_path, "training: {learning_rate: 1e-4}")  # YAML 1.1 reads the text '1e-4' here
+    assert load_config(path).training.learning_rate == 1e-4
+
+
+def test_an_empty_file_is_the_defaults_under_its_own_name(tmp_path: Path) -> None:
+    assert load_config(write(tmp_path, "# nothing\n")) == parse_config({"name": "mine"})
+    assert load_config() == Config()
+
+
+def test_reading_a_configuration_needs_no_torch() -> None:
+    program = "import ram_agent.config, ram_agent.options, sys; assert 'torch' not in sys.modules, 'torch'"
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+# -------------------------------------------------------------------- overrides
+
+
+def test_an_override_wins_over_the_file_and_leaves_the_rest_of_it(tmp_path: Path) -> None:
+    path = write(tmp_path, "scene: {height: 30, width: 40}\nrun: {seed: 5}")
+    config = load_config(path, {"scene.height": 33, "training.batch": "7", "name": "other"})
+    assert (config.scene.height, config.scene.width, config.run.seed) == (33, 40, 5)
+    assert (config.training.batch, config.name) == (7, "other")
+
+
+@pytest.mark.parametrize(
+    ("overridden", "message"),
+    [
+        ({"scene.hieght": 3}, r"^scene\.hieght: unknown setting \(did you mean scene\.height\?\)$"),
+        ({"scne.height": 3}, r"^scne: unknown setting \(did you mean scene\?\)$"),
+        ({"training.batch": -3}, r"^training\.batch: got -3: "),
+    ],
+)
+def test_a_wrong_override_is_refused_by_name(overridden: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        load_config(None, overridden)
+
+
+def test_an_override_into_a_section_that_is_none_is_refused_by_name(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"^scene: expected a section, got None$"):
+        load_config(write(tmp_path, "scene:\n"), {"scene.height": 30})
+
+
+def test_every_field_is_an_option_of_the_command_line_and_takes_its_own_default() -> None:
+    parser = Parser(prog="x")
+    add_config_options(parser)
+    arguments = []
+    for field in describe():
+        value = list(field.default) if isinstance(field.default, tuple) else field.default
+        arguments += [f"--{field.name}", yaml.safe_dump(value, default_flow_style=True).splitlines()[0]]
+    given = overrides(parser.parse_all(arguments))
+    assert list(given) == field_names()
+    assert load_config(None, given) == Config()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "name", "value"),
+    [
+        (["--training.learning_rate", "1e-4"], "training.learning_rate", 1e-4),
+        (["--sensor.strides", "0.5,3"], "sensor.strides", (0.5, 3.0)),
+        (["--sensor.strides=[1, 4]"], "sensor.strides", (1.0, 4.0)),
+        (["--environment.first_window", "centre"], "environment.first_window", "centre"),
+        (["--environment.first_window", "-0.5,0.5"], "environment.first_window", (-0.5, 0.5)),
+        (["--evaluation.controls", "[]"], "evaluation.controls", ()),
+        (["--evaluation.controls", "centre,random"], "evaluation.controls", ("centre", "random")),
+        (["--run.tensorboard", "false"], "run.tensorboard", False),
+        (["--training.window_std_end", "null"], "training.window_std_end", None),
+        (["--images.source", "a b, c.npz"], "images.source", "a b, c.npz"),
+        (["--run.folder", "2024"], "run.folder", "2024"),
+        (["--run.folder", "null"], "run.folder", None),
+    ],
+)
+def test_options_are_read_as_a_person_writes_them(arguments: list[str], name: str, value: Any) -> None:
+    parser = Parser(prog="x")
+    add_config_options(parser)
+    config = load_config(None, overrides(parser.parse_all(arguments)))
+    section, _, field = name.partition(".")
+    assert getattr(getattr(config, section), field) == value
+
+
+# -------------------------------------------------------------------- mistakes
+
+
+@pytest.mark.parametrize(
+    ("tree", "message"),
+    [
+        ({"scen": {}}, "scen: unknown setting (did you mean scene?)"),
+        ({"scene": {"hieght": 30}}, "scene.hieght: unknown setting (did you mean scene.height?)"),
+        (
+            {"training": {"learning_rat": 1}},
+            "training.learning_rat: unknown setting (did you mean training.learning_rate?)",
+        ),
+        ({"hidden": 3}, "hidden: unknown setting (did you mean policy.hidden?)"),
+        ({"training": {"hidden": 3}}, "training.hidden: unknown setting (did you mean policy.hidden?)"),
+        ({"sensr": {"kind": "stn"}}, "sensr: unknown setting (did you mean sensor?)"),
+    ],
+)
+def test_an_unknown_key_is_refused_with_the_nearest_right_one(tree: dict[str, Any], message: str) -> None:
+    assert complaint(tree) == message
+
+
+@pytest.mark.parametrize(
+    ("section", "field", "value"),
+    [
+        ("scene", "kind", "messy"),
+        ("scene", "height", 0),
+        ("scene", "height", "tall"),
+        ("scene", "clutter", -1),
+        ("sensor", "size", 2.5),
+        ("sensor", "scales", 9),
+        ("sensor", "reach", 0),
+        ("sensor", "strides", [1.0]),
+        ("environment", "glimpses", 0),
+        ("environment", "first_window", "corner"),
+        ("policy", "core", "transformer"),
+        ("policy", "hidden", 0),
+        ("policy", "window_gradient", -0.1),
+        ("training", "method", "ppo"),
+        ("training", "window_std", -0.1),
+        ("training", "window_std", 0),
+        ("training", "learning_rate", float("nan")),
+        ("training", "episodes", 0),
+        ("training", "clip", 0),
+        ("training", "reward", "money"),
+        ("evaluation", "controls", ["oracle"]),
+        ("evaluation", "votes", 0),
+        ("run", "seed", -1),
+        ("run", "overwrite", "perhaps"),
+    ],
+)
+def test_a_wrong_value_is_refused_with_its_field_and_what_came(section: str, field: str, value: Any) -> None:
+    message = complaint({section: {field: value}})
+    assert message.startswith(f"{section}.{field}: got ")
+    assert repr(value[0] if isinstance(value, list) and field == "controls" else value) in message
+
+
+def test_a_name_that_would_not_do_for_a_folder_is_refused() -> None:
+    assert complaint({"name": "a/b"}).startswith("name: got 'a/b'")
+
+
+@pytest.mark.parametrize(
+    ("tree", "message"),
+    [
+        ({"sensor": {"size": 80}}, "sensor.size: expected at most 60, the shorter side of the 60x60 canvas, got 80"),
+        ({"sensor": {"size": 30}, "scene": {"height": 28, "width": 90}}, "sensor.size: expected at most 28"),
+        ({"sensor": {"size": 11, "scales": 2}}, "sensor.size: expected an even number where scales > 1"),
+        ({"sensor": {"kind": "stn", "size": 11, "scales": 2}}, "sensor.size: expected an even number"),
+        ({"sensor": {"strides": [2, 1]}}, "sensor.strides: expected two positive numbers, the smaller first"),
+        ({"sensor": {"sigmas": [0, 1]}}, "sensor.sigmas: expected two positive numbers, the smaller first"),
+        ({"training": {"method": "pathwise"}}, "training.method: expected reinforce for a crop sensor"),
+        ({"training": {"baseline": "leave_one_out"}}, "training.looks: expected 2 or more for baseline leave_one_out"),
+    ],
+)
+def test_fields_that_contradict_each_other_are_refused_by_name(tree: dict[str, Any], message: str) -> None:
+    assert complaint(tree).startswith(message)
+
+
+@pytest.mark.parametrize(
+    "tree",
+    [
+        {"sensor": {"size": 60}},
+        {"sensor": {"size": 11, "scales": 1}},
+        {"sensor": {"kind": "gaussian", "size": 11, "scales": 3}},
+        {"sensor": {"strides": [1, 1]}},
+        {"sensor": {"kind": "stn"}, "training": {"method": "pathwise"}},
+        {"sensor": {"kind": "stn"}, "training": {"method": "reinforce"}},
+        {"training": {"baseline": "leave_one_out", "looks": 2}},
+    ],
+)
+def test_fields_that_only_look_contradictory_are_taken(tree: dict[str, Any]) -> None:
+    parse_config(tree)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("scene: [1, 2", "not YAML"),
+        ("\tscene: 1", "not YAML"),
+        (b"\x89PNG\r\n\x1a\n\xff\xfe", "not YAML"),
+        ("- scene\n- sensor", "expected sections such as 'scene:', got list"),
+        ("just a sentence", "expected sections such as 'scene:', got str"),
+        ("scene: 3", "scene: got 3"),
+        ("scene: {height: 1, hieght: 2}", "scene.hieght: unknown setting"),
+    ],
+)
+def test_a_file_that_is_no_configuration_is_refused_by_its_path(
+    text: str | bytes, message: str, tmp_path: Path
+) -> None:
+    path = write(tmp_path, text)
+    with pytest.raises(ConfigError) as caught:
+        load_config(path)
+    assert str(path) in str(caught.value)
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_missing_file_and_a_folder_are_refused_by_their_path(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="No such file"):
+        load_config(tmp_path / "none.yaml")
+    with pytest.raises(ConfigError, match=f"config {tmp_path}: Is a directory"):
+        load_config(tmp_path)
+
+
+def test_yaml_that_would_run_code_is_refused_and_does_not_run(tmp_path: Path) -> None:
+    trace = tmp_path / "trace"
+    path = write(tmp_path, f"name: !!python/object/apply:os.mkdir ['{trace}']")
+    with pytest.raises(ConfigError, match="not YAML"):
+        load_config(path)
+    assert not trace.exists()
+
+
+def test_options_suggest_the_nearest_right_one(capsys: pytest.CaptureFixture[str]) -> None:
+    parser = Parser(prog="x")
+    add_config_options(parser)
+    for wrong, right in (
+        ("--trainig.batch", "--training.batch"),
+        ("--sensr.kind", "--sensor.kind"),
+        ("--hidden", "--policy.hidden"),
+        ("--training.epsiodes", "--training.episodes"),
+    ):
+        with pytest.raises(SystemExit, match="2"):
+            parser.parse_all([wrong, "3"])
+        assert capsys.readouterr().err == f"x: error: {wrong}: unknown option (did you mean {right}?)\n"
+
+
+def test_every_field_has_a_sentence_for_help() -> None:
+    fields = list(describe())
+    assert len({field.name for field in fields}) == len(fields) > 40
+    assert all(len(field.help) > 10 for field in fields)
