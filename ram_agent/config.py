@@ -97,7 +97,7 @@ class TrainingConfig(Section):
         description="gradient estimator of the window: score function, or backpropagation (soft sensors)",
     )
     episodes: int = Field(default=1_200_000, ge=1, description="training episodes (looks at one image count as many)")
-    batch: int = Field(default=256, ge=1, description="images per update")
+    batch: int = Field(default=128, ge=1, description="images per update")
     looks: int = Field(default=1, ge=1, description="M, episodes at each image of a batch; above 1 for leave_one_out")
     learning_rate: float = Field(default=1e-3, gt=0, description="Adam's, at the start")
     learning_rate_schedule: Literal["constant", "linear", "cosine"] = Field(

@@ -15,10 +15,9 @@ class Core(nn.Module):
     """One step of a recurrent cell.
 
     `rnn`   h' = ReLU(W_i g + W_h h + b)   (Mnih et al. 2014, section 4: the core of the classification tasks)
-    `gru`   Cho et al. 2014, eqs. 5–8
+    `gru`   Cho et al. 2014, eqs. 5–8, but the reset gate comes after the product with W_h (torch's and cuDNN's variant)
     `lstm`  Hochreiter and Schmidhuber 1997 with forget gates; forget biases start at 1 (Jozefowicz et al. 2015), so
-    that
-            the first look is still remembered at the last.
+            that the first look is still remembered at the last.
     """
 
     def __init__(self, kind: str, features: int, hidden: int) -> None:

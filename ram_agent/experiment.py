@@ -133,6 +133,7 @@ def train_agent(
     torch.manual_seed(config.run.seed)
     learner = LEARNERS[training.method](build_policy(env, config, look), env, training, seed=config.run.seed)
     interruption.learner = learner
+    learner.stop_requested = bool(interruption.received)  # the signal may have come before there was a learner
 
     resume_at = None
     if resume and (folder / CHECKPOINT).exists():
@@ -164,10 +165,10 @@ def train_agent(
         progress_title=f"{look} [{world.dataset.name}]",
         reset_num_timesteps=resume_at is None,
     )
-    if validation.latest is None or interruption.received:
-        validation.init_callback(learner)  # type: ignore[arg-type]
-        validation.evaluate()
+    if interruption.received:
         checkpoints.save()
+        if validation.best is None:  # the table needs a number; what is saved goes on as if there had been no stop
+            validation.evaluate(record=False)
     return Agent(look, learner, validation, board)
 
 

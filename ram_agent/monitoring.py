@@ -131,7 +131,6 @@ class Validation(BaseCallback):
         super().__init__()
         self.env, self.scenes, self.every, self.total, self.board = env, scenes, every, total, board
         self.best: Best | None = None
-        self.latest: Evaluation | None = None
 
     def _on_step(self) -> bool:
         return True
@@ -140,14 +139,16 @@ class Validation(BaseCallback):
         if _due(self.model, self.every, self.total):
             self.evaluate()
 
-    def evaluate(self) -> Evaluation:
-        """Evaluate now."""
+    def evaluate(self, *, record: bool = True) -> Evaluation:
+        """Evaluate now; `record` it in the run's curves."""
         learner = self.model
         generator = torch.Generator(learner.device).manual_seed(TEST_SEED)
         result = evaluate(learner.policy, self.env, self.scenes, generator=generator)
         if self.best is None or result.error < self.best.error:
             weights = {name: value.detach().clone() for name, value in learner.policy.state_dict().items()}
             self.best = Best(result.error, learner.episodes, weights)
+        if not record:
+            return result
         logger = self.board.logger
         logger.record("eval/error", result.error)
         logger.record("eval/reward", 1 - result.error / 100)
@@ -155,10 +156,10 @@ class Validation(BaseCallback):
         for look, error in enumerate(result.error_by_glimpse, start=1):
             logger.record(f"eval_by_glimpse/error_{look}", error)
         logger.dump(learner.episodes)
-        classes = learner.policy.blueprint.classes
-        matrix = figures.confusion_matrix(torch.from_numpy(result.confusion(classes)), self.env.class_names)
-        self.board.figure("eval/confusion_matrix", matrix, learner.episodes)
-        self.latest = result
+        if self.board.writer:
+            confusion = torch.from_numpy(result.confusion(learner.policy.blueprint.classes))
+            matrix = figures.confusion_matrix(confusion, self.env.class_names)
+            self.board.figure("eval/confusion_matrix", matrix, learner.episodes)
         return result
 
 

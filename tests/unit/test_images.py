@@ -602,14 +602,14 @@ def save(path: Path, **arrays: object) -> str:
 @pytest.mark.parametrize("images_name", ["images", "x", "X", "data"])
 @pytest.mark.parametrize("labels_name", ["labels", "y", "targets"])
 def test_npz_without_splits_is_dealt_70_10_20(tmp_path: Path, images_name: str, labels_name: str) -> None:
-    pixels, labels = pictures(40, 6, 5), cycle(40, 4)
+    pixels, labels = pictures(100, 6, 5), cycle(100, 4)
     path = save(tmp_path / "set.npz", **{images_name: pixels, labels_name: labels, "note": np.array("n")})
     data = load_images(path)
-    assert [len(data.train), len(data.validation), len(data.test)] == [28, 4, 8]
+    assert [len(data.train), len(data.validation), len(data.test)] == [70, 10, 20]
     assert data.name == "set.npz"
     expected = sorted((image.tobytes(), int(label)) for image, label in zip(pixels, labels, strict=True))
     assert everything(data) == expected
-    assert data.test.labels.bincount().tolist() == [2, 2, 2, 2]
+    assert data.test.labels.bincount().tolist() == [5, 5, 5, 5]
     assert load_images(path).sha256 == data.sha256
     name, test, classes = load_test_images(path)
     assert (name, classes) == ("set.npz", ("0", "1", "2", "3"))
