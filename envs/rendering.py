@@ -1,6 +1,6 @@
 """A frame of an episode: the scene, the windows of the current look, the path so far, and what the eye sees.
 
-Pillow alone, some 15 ms a frame; the pictures of whole runs are in `ram_agent.figures`.
+Pillow alone, some 15 ms a frame; the pictures of whole runs are in `ram_agent.gaze` and `ram_agent.animation`.
 """
 
 from functools import cache

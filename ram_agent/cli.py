@@ -15,13 +15,16 @@ from gymnasium.vector import AutoresetMode, SyncVectorEnv
 from envs.glimpse import GlimpseEnv, GlimpseVectorEnv
 from envs.images import ImageData, load_images, load_test_images
 from envs.scenes import Split
-from ram_agent import bench, figures
+from ram_agent import bench
+from ram_agent.animation import gaze_frames
 from ram_agent.checkpoint import read_checkpoint
 from ram_agent.config import Config, ConfigError, PolicyConfig, load_config, nearest, parse_config
 from ram_agent.experiment import CHECKPOINT, Dataset, build_policy, run_experiment, test_errors
+from ram_agent.gaze import glimpse_paths
 from ram_agent.learner import LEARNERS
 from ram_agent.monitoring import watch
 from ram_agent.options import Parser, add_config_options, overrides
+from ram_agent.pictures import write_figure, write_gif
 from ram_agent.policy import RecurrentAttentionPolicy
 from ram_agent.report import results_table
 from ram_agent.sensor import make_sensor
@@ -106,7 +109,9 @@ def _train_options(commands: Any) -> Parser:
         help="train an agent and its controls, measure them, write a run folder",
         usage="%(prog)s [CONFIG] [--section.field VALUE ...] [--resume RUN]",
     )
-    parser.add_argument("config", nargs="?", metavar="CONFIG", help="a YAML file, or the name of one in configs/ [default: default]")
+    parser.add_argument(
+        "config", nargs="?", metavar="CONFIG", help="a YAML file, or a name in configs/ [default: default]"
+    )
     parser.add_argument("--resume", metavar="RUN", help="go on with an interrupted run")
     add_config_options(parser)
     return parser
@@ -292,8 +297,8 @@ def render_run(given: Any) -> int:
     target = Path(given.out) if given.out else Path(given.run) / "figures"
     target.mkdir(parents=True, exist_ok=True)
     gaze = watch(policy, world.environment("test", min(given.count, world.images_in("test"))))
-    figures.write_figure(figures.glimpse_paths(gaze), target / "glimpse_paths.png")
-    figures.write_gif(figures.gaze_frames(gaze), target / "glimpse_paths.gif")
+    write_figure(glimpse_paths(gaze), target / "glimpse_paths.png")
+    write_gif(gaze_frames(gaze), target / "glimpse_paths.gif")
     print(f"{target / 'glimpse_paths.png'}\n{target / 'glimpse_paths.gif'}")
     return 0
 

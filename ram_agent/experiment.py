@@ -20,11 +20,14 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 import torch
 
-from ram_agent import figures
+from ram_agent.animation import gaze_frames
 from ram_agent.config import Config, dump_config
 from ram_agent.evaluation import TEST_SEED, evaluate
+from ram_agent.figures import learning_curves
+from ram_agent.gaze import glimpse_paths
 from ram_agent.learner import LEARNERS, Learner
 from ram_agent.monitoring import Best, Board, Checkpoints, Pictures, Validation, watch
+from ram_agent.pictures import write_figure, write_gif
 from ram_agent.policy import RecurrentAttentionPolicy
 from ram_agent.rollout import GlimpseEnvironment
 
@@ -270,9 +273,9 @@ def write_pictures(config: Config, world: World, agent: Agent, folder: Path) -> 
         agent.learner.policy.load_state_dict(agent.best.weights)
         lanes = min(world.images_in("test"), config.run.pictures)
         gaze = watch(agent.learner.policy, world.environment("test", lanes))
-        figures.write_figure(figures.glimpse_paths(gaze), target / "glimpse_paths.png")
-        figures.write_gif(figures.gaze_frames(gaze), target / "glimpse_paths.gif")
-    figures.write_figure(figures.learning_curves(agent.board.metrics.rows), target / "learning_curves.png")
+        write_figure(glimpse_paths(gaze), target / "glimpse_paths.png")
+        write_gif(gaze_frames(gaze), target / "glimpse_paths.gif")
+    write_figure(learning_curves(agent.board.metrics.rows), target / "learning_curves.png")
 
 
 def fastest_threads() -> int:

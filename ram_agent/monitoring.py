@@ -17,9 +17,12 @@ from tensorboard.compat.proto.summary_pb2 import Summary  # type: ignore[attr-de
 from torch import Tensor
 from torch.utils.tensorboard.writer import SummaryWriter
 
-from ram_agent import figures
+from ram_agent.animation import gaze_frames
 from ram_agent.evaluation import TEST_SEED, Evaluation, evaluate
+from ram_agent.figures import confusion_matrix
+from ram_agent.gaze import Gaze, glimpse_paths
 from ram_agent.learner import Learner
+from ram_agent.pictures import encode_gif
 from ram_agent.policy import RecurrentAttentionPolicy
 from ram_agent.rollout import GlimpseEnvironment, rollout
 
@@ -158,7 +161,7 @@ class Validation(BaseCallback):
         logger.dump(learner.episodes)
         if self.board.writer:
             confusion = torch.from_numpy(result.confusion(learner.policy.blueprint.classes))
-            matrix = figures.confusion_matrix(confusion, self.env.class_names)
+            matrix = confusion_matrix(confusion, self.env.class_names)
             self.board.figure("eval/confusion_matrix", matrix, learner.episodes)
         return result
 
@@ -207,13 +210,13 @@ class Pictures(BaseCallback):
         if self.board.writer and _due(self.model, self.every, self.total):
             gaze = watch(self.model.policy, self.env)
             step = self.model.episodes
-            self.board.figure("eval/glimpse_paths", figures.glimpse_paths(gaze), step)
-            frames = figures.gaze_frames(gaze)
-            self.board.picture("eval/glimpse_paths_gif", figures.encode_gif(frames), frames[0].shape[:2], step)
+            self.board.figure("eval/glimpse_paths", glimpse_paths(gaze), step)
+            frames = gaze_frames(gaze)
+            self.board.picture("eval/glimpse_paths_gif", encode_gif(frames), frames[0].shape[:2], step)
 
 
 @torch.no_grad()
-def watch(policy: RecurrentAttentionPolicy, env: GlimpseEnvironment) -> figures.Gaze:
+def watch(policy: RecurrentAttentionPolicy, env: GlimpseEnvironment) -> Gaze:
     """Play scenes 0 … N-1 of an environment at mean locations and note all that a picture needs."""
     generator = torch.Generator(next(policy.parameters()).device).manual_seed(TEST_SEED)
     episode = rollout(policy, env, seed=[TEST_SEED] * env.num_envs, scenes=range(env.num_envs), generator=generator)
@@ -221,7 +224,7 @@ def watch(policy: RecurrentAttentionPolicy, env: GlimpseEnvironment) -> figures.
     retina, size = sensor.prepare(canvas), (canvas.shape[-2], canvas.shape[-1])
     windows = [sensor.window(action) for action in episode.windows]
     probability, answers = episode.logits.softmax(dim=-1).max(dim=-1)
-    return figures.Gaze(
+    return Gaze(
         canvas=canvas.cpu(),
         boxes=torch.stack([sensor.boxes(window, size) for window in windows]).cpu(),
         glimpses=torch.stack([sensor.read(retina, window) for window in windows]).cpu(),

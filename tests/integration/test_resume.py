@@ -18,7 +18,7 @@ from ram_agent.learner import Learner
 from tests.making import make_config, make_world
 
 # 10 updates of 8 episodes: evaluations after 3, 6, 9 and 10; checkpoints after 4, 8 and 10; a row every 2.
-QUICK = {"episodes": 80, "batch": 8, "learning_rate": 0.02, "window_std": 0.3}
+QUICK = {"episodes": 80, "batch": 8, "learning_rate": 0.01, "window_std": 0.3}
 KINDS = ("crop", "gaussian", "stn")
 CORES = ("rnn", "gru", "lstm")
 
@@ -27,13 +27,14 @@ class PowerCut(Exception):
     """The machine goes dark: nothing more is written."""
 
 
-def configure(kind: str = "crop", core: str = "lstm", **sections: dict[str, Any]) -> Config:
+def configure(kind: str = "crop", core: str = "lstm", seed: int = 3, **sections: dict[str, Any]) -> Config:
     method = "reinforce" if kind == "crop" else "pathwise"
     return make_config(
-        sensor={"kind": kind},
+        scene={"kind": "plain", "height": 10, "width": 12},
+        sensor={"kind": kind, "size": 8, "scales": 1},
         policy={"core": core, "detach_location": False},
         training=QUICK | {"method": method},
-        run={"tensorboard": False},
+        run={"tensorboard": False, "seed": seed},
         **sections,
     )
 
@@ -130,8 +131,8 @@ def test_the_run_to_compare_with_has_something_to_lose(uninterrupted: Path) -> N
 
 
 def test_two_runs_of_one_seed_are_bit_equal_and_of_two_seeds_are_not(uninterrupted: Path, tmp_path: Path) -> None:
-    for name, seed in (("same", 1), ("other", 2)):
-        train(configure(run={"tensorboard": False, "seed": seed}), tmp_path / name)
+    for name, seed in (("same", 3), ("other", 2)):
+        train(configure(seed=seed), tmp_path / name)
     assert_same_runs(tmp_path / "same", uninterrupted)
     with pytest.raises(AssertionError):
         assert_same_runs(tmp_path / "other", uninterrupted)
@@ -204,7 +205,7 @@ def test_a_checkpoint_that_forgets_anything_is_found_out(
     forget: Any, uninterrupted: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch:
-        stop_in_update(patch, 7, "signal")
+        stop_in_update(patch, 9, "signal")
         train(configure(), tmp_path)
     saved = read_checkpoint(tmp_path / CHECKPOINT)
     forget(saved)

@@ -162,6 +162,19 @@ def test_crop_equals_pixels_averaged_one_by_one(
         np.testing.assert_allclose(seen[lane], expected, atol=1e-12)
 
 
+@pytest.mark.parametrize("size", [(12, 70), (70, 12)])
+@pytest.mark.parametrize("reach", [0.6, 1.3])
+def test_crop_reads_right_up_to_its_reach_on_narrow_canvases(size: tuple[int, int], reach: float) -> None:
+    """The background kept around a canvas differs between its axes, and must do for the farthest centre on either."""
+    sensor = Crop(size=4, scales=3, reach=reach)
+    actions = torch.cartesian_prod(*[torch.linspace(-1, 1, 4).double()] * 2)
+    canvas = random_canvas(16, 1, *size)
+    seen = sensor(canvas, sensor.window(actions))
+    for lane, action in enumerate(actions.numpy()):
+        x, y = np.floor((action * reach + 1) / 2 * [size[1], size[0]] + 0.5)
+        np.testing.assert_allclose(seen[lane], crop_by_hand(canvas[lane].numpy(), x, y, 4, 3), atol=1e-12)
+
+
 @pytest.mark.parametrize(("side", "scales"), [(4, 1), (4, 2), (3, 1)])
 def test_crop_rounds_to_the_nearest_whole_pixel_place(side: int, scales: int) -> None:
     """Truncation would be up to a whole pixel off, half a pixel on average."""

@@ -1,0 +1,212 @@
+"""Where the eye looked: `Gaze`, its paths over the canvas, and one episode as a strip."""
+
+import math
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float, Int, UInt8
+from matplotlib import colormaps
+from matplotlib.axes import Axes
+from matplotlib.colors import to_rgb
+from matplotlib.figure import Figure
+from matplotlib.patches import Circle, FancyArrowPatch, Rectangle
+from matplotlib.patheffects import withStroke
+from matplotlib.typing import ColorType
+from torch import Tensor
+
+from ram_agent.figures import FAINT, LABEL, TITLE, as_array, canvas_margin, panel_size
+
+SCALE_COLOURS = ("#F0E442", "#56B4E9", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#0072B2", "#999999")
+"""One a scale, the finest brightest; as in the frames that the environments render."""
+RIGHT, WRONG = "#007A59", "#C24F00"
+"""Okabe & Ito's bluish green and vermillion, a little darker so that small text reads on white."""
+BACKDROP = "#3a3a3a"
+
+
+class Gaze(NamedTuple):
+    """N episodes of T looks, as far as a picture needs them. Images hold values in [0, 1], grey or RGB."""
+
+    canvas: Float[Tensor, "lanes channels height width"]
+    boxes: Float[Tensor, "glimpses lanes scales 4"]
+    """Pixel-edge rectangles (x0, y0, x1, y1) of every window, finest scale first: `Sensor.boxes`."""
+    glimpses: Float[Tensor, "glimpses lanes scales channels side side"]
+    target: Int[Tensor, " lanes"]
+    answers: Int[Tensor, "glimpses lanes"]
+    """What the agent would answer after each glimpse; the last row is what it did answer."""
+    probability: Float[Tensor, "glimpses lanes"]
+    """The probability that it gave to that answer."""
+    classes: tuple[str, ...]
+    """Names of the Y classes."""
+
+    @property
+    def has_long_names(self) -> bool:
+        """Whether target and answer want a line each."""
+        return max(map(len, self.classes)) > 6
+
+    def verdict(self, lane: int, between: str = " → ") -> tuple[str, str]:
+        """`target → answer` with a mark, and its colour."""
+        target, answer = int(self.target[lane]), int(self.answers[-1, lane])
+        mark, colour = ("✓", RIGHT) if target == answer else ("✗", WRONG)
+        return f"{self.classes[target]}{between}{self.classes[answer]} {mark}", colour
+
+    def belief(self, glimpse: int, lane: int, between: str = " · ") -> str:
+        """The answer after a glimpse and its probability in percent."""
+        name = self.classes[int(self.answers[glimpse, lane])]
+        return f"{name}{between}{100 * float(self.probability[glimpse, lane]):.0f} %"
+
+
+def glimpse_paths(gaze: Gaze, columns: int = 4) -> Figure:
+    """A grid of episodes: the finest window of every look, numbered and coloured from the first (dark) to the last."""
+    lanes = len(gaze.target)
+    columns = max(1, min(columns, lanes))
+    rows = math.ceil(lanes / columns)
+    height, width = gaze.canvas.shape[-2:]
+    panel = panel_size(height, width, 1.75)
+    title = 0.46 if gaze.has_long_names else 0.32
+    figure, axes = _image_grid([panel[0]] * columns, [panel[1]] * rows, between=(0.12, title), top=title)
+    for lane in range(lanes):
+        ax = axes[lane // columns][lane % columns]
+        _show_canvas(ax, gaze.canvas[lane])
+        boxes = as_array(gaze.boxes[:, lane, 0])
+        for box, colour in zip(boxes, time_colours(len(boxes)), strict=True):
+            ax.add_patch(outline(box, colour, 1.1))
+        draw_path(ax, centres(boxes), time_colours(len(boxes)), unit=72 * panel[0] / _view_width(height, width))
+        text, colour = gaze.verdict(lane, " →\n" if gaze.has_long_names else " → ")
+        ax.set_title(text, fontsize=TITLE, color=colour, pad=4)
+    for lane in range(lanes, rows * columns):
+        axes[lane // columns][lane % columns].remove()
+    return figure
+
+
+def glimpse_strip(gaze: Gaze, lane: int) -> Figure:
+    """One episode from left to right: above, the windows on the canvas; below, what each scale saw and the belief."""
+    looks, scales = gaze.boxes.shape[0], gaze.boxes.shape[2]
+    height, width = gaze.canvas.shape[-2:]
+    panel = panel_size(height, width, 1.3)
+    column = max(panel[0], 0.8)  # room for the belief below
+    figure, axes = _image_grid(
+        [column] * looks,
+        [panel[1]] + [min(column, 1.0)] * scales,
+        between=(0.1, 0.1),
+        top=0.42,
+        bottom=0.45 if gaze.has_long_names else 0.3,
+        left=0.45,
+    )
+    for look in range(looks):
+        boxes = as_array(gaze.boxes[look, lane])
+        ax = axes[0][look]
+        _show_canvas(ax, gaze.canvas[lane])
+        for k in reversed(range(scales)):
+            ax.add_patch(outline(boxes[k], scale_colour(k), 1.3))
+        ax.set_title(f"glimpse {look + 1}" if look == 0 else str(look + 1), fontsize=LABEL, color=FAINT, pad=3)
+        for k in range(scales):
+            ax = axes[k + 1][look]
+            ax.imshow(as_picture(gaze.glimpses[look, lane, k]), interpolation="nearest")
+            ax.set(xticks=[], yticks=[])
+            for spine in ax.spines.values():
+                spine.set(visible=True, color=scale_colour(k), linewidth=1.6)
+            if look == 0:
+                ax.set_ylabel(f"{2**k}×", fontsize=LABEL, color=FAINT, rotation=0, ha="right", va="center", labelpad=4)
+        right = int(gaze.answers[look, lane]) == int(gaze.target[lane])
+        below = axes[-1][look]
+        belief = gaze.belief(look, lane, "\n" if gaze.has_long_names else " · ") + (" ✓" if right else " ✗")
+        below.set_xlabel(belief, fontsize=LABEL, color=RIGHT if right else WRONG, labelpad=4)
+    text, colour = gaze.verdict(lane)
+    figure.text(0.5, 1 - 0.06 / figure.get_figheight(), text, fontsize=TITLE, color=colour, ha="center", va="top")
+    return figure
+
+
+# ---------------------------------------------------------------- pieces of pictures
+
+
+def as_picture(pixels: Tensor) -> UInt8[np.ndarray, "height width 3"]:
+    """A (C, H, W) image as matplotlib and Pillow want it."""
+    if len(pixels) not in (1, 3):
+        raise ValueError(f"channels: got {len(pixels)}, expected 1 (grey) or 3 (RGB)")
+    levels = np.rint(np.clip(as_array(pixels), 0, 1) * 255).astype(np.uint8)
+    return np.broadcast_to(levels.transpose(1, 2, 0), (*levels.shape[1:], 3))
+
+
+def scale_colour(scale: int) -> str:
+    return SCALE_COLOURS[scale % len(SCALE_COLOURS)]
+
+
+def time_colours(looks: int) -> list[tuple[float, float, float, float]]:
+    """Viridis without its dark end, which a black canvas would swallow."""
+    return [tuple(colour) for colour in colormaps["viridis"](np.linspace(0.35, 1, looks) if looks > 1 else [1.0])]
+
+
+def centres(boxes: Float[np.ndarray, "looks 4"]) -> Float[np.ndarray, "looks 2"]:
+    return (boxes[:, :2] + boxes[:, 2:]) / 2
+
+
+def _view_width(height: int, width: int) -> float:
+    return width + 2 * canvas_margin(height, width)
+
+
+def _image_grid(
+    widths: Sequence[float],
+    heights: Sequence[float],
+    *,
+    between: tuple[float, float],
+    top: float,
+    bottom: float = 0.1,
+    left: float = 0.1,
+) -> tuple[Figure, list[list[Axes]]]:
+    """Axes at exact places: all arguments in inches, `between` as (across, down)."""
+    across = sum(widths) + between[0] * (len(widths) - 1) + left + 0.1
+    down = sum(heights) + between[1] * (len(heights) - 1) + top + bottom
+    figure = Figure(figsize=(across, down))
+    axes, y = [], down - top
+    for height in heights:
+        y -= height
+        row, x = [], left
+        for width in widths:
+            row.append(figure.add_axes((x / across, y / down, width / across, height / down)))
+            x += width + between[0]
+        axes.append(row)
+        y -= between[1]
+    return figure, axes
+
+
+def _show_canvas(ax: Axes, canvas: Tensor) -> None:
+    height, width = canvas.shape[-2:]
+    margin = canvas_margin(height, width)
+    ax.imshow(as_picture(canvas), extent=(0, width, height, 0), interpolation="nearest")
+    ax.set(xlim=(-margin, width + margin), ylim=(height + margin, -margin), xticks=[], yticks=[], facecolor=BACKDROP)
+    for spine in ax.spines.values():
+        spine.set_visible(False)
+
+
+def outline(box: np.ndarray, colour: ColorType, thickness: float) -> Rectangle:
+    x0, y0, x1, y1 = map(float, box)
+    return Rectangle((x0, y0), x1 - x0, y1 - y0, fill=False, edgecolor=colour, linewidth=thickness, joinstyle="miter")
+
+
+def draw_path(ax: Axes, points: np.ndarray, colours: Sequence[ColorType], unit: float, size: float = 3.6) -> None:
+    """Numbered dots of `size` points in radius, joined by arrows; one unit of the data measures `unit` points."""
+    for start, end in pairwise(points):
+        if math.dist(start, end) * unit < 2.2 * size:
+            continue  # the dots touch: an arrow would have no length
+        arrow = FancyArrowPatch(
+            tuple(start), tuple(end), arrowstyle="-|>,head_length=2.6,head_width=1.5", shrinkA=size, shrinkB=size,
+            linewidth=0.9, color="white", mutation_scale=1,
+        )  # fmt: skip
+        arrow.set_path_effects([withStroke(linewidth=2.2, foreground="#000000b0")])
+        ax.add_patch(arrow)
+    for number, (point, colour) in enumerate(zip(points, colours, strict=True), start=1):
+        z = 3 + number  # later dots, with their numbers, over earlier ones
+        ax.add_patch(Circle(tuple(point), size / unit, facecolor=colour, edgecolor="black", linewidth=0.5, zorder=z))
+        ax.text(
+            float(point[0]),
+            float(point[1]),
+            str(number),
+            fontsize=1.45 * size,
+            color="black" if sum(to_rgb(colour)) > 1.35 else "white",
+            ha="center",
+            va="center_baseline",
+            zorder=z,
+            clip_on=True,
+        )

@@ -1,0 +1,66 @@
+"""Files of pictures, PNG and GIF: written whole or not at all."""
+
+import io
+import os
+import secrets
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import UInt8
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from PIL import Image
+
+DPI = 150
+
+
+def write_figure(figure: Figure, path: str | Path) -> None:
+    """Write a PNG; `path` holds either the whole picture or what it held before."""
+    buffer = io.BytesIO()
+    FigureCanvasAgg(figure)
+    figure.savefig(buffer, format="png", dpi=DPI, metadata={"Software": None})
+    _write(Path(path), buffer.getvalue())
+
+
+def encode_gif(
+    frames: Sequence[UInt8[np.ndarray, "height width 3"]], fps: float | int = 2, hold: float | int = 2
+) -> bytes:
+    """An endless GIF of `frames`, the last one held for `hold` seconds: also what TensorBoard takes as an image.
+
+    Raises `ValueError` where there is no frame or `fps` is not positive.
+    """
+    if not len(frames):
+        raise ValueError("frames: got none, expected at least one")
+    if fps <= 0:
+        raise ValueError(f"fps: got {fps}, expected a positive number of frames per second")
+    # One palette for all, made from the last frame (it alone has every colour of the path) above the first: a palette a
+    # frame would flicker.
+    reference = Image.fromarray(np.concatenate([frames[0], frames[-1]]))
+    palette = reference.quantize(256, method=Image.Quantize.MEDIANCUT)
+    colours = np.reshape(palette.getpalette() or [], (-1, 3))
+    brightness = colours.sum(axis=1)
+    colours[brightness >= min(3 * 240, brightness.max())] = 255  # the ground stays white
+    palette.putpalette(colours.flatten().tolist())
+    images = [Image.fromarray(frame).quantize(palette=palette, dither=Image.Dither.NONE) for frame in frames]
+    durations = [round(1000 / fps)] * (len(images) - 1) + [round(1000 * max(hold, 1 / fps))]
+    buffer = io.BytesIO()
+    images[0].save(buffer, "GIF", save_all=True, append_images=images[1:], duration=durations, loop=0, disposal=1)
+    return buffer.getvalue()
+
+
+def write_gif(
+    frames: Sequence[UInt8[np.ndarray, "height width 3"]], path: str | Path, fps: float | int = 2, hold: float | int = 2
+) -> None:
+    """Write `encode_gif`; `path` holds either the whole animation or what it held before."""
+    _write(Path(path), encode_gif(frames, fps, hold))
+
+
+def _write(path: Path, data: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    try:
+        partial.write_bytes(data)
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)

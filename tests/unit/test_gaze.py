@@ -1,0 +1,70 @@
+"""Pictures of where the eye looked: the data that went in stands in the picture, at the right place."""
+
+import numpy as np
+import pytest
+import torch
+from matplotlib.patches import Circle, Rectangle
+
+from ram_agent.gaze import RIGHT, WRONG, glimpse_paths, glimpse_strip
+from tests.drawing import SHAPES, make_gaze, render
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_every_shape_of_gaze_can_be_drawn(shape: dict) -> None:
+    gaze = make_gaze(**shape)
+    assert render(glimpse_paths(gaze)).std() > 0
+    assert render(glimpse_strip(gaze, len(gaze.target) - 1)).std() > 0
+
+
+def test_paths_put_canvas_windows_and_dots_where_the_sensor_had_them() -> None:
+    gaze = make_gaze(channels=3)
+    figure = glimpse_paths(gaze)
+    for lane, ax in enumerate(figure.axes):
+        windows = [patch for patch in ax.patches if isinstance(patch, Rectangle)]
+        assert len(windows) == len(gaze.boxes)
+        for window, box in zip(windows, gaze.boxes[:, lane, 0], strict=True):
+            x0, y0, x1, y1 = box.tolist()
+            np.testing.assert_allclose(window.get_bbox().extents, (x0, y0, x1, y1), rtol=1e-6)
+        dots = [patch.center for patch in ax.patches if isinstance(patch, Circle)]
+        np.testing.assert_allclose(dots, (gaze.boxes[:, lane, 0, :2] + gaze.boxes[:, lane, 0, 2:]) / 2, rtol=1e-6)
+
+
+def test_pixel_i_of_a_canvas_is_drawn_between_the_edges_i_and_i_plus_1() -> None:
+    gaze = make_gaze(lanes=1, looks=1, scales=1)
+    canvas = torch.zeros(1, 1, 24, 36)
+    canvas[0, 0, 3, 30] = 1
+    figure = glimpse_paths(gaze._replace(canvas=canvas, boxes=torch.tensor([[[[0.0, 16.0, 6.0, 22.0]]]])))
+    picture = render(figure)
+    for dx, dy, bright in (
+        (0.5, 0.5, True),
+        (-0.5, 0.5, False),
+        (1.5, 0.5, False),
+        (0.5, -0.5, False),
+        (0.5, 1.5, False),
+    ):
+        across, up = figure.axes[0].transData.transform((30 + dx, 3 + dy))
+        assert bool(picture[round(len(picture) - 1 - up), round(across)].min() > 250) is bright
+
+
+def test_verdicts_say_right_and_wrong_in_words_and_colour() -> None:
+    axes = glimpse_paths(make_gaze()).axes
+    assert [(ax.get_title(), ax.title.get_color()) for ax in axes] == [
+        ("0 → 0 ✓", RIGHT),
+        ("1 → 2 ✗", WRONG),
+        ("2 → 2 ✓", RIGHT),
+    ]
+
+
+def test_a_strip_shows_every_scale_of_every_look_and_the_belief_below() -> None:
+    gaze = make_gaze(channels=3, looks=3, scales=2)
+    figure = glimpse_strip(gaze, 1)
+    looks, scales = 3, 2
+    assert len(figure.axes) == (1 + scales) * looks
+    for look in range(looks):
+        column = figure.axes[look::looks]
+        for k in range(scales):
+            shown = np.asarray(column[1 + k].images[0].get_array()) / 255
+            np.testing.assert_allclose(shown, gaze.glimpses[look, 1, k].permute(1, 2, 0), atol=0.5 / 255 + 1e-6)
+        boxes = sorted(tuple(patch.get_bbox().extents) for patch in column[0].patches if isinstance(patch, Rectangle))
+        np.testing.assert_allclose(boxes, sorted(map(tuple, gaze.boxes[look, 1].tolist())), rtol=1e-6)
+    assert [ax.get_xlabel() for ax in figure.axes[-looks:]] == ["2 · 10 % ✗", "2 · 50 % ✗", "2 · 90 % ✗"]

@@ -1,0 +1,630 @@
+"""The learners: one update, what is predicted, what is saved, and Stable-Baselines3's own tools around them."""
+
+import math
+import pickle
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import gymnasium
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from stable_baselines3.common.callbacks import (
+    BaseCallback,
+    CheckpointCallback,
+    EvalCallback,
+    StopTrainingOnRewardThreshold,
+)
+from stable_baselines3.common.evaluation import evaluate_policy
+from stable_baselines3.common.monitor import Monitor
+from stable_baselines3.common.vec_env import DummyVecEnv
+
+from envs.glimpse import GlimpseEnv
+from ram_agent.checkpoint import CheckpointError, read_checkpoint, write_checkpoint
+from ram_agent.config import TrainingConfig
+from ram_agent.learner import REINFORCE, Actions, Learner, Pathwise
+from ram_agent.rollout import rollout
+from tests.making import make_env, make_images, make_learner, make_policy
+
+LOOKS = 3
+
+
+def weights(learner: Learner) -> dict[str, torch.Tensor]:
+    return {name: value.clone() for name, value in learner.policy.state_dict().items()}
+
+
+def changed(before: dict[str, torch.Tensor], after: dict[str, torch.Tensor]) -> set[str]:
+    """First parts of the names of weights that differ."""
+    return {name.partition(".")[0] for name in before if not torch.equal(before[name], after[name])}
+
+
+def make_single(**settings: Any) -> GlimpseEnv:
+    return GlimpseEnv(
+        images=make_images(),
+        size=(18, 22),
+        clutter=2,
+        clutter_size=4,
+        glimpse_size=4,
+        scales=2,
+        glimpses=LOOKS,
+        **settings,
+    )
+
+
+# -------------------------------------------------------------------- construction
+
+
+def test_an_environment_with_another_number_of_lanes_is_refused() -> None:
+    env = make_env(8, tensors=True)
+    policy = make_policy(env)
+    with pytest.raises(ValueError, match=r"^env: got 8 lanes, expected batch x looks = 3 x 2$"):
+        REINFORCE(policy, env, batch=3, looks=2)
+    REINFORCE(policy, env, batch=4, looks=2)
+    REINFORCE(policy, env)  # without a batch, the lanes are it
+
+
+def test_settings_are_checked_like_those_of_a_config_and_win_over_it() -> None:
+    with pytest.raises(ValueError, match="learning_rate"):
+        make_learner(learning_rate=-1.0)
+    with pytest.raises(ValueError, match="learning_rat\n"):
+        make_learner(learning_rat=1.0)
+    training = TrainingConfig(batch=8, learning_rate=0.5, clip=2.0)
+    learner = make_learner(training=training, learning_rate=0.25)
+    assert (learner.training.learning_rate, learner.training.clip) == (0.25, 2.0)
+
+
+# -------------------------------------------------------------------- one update
+
+
+@pytest.mark.parametrize("method", ["reinforce", "pathwise"])
+def test_an_update_changes_every_part_of_the_policy_that_has_something_to_learn(method: str) -> None:
+    learner = make_learner(method, policy={"detach_location": True})
+    before = weights(learner)
+    learner.update()
+    parts = {"glimpse", "core", "classifier", "window_head"} | ({"baseline"} if method == "reinforce" else set())
+    assert changed(before, weights(learner)) == parts
+    assert (learner.updates, learner.episodes) == (1, 8)
+
+
+@pytest.mark.parametrize("method", ["reinforce", "pathwise"])
+def test_learners_of_one_seed_are_bit_equal_and_of_another_seed_are_not(method: str) -> None:
+    runs = []
+    for seed in (0, 0, 1):
+        learner = make_learner(method, seed=0)  # the same first weights: what follows is the learner's own seed
+        learner.seed = seed
+        learner.generator.manual_seed(seed)
+        for _ in range(3):
+            learner.update()
+        runs.append(weights(learner))
+    assert changed(runs[0], runs[1]) == set()
+    assert "core" in changed(runs[0], runs[2])
+
+
+def test_the_loss_is_the_weighted_sum_of_terms_that_are_named() -> None:
+    settings = {"classification_weight": 0.5, "reinforce_weight": 3.0, "baseline_weight": 7.0}
+    facts = make_learner(**settings).update()
+    terms = {name.partition("_")[0]: facts[f"train/{name.replace('weight', 'loss')}"] for name in settings}
+    assert set(terms) == {"classification", "reinforce", "baseline"}
+    assert all(term != 0 for term in terms.values())
+    expected = 0.5 * terms["classification"] + 3 * terms["reinforce"] + 7 * terms["baseline"]
+    torch.testing.assert_close(facts["train/loss"], expected)
+
+
+@pytest.mark.parametrize(
+    ("term", "parts"),
+    [
+        ("classification", {"glimpse", "core", "classifier"}),
+        ("reinforce", {"window_head"}),  # detach_location: the core serves the classifier alone
+        ("baseline", {"baseline"}),
+    ],
+)
+def test_a_term_alone_teaches_its_own_part_and_a_weight_of_0_silences_it(term: str, parts: set[str]) -> None:
+    names = ("classification", "reinforce", "baseline")
+    alone = make_learner(**{f"{name}_weight": float(name == term) for name in names})
+    before = weights(alone)
+    alone.update()
+    assert changed(before, weights(alone)) == parts
+    silenced = make_learner(**{f"{name}_weight": float(name != term) for name in names})
+    silenced.update()
+    assert not changed(before, weights(silenced)) & parts
+
+
+def test_without_the_detachment_the_score_function_teaches_the_core_too() -> None:
+    only = {"classification_weight": 0.0, "baseline_weight": 0.0}
+    learner = make_learner(policy={"detach_location": False}, **only)
+    learner.update()  # the last layer of the window head starts at 0: nothing passes it yet
+    before = weights(learner)
+    learner.update()
+    assert changed(before, weights(learner)) == {"glimpse", "core", "window_head"}
+
+
+@pytest.mark.parametrize("every", [False, True])
+def test_classification_counts_the_last_look_or_every_look(every: bool) -> None:
+    learner = make_learner("pathwise", classify_every_look=every)
+    episode = rollout(learner.policy, learner.env, seed=[0] * 8, scenes=np.arange(8))
+    losses, _ = learner.losses(episode, 0.0)
+    by_look = [F.cross_entropy(logits, episode.target) for logits in episode.logits]
+    expected = torch.stack(by_look).mean() if every else by_look[-1]
+    torch.testing.assert_close(losses.classification, expected)
+    assert abs(by_look[0] - by_look[-1]) > 1e-4
+
+
+def test_the_score_function_sees_one_window_per_move_and_no_baseline_where_none_is_wanted() -> None:
+    learner = make_learner(baseline="none", reward="log_likelihood")
+    episode = rollout(
+        learner.policy, learner.env, std=0.2, seed=[0] * 8, scenes=np.arange(8), generator=learner.generator
+    )
+    losses, facts = learner.losses(episode, 0.2)
+    returns = -F.cross_entropy(episode.logits[-1], episode.target, reduction="none").detach()
+    law = torch.distributions.Normal(episode.means, 0.2)
+    expected = -(law.log_prob(episode.samples).sum(dim=(0, 2)) * returns).mean()
+    torch.testing.assert_close(losses.reinforce, expected)
+    assert losses.baseline == 0
+    assert facts == {}
+    assert len(episode.means) == LOOKS - 1
+
+
+def test_leave_one_out_shows_the_looks_of_one_image_in_neighbouring_lanes() -> None:
+    learner = make_learner(lanes=6, looks=3, batch=2, baseline="leave_one_out")
+    seen = []
+    original = learner.env.reset
+    learner.env.reset = lambda **arguments: seen.append(arguments["options"]["scene"]) or original(**arguments)
+    learner.update(), learner.update()
+    assert [scenes.tolist() for scenes in seen] == [[0, 0, 0, 1, 1, 1], [2, 2, 2, 3, 3, 3]]
+
+
+def test_no_scene_of_a_run_is_shown_twice() -> None:
+    learner, seen = make_learner(), []
+    original = learner.env.reset
+    learner.env.reset = lambda **arguments: seen.extend(arguments["options"]["scene"]) or original(**arguments)
+    learner.learn(10 * 8 * LOOKS)
+    assert seen == list(range(80))
+
+
+def test_a_control_that_looks_at_random_learns_to_classify_and_nothing_else() -> None:
+    for head in ("random", "centre"):
+        learner = make_learner("pathwise", env={"sensor": "crop"}, head=head)
+        before = weights(learner)
+        facts = learner.update()
+        assert changed(before, weights(learner)) == {"glimpse", "core", "classifier"}
+        assert facts["train/reinforce_loss"] == facts["train/baseline_loss"] == 0
+
+
+def test_a_run_of_one_look_has_no_moves_and_trains_all_the_same() -> None:
+    for baseline in ("none", "learned"):
+        learner = make_learner(env={"glimpses": 1}, baseline=baseline)
+        facts = learner.update()
+        assert facts["train/reinforce_loss"] == 0
+        assert torch.isfinite(facts["train/loss"])
+
+
+def test_the_window_is_what_a_soft_learner_moves_towards_less_loss() -> None:
+    # One image, one look away from it: gradient descent on the window alone must lower the classification loss.
+    learner = make_learner(
+        "pathwise", learning_rate=0.01, learning_rate_schedule="constant", policy={"window_gradient": 1.0}
+    )
+    for name, parameter in learner.policy.named_parameters():
+        parameter.requires_grad_(name.startswith("window_head"))
+    shown = {"seed": [0] * 8, "scenes": np.arange(8)}
+
+    def loss() -> float:
+        return learner.losses(rollout(learner.policy, learner.env, **shown), 0.0)[0].classification.item()
+
+    before = loss()
+    for _ in range(30):
+        learner.updates = 0  # the same scenes again
+        learner.update()
+    assert loss() < before
+
+
+# -------------------------------------------------------------------- schedules
+
+
+@pytest.mark.parametrize(
+    ("schedule", "expected"), [("constant", (0.4, 0.4, 0.4)), ("linear", (0.4, 0.2, 0.0)), ("cosine", (0.4, 0.2, 0.0))]
+)
+def test_learning_rates_at_the_start_the_middle_and_the_end(schedule: str, expected: tuple[float, ...]) -> None:
+    learner = make_learner(learning_rate=0.4, learning_rate_schedule=schedule, episodes=80)
+    for updates, rate in zip((0, 5, 10), expected, strict=True):
+        learner.updates = updates
+        learner.update()
+        assert learner.optimizer.param_groups[0]["lr"] == pytest.approx(rate, abs=1e-9)
+    learner.updates = 2  # where linear and cosine part
+    learner.update()
+    quarter = {"constant": 0.4, "linear": 0.32, "cosine": 0.2 * (1 + math.cos(math.pi / 5))}[schedule]
+    assert learner.optimizer.param_groups[0]["lr"] == pytest.approx(quarter)
+
+
+def test_at_a_learning_rate_of_0_nothing_moves() -> None:
+    learner = make_learner(learning_rate_schedule="linear", episodes=80)
+    before = weights(learner)
+    learner.updates = 10
+    learner.update()
+    assert changed(before, weights(learner)) == set()
+
+
+def test_exploration_goes_linearly_from_start_to_end() -> None:
+    learner = make_learner(window_std=0.5, window_std_end=0.1)
+    assert [learner.window_std(progress) for progress in (0.0, 0.5, 1.0)] == pytest.approx([0.5, 0.3, 0.1])
+    assert [make_learner(window_std=0.5).window_std(progress) for progress in (0.0, 0.5, 1.0)] == [0.5] * 3
+
+
+@pytest.mark.parametrize("std", [0.05, 0.4])
+def test_training_explores_with_the_std_of_the_schedule(std: float) -> None:
+    learner = make_learner(lanes=64, window_std=std, env={"glimpses": 6})
+    seen = []
+    original = learner.window_losses
+    learner.window_losses = lambda episode, given: seen.append((episode, given)) or original(episode, given)
+    learner.update()
+    ((episode, given),) = seen
+    assert given == std
+    drawn = ((episode.samples - episode.means) / std).detach().flatten()
+    assert drawn.std().item() == pytest.approx(1, abs=5 / math.sqrt(2 * len(drawn)))
+
+
+def test_gradients_are_clipped_to_the_norm_that_the_config_gives() -> None:
+    learner = make_learner(clip=1e-3, optimizer="sgd", learning_rate=1.0, learning_rate_schedule="constant")
+    before = weights(learner)
+    facts = learner.update()
+    after = weights(learner)
+    step = math.sqrt(sum(float((after[name] - before[name]).square().sum()) for name in before))
+    assert facts["train/gradient_norm"] > 0.1  # as it was before the clipping
+    assert step == pytest.approx(1e-3, rel=1e-2)
+
+
+# -------------------------------------------------------------------- learn
+
+
+class Recorder(BaseCallback):
+    """Counts every call; ends training after `stop_after` steps."""
+
+    def __init__(self, stop_after: int | None = None) -> None:
+        super().__init__()
+        self.calls: list[str] = []
+        self.stop_after = stop_after
+
+    def _on_training_start(self) -> None:
+        self.calls.append("training start")
+
+    def _on_rollout_start(self) -> None:
+        self.calls.append("rollout start")
+
+    def _on_step(self) -> bool:
+        self.calls.append("step")
+        return self.stop_after is None or self.n_calls < self.stop_after
+
+    def _on_rollout_end(self) -> None:
+        self.calls.append("rollout end")
+
+    def _on_training_end(self) -> None:
+        self.calls.append("training end")
+
+
+def test_learn_counts_steps_of_lanes_and_calls_callbacks_as_stable_baselines3_does() -> None:
+    learner, recorder = make_learner(), Recorder()
+    assert learner.learn(2 * 8 * LOOKS, callback=recorder) is learner
+    one = ["rollout start", *["step"] * LOOKS, "rollout end"]
+    assert recorder.calls == ["training start", *one, *one, "training end"]
+    assert recorder.num_timesteps == learner.num_timesteps == 2 * 8 * LOOKS
+    assert (learner.updates, learner.episodes, learner.progress) == (2, 16, 1.0)
+
+
+def test_learn_starts_over_or_goes_on_counting() -> None:
+    learner = make_learner()
+    learner.learn(2 * 8 * LOOKS)
+    learner.learn(5 * 8 * LOOKS, reset_num_timesteps=False)
+    assert (learner.updates, learner.num_timesteps) == (5, 5 * 8 * LOOKS)
+    learner.learn(8 * LOOKS)
+    assert (learner.updates, learner.num_timesteps) == (1, 8 * LOOKS)
+
+
+def test_a_callback_that_says_no_and_a_signal_end_training_after_the_update_at_hand() -> None:
+    learner = make_learner()
+    learner.learn(10 * 8 * LOOKS, callback=Recorder(stop_after=LOOKS + 1))
+    assert learner.updates == 2
+    learner.stop_requested = True
+    learner.learn(10 * 8 * LOOKS, reset_num_timesteps=False)
+    assert learner.updates == 2
+
+
+def test_the_logger_is_stable_baselines3s_and_writes_where_it_is_told(tmp_path: Path) -> None:
+    learner = make_learner(tensorboard_log=tmp_path / "board")
+    learner.learn(2 * 8 * LOOKS, log_interval=1)
+    learner.logger.close()
+    assert list((tmp_path / "board").glob("events.out.tfevents.*"))
+
+
+# -------------------------------------------------------------------- predict
+
+
+def test_predict_answers_one_observation_or_a_batch_alike() -> None:
+    learner = make_learner()
+    env = make_env(3)
+    observation, _ = env.reset(seed=0)
+    actions, state = learner.predict(observation, deterministic=True)
+    assert actions["window"].shape == (3, 2)
+    assert actions["label"].shape == (3,)
+    assert len(actions) == 3
+    for i in range(3):
+        alone, alone_state = learner.predict({key: value[i] for key, value in observation.items()}, deterministic=True)
+        assert type(alone) is dict
+        assert alone in env.single_action_space
+        assert actions[i].keys() == alone.keys()
+        np.testing.assert_allclose(actions[i]["window"], alone["window"], rtol=0, atol=1e-6)
+        assert actions[i]["label"] == alone["label"]
+        for part, alone_part in zip(state, alone_state, strict=True):
+            np.testing.assert_allclose(part[i], alone_part[0], rtol=0, atol=1e-6)
+
+
+def test_a_batch_of_actions_answers_gymnasiums_and_stable_baselines3s_convention() -> None:
+    actions = Actions(window=np.arange(6.0).reshape(3, 2), label=np.arange(3))
+    assert actions["label"].tolist() == [0, 1, 2]
+    assert actions[np.int64(1)]["window"].tolist() == actions[1]["window"].tolist() == [2.0, 3.0]
+    assert actions[2]["label"] == 2
+    with pytest.raises(KeyError):
+        actions["glimpse"]
+    with pytest.raises(IndexError):
+        actions[3]
+
+
+def test_predicting_step_by_step_is_the_rollout() -> None:
+    learner = make_learner()
+    learner.learn(8 * LOOKS)
+    shown = {"seed": [3] * 8, "scenes": np.arange(8)}
+    episode = rollout(learner.policy, learner.env, **shown)
+    env = make_env(8)
+    observation, _ = env.reset(seed=[3] * 8, options={"scene": np.arange(8)})
+    state, start = None, np.ones(8, dtype=bool)
+    for look in range(LOOKS):
+        np.testing.assert_allclose(observation["window"], episode.windows[look].detach().numpy(), atol=1e-6)
+        actions, state = learner.predict(observation, state=state, episode_start=start, deterministic=True)
+        assert actions["label"].tolist() == episode.logits[look].argmax(dim=-1).tolist()
+        observation, reward, *_ = env.step(actions)
+        start = np.zeros(8, dtype=bool)
+    assert reward.tolist() == episode.reward.tolist()
+
+
+@pytest.mark.parametrize("core", ["rnn", "gru", "lstm"])
+def test_episode_start_forgets_in_the_lanes_that_begin_and_in_no_other(core: str) -> None:
+    learner = make_learner(policy={"core": core})
+    observation, _ = make_env(2).reset(seed=0)
+    _, fresh = learner.predict(observation)
+    _, going_on = learner.predict(observation, state=fresh, episode_start=np.array([False, False]))
+    _, mixed = learner.predict(observation, state=fresh, episode_start=np.array([True, False]))
+    for first, later, part in zip(fresh, going_on, mixed, strict=True):
+        assert not np.allclose(first, later)
+        np.testing.assert_allclose(part[0], first[0], atol=1e-6)
+        np.testing.assert_allclose(part[1], later[1], atol=1e-6)
+
+
+def test_deterministic_predictions_repeat_and_sampled_ones_explore() -> None:
+    learner = make_learner(window_std=0.3)
+    observation, _ = make_env(2).reset(seed=0)
+    first, second = (learner.predict(observation, deterministic=True)[0] for _ in range(2))
+    assert (first["window"] == second["window"]).all()
+    third, fourth = (learner.predict(observation)[0] for _ in range(2))
+    assert (third["window"] != fourth["window"]).all()
+    assert (np.abs(third["window"]) <= 1).all()
+
+
+# -------------------------------------------------------------------- saving
+
+
+@pytest.mark.parametrize("method", ["reinforce", "pathwise"])
+def test_a_loaded_learner_predicts_and_goes_on_like_the_one_that_was_saved(method: str, tmp_path: Path) -> None:
+    learner = make_learner(method, policy={"core": "gru"}, clip=1.5)
+    learner.learn(2 * 8 * LOOKS)
+    learner.save(tmp_path / "agent", note="hello")
+    assert (tmp_path / "agent.pt").exists()
+    assert read_checkpoint(tmp_path / "agent.pt")["note"] == "hello"
+    again = type(learner).load(
+        tmp_path / "agent", make_env(8, tensors=True, sensor="gaussian" if method == "pathwise" else "crop")
+    )
+    assert (again.training, again.seed, again.updates) == (learner.training, learner.seed, 2)
+    assert again.policy.blueprint == learner.policy.blueprint
+    observation, _ = make_env(2, sensor=learner.env.sensor).reset(seed=0)
+    for ours, theirs in zip(learner.predict(observation)[1], again.predict(observation)[1], strict=True):
+        assert (ours == theirs).all()
+    learner.update(), again.update()
+    assert changed(weights(learner), weights(again)) == set()
+
+
+def test_a_suffix_of_the_users_own_is_kept(tmp_path: Path) -> None:
+    learner = make_learner()
+    learner.save(tmp_path / "agent.zip")
+    assert [path.name for path in tmp_path.iterdir()] == ["agent.zip"]  # no temporary file is left either
+    REINFORCE.load(tmp_path / "agent.zip", make_env(8, tensors=True))
+
+
+class Bomb:
+    """A pickle that leaves a trace when it is read."""
+
+    def __init__(self, trace: Path) -> None:
+        self.trace = trace
+
+    def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
+        return Path.touch, (self.trace,)
+
+
+def refused(path: Path) -> str:
+    with pytest.raises(CheckpointError) as caught:
+        REINFORCE.load(path, make_env(8, tensors=True))
+    assert str(path) in str(caught.value)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def test_a_missing_truncated_or_foreign_file_is_refused_by_its_name(tmp_path: Path) -> None:
+    assert "no such file" in refused(tmp_path / "none.pt")
+    path = tmp_path / "agent.pt"
+    make_learner().save(path)
+    whole = path.read_bytes()
+    for length in (0, 1, 100, len(whole) // 2, len(whole) - 1):
+        path.write_bytes(whole[:length])
+        assert "damaged" in refused(path)
+    path.write_bytes(b"PK\x03\x04" + b"\0" * 1000)
+    refused(path)
+    path.write_text("a letter")
+    refused(path)
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("letter", "a letter")
+    refused(path)
+    torch.save(torch.zeros(3), path)
+    assert "expected format 1, found 'Tensor'" in refused(path)
+    torch.save({"format": 99}, path)
+    assert "expected format 1, found 99" in refused(path)
+    with pytest.raises(CheckpointError):
+        read_checkpoint(tmp_path)  # a folder
+
+
+def test_a_single_flipped_bit_is_never_read_as_a_checkpoint(tmp_path: Path) -> None:
+    path = tmp_path / "some.pt"
+    content = {"weights": torch.arange(600.0), "updates": 7, "best": {"error": 1.5}}
+    write_checkpoint(path, content)
+    whole, rng, found = path.read_bytes(), np.random.default_rng(0), 0
+    for place in rng.integers(0, 8 * len(whole), 200):
+        damaged = bytearray(whole)
+        damaged[place // 8] ^= 1 << (place % 8)
+        path.write_bytes(damaged)
+        try:
+            read = read_checkpoint(path)
+        except CheckpointError:
+            found += 1
+        else:  # the bit is one of the archive's padding: nothing was lost
+            assert torch.equal(read["weights"], content["weights"])
+            assert (read["updates"], read["best"]) == (7, {"error": 1.5})
+    assert found > 100
+
+
+def test_a_checkpoint_that_would_run_code_is_refused_and_does_not_run(tmp_path: Path) -> None:
+    path, trace = tmp_path / "agent.pt", tmp_path / "trace"
+    torch.save({"format": 1, "learner": Bomb(trace)}, path)
+    refused(path)
+    torch.save({"format": 1, "learner": Bomb(trace)}, path, _use_new_zipfile_serialization=False)
+    refused(path)
+    path.write_bytes(pickle.dumps({"format": 1, "learner": Bomb(trace)}))
+    refused(path)
+    assert not trace.exists()
+    pickle.loads(path.read_bytes())
+    assert trace.exists()  # the bomb was live
+
+
+def test_a_write_that_fails_leaves_the_old_checkpoint_and_no_rubbish(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "agent.pt"
+    write_checkpoint(path, {"updates": 1})
+
+    def half(content: Any, file: Any) -> None:
+        file.write(b"half a fi")
+        raise OSError("disk full")
+
+    monkeypatch.setattr(torch, "save", half)
+    with pytest.raises(OSError, match="disk full"):
+        write_checkpoint(path, {"updates": 2})
+    assert read_checkpoint(path)["updates"] == 1
+    assert [entry.name for entry in tmp_path.iterdir()] == ["agent.pt"]
+
+
+# -------------------------------------------------------------------- Stable-Baselines3
+
+
+def always(label: int, learner: Learner) -> Learner:
+    """A learner that has made up its mind."""
+    with torch.no_grad():
+        learner.policy.classifier.weight.zero_()
+        learner.policy.classifier.bias.copy_(100 * F.one_hot(torch.tensor(label), 4))
+    return learner
+
+
+def test_evaluate_policy_measures_what_the_environment_pays() -> None:
+    one_class = make_images(test=12, classes=4)
+    learner = always(2, make_learner(learning_rate=1e-6))
+    envs = DummyVecEnv([lambda: Monitor(make_single(split="test"))] * 2)
+    envs.seed(0)
+    rewards, lengths = evaluate_policy(learner, envs, n_eval_episodes=24, return_episode_rewards=True)
+    assert set(lengths) == {LOOKS}
+    assert sum(rewards) == 24 * (one_class.test.labels == 2).float().mean()  # each of the twelve images twice
+
+
+def test_evaluate_policy_takes_a_single_environment_too() -> None:
+    single = Monitor(make_single())
+    mean, _ = evaluate_policy(make_learner(), single, n_eval_episodes=4, deterministic=False)
+    assert 0 <= mean <= 1
+    assert single.get_episode_lengths() == [LOOKS] * 4
+
+
+def test_evaluate_policy_agrees_with_our_own_rollout() -> None:
+    learner = make_learner()
+    learner.learn(4 * 8 * LOOKS)
+    episode = rollout(learner.policy, make_env(12, split="test", tensors=True), seed=[0] * 12, scenes=np.arange(12))
+    single = DummyVecEnv([lambda: Monitor(make_single(split="test"))])
+    single.seed(0)
+    rewards, _ = evaluate_policy(learner, single, n_eval_episodes=12, return_episode_rewards=True)
+    assert rewards == episode.reward.tolist()
+
+
+# EvalCallback warns that the training environment is no VecEnv of its own; it is not, by design: it lives in torch.
+@pytest.mark.filterwarnings("ignore:Training and eval env are not of the same type")
+def test_eval_callback_evaluates_saves_the_best_and_stops_at_a_threshold(tmp_path: Path) -> None:
+    learner = always(1, make_learner(learning_rate=1e-6))
+    enough = StopTrainingOnRewardThreshold(reward_threshold=0.2, verbose=0)
+    callback = EvalCallback(
+        DummyVecEnv([lambda: Monitor(make_single(split="test"))]),
+        callback_on_new_best=enough,
+        n_eval_episodes=12,
+        eval_freq=2 * LOOKS,
+        log_path=str(tmp_path),
+        best_model_save_path=str(tmp_path),
+        verbose=0,
+    )
+    learner.learn(10 * 8 * LOOKS, callback=callback)
+    assert callback.best_mean_reward == 0.25  # one class of four
+    assert learner.updates == 2  # the first evaluation was good enough
+    assert np.load(tmp_path / "evaluations.npz")["successes"].mean() == 0.25
+    best = REINFORCE.load(next(tmp_path.glob("best_model*")), make_env(8, tensors=True))
+    assert best.updates in (1, 2)
+
+
+@pytest.mark.filterwarnings("ignore:Training and eval env are not of the same type")
+def test_a_threshold_that_is_not_reached_stops_nothing() -> None:
+    learner = always(1, make_learner(learning_rate=1e-6))
+    enough = StopTrainingOnRewardThreshold(reward_threshold=0.9)
+    evaluation = EvalCallback(make_single(), callback_on_new_best=enough, n_eval_episodes=2, eval_freq=3, verbose=0)
+    learner.learn(4 * 8 * LOOKS, callback=evaluation)
+    assert learner.updates == 4
+
+
+def test_checkpoint_callback_saves_what_load_reads(tmp_path: Path) -> None:
+    learner = make_learner()
+    callback = CheckpointCallback(save_freq=LOOKS, save_path=str(tmp_path), name_prefix="ram")
+    learner.learn(3 * 8 * LOOKS, callback=callback)
+    steps = [8 * LOOKS * update for update in (1, 2, 3)]
+    assert {path.name for path in tmp_path.iterdir()} == {f"ram_{count}_steps.zip" for count in steps}
+    for count in steps:
+        assert REINFORCE.load(tmp_path / f"ram_{count}_steps.zip", make_env(8, tensors=True)).num_timesteps == count
+
+
+# tqdm.rich calls itself experimental; Stable-Baselines3 silences that where it is imported first, pytest undoes it.
+@pytest.mark.filterwarnings("ignore:rich is experimental/alpha")
+def test_progress_bar_callback_counts_every_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("tqdm.rich", reason="ProgressBarCallback draws with tqdm and rich; rich is not installed")
+    from stable_baselines3.common.callbacks import ProgressBarCallback
+
+    learner, callback = make_learner(), ProgressBarCallback()
+    counted = []
+    monkeypatch.setattr(callback, "_on_training_end", lambda: (counted.append(callback.pbar.n), callback.pbar.close()))
+    learner.learn(2 * 8 * LOOKS, callback=callback)
+    assert counted == [2 * 8 * LOOKS]
+
+
+def test_callbacks_may_come_as_a_list_or_not_at_all(tmp_path: Path) -> None:
+    learner, recorders = make_learner(), [Recorder(), Recorder()]
+    learner.learn(8 * LOOKS, callback=recorders)
+    assert recorders[0].calls == recorders[1].calls
+    learner.learn(8 * LOOKS)
+    assert isinstance(make_learner("pathwise"), Pathwise)
+    assert gymnasium.spaces.Discrete(4) == learner.get_env().single_action_space["label"]
