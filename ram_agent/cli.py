@@ -38,9 +38,7 @@ class World:
 
     def __init__(self, config: Config, images: ImageData | None = None) -> None:
         self.config = config
-        self.device = torch.device(
-            ("cuda" if torch.cuda.is_available() else "cpu") if config.run.device == "auto" else config.run.device
-        )
+        self.device = find_device(config.run.device)
         if images is None:
             images = load_images(config.images.source, config.images.folder)
         self.images = images.to(self.device)
@@ -74,6 +72,19 @@ class World:
 
     def images_in(self, split: str) -> int:
         return len(self.images.split(split))  # type: ignore[arg-type]
+
+
+def find_device(name: str) -> torch.device:
+    """A device that is there; `auto` takes CUDA where it is. Raises `ConfigError`."""
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        return torch.empty(0, device=name).device
+    except (RuntimeError, AssertionError) as error:  # torch without CUDA asserts
+        reason = str(error).partition("\n")[0]
+        raise ConfigError(
+            f"run.device: got {name!r}, expected auto, cpu, cuda or another that is here: {reason}"
+        ) from None
 
 
 def main(arguments: Sequence[str] | None = None, program: str = "ram-agent") -> int:
@@ -125,6 +136,7 @@ def train(given: Any) -> int:
     else:
         config = load_config(find_config(given.config or "default"), overrides(given))
         world = World(config)  # before the folder: what fails here leaves nothing behind
+        world.environment("train", 1)  # likewise: scenes or a first window that cannot be
         folder = new_run_folder(config)
     if world.dataset.notice:
         _loud(world.dataset.notice)

@@ -101,8 +101,20 @@ def test_the_lstm_begins_by_remembering() -> None:
     total = (cell.bias_ih + cell.bias_hh).view(4, hidden)  # gates i, f, g, o
     assert torch.equal(total[1], torch.ones(hidden))
     assert (total[[0, 2, 3]].abs() <= 2 / hidden**0.5).all()
-    assert all((gate != 0).all() for gate in total[[0, 2, 3]])
     assert cell.bias_ih.requires_grad
+
+
+@pytest.mark.parametrize(("kind", "gates"), [("rnn", 1), ("gru", 3), ("lstm", 4)])
+def test_every_gate_starts_orthogonal_in_the_state_and_xavier_in_the_input(kind: str, gates: int) -> None:
+    """Gate by gate: over all gates at once the rows could not be orthogonal, and the input's bound would be smaller."""
+    torch.manual_seed(4)
+    features, hidden = 40, 50
+    cell = Core(kind, features, hidden).cell
+    bound = (6 / (features + hidden)) ** 0.5  # Glorot and Bengio 2010, eq. 16
+    for recurrent, inner in zip(cell.weight_hh.split(hidden), cell.weight_ih.split(hidden), strict=True):
+        torch.testing.assert_close(recurrent @ recurrent.T, torch.eye(hidden), atol=1e-5, rtol=0)
+        assert 0.98 * bound < inner.abs().max() <= bound
+    assert cell.weight_hh.shape[0] == gates * hidden
 
 
 @pytest.mark.parametrize("kind", KINDS)

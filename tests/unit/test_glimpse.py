@@ -1,6 +1,7 @@
 """The glimpse network adds what was seen to where it was seen."""
 
 import numpy as np
+import pytest
 import torch
 
 from ram_agent.glimpse import GlimpseNetwork
@@ -47,3 +48,12 @@ def test_one_lane_is_a_batch() -> None:
     alone = net(glimpse[1:2], window[1:2])
     assert alone.shape == (1, 9)
     torch.testing.assert_close(alone, net(glimpse, window)[1:2])
+
+
+def test_brightness_keeps_its_scale_through_untrained_layers() -> None:
+    """He et al. 2015: weights of variance 2 / inputs keep the mean square of what passes a ReLU."""
+    torch.manual_seed(2)
+    net = GlimpseNetwork(glimpse_size=400, window_parameters=300, what=500, where=500, features=600)
+    for layer in (net.seen, net.placed, net.what, net.where):
+        assert layer.weight.var().item() == pytest.approx(2 / layer.in_features, rel=0.05)
+        assert not layer.bias.any()

@@ -593,7 +593,9 @@ def test_eval_callback_evaluates_saves_the_best_and_stops_at_a_threshold(tmp_pat
 def test_a_threshold_that_is_not_reached_stops_nothing() -> None:
     learner = always(1, make_learner(learning_rate=1e-6))
     enough = StopTrainingOnRewardThreshold(reward_threshold=0.9)
-    evaluation = EvalCallback(make_single(), callback_on_new_best=enough, n_eval_episodes=2, eval_freq=3, verbose=0)
+    evaluation = EvalCallback(
+        Monitor(make_single()), callback_on_new_best=enough, n_eval_episodes=2, eval_freq=3, verbose=0
+    )
     learner.learn(4 * 8 * LOOKS, callback=evaluation)
     assert learner.updates == 4
 

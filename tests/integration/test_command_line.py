@@ -1,0 +1,404 @@
+"""The command line, as a user types it: what it prints, what it leaves, and what it says to a mistake."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from ram_agent.checkpoint import read_checkpoint
+from ram_agent.config import describe, load_config
+
+ROOT = Path(__file__).parents[2]
+FEW = {
+    "images.source": "auto",
+    "training.episodes": 3000,
+    "evaluation.every": 1500,
+    "evaluation.controls": ["random"],
+    "evaluation.control_episodes": 500,
+    "run.threads": 1,
+    "run.log_every": 250,
+    "run.checkpoint_every": 1000,
+}
+
+# Each command in a process of its own, forked from one that has already imported torch: two seconds saved on each.
+FORKS = """
+import json, os, runpy, sys, traceback
+import ram_agent.cli
+for line in sys.stdin:
+    job = json.loads(line)
+    if (child := os.fork()) == 0:
+        for number, name in ((1, "out"), (2, "err")):
+            os.dup2(os.open(job[name], os.O_CREAT | os.O_WRONLY | os.O_TRUNC), number)
+        sys.argv = job["arguments"]
+        try:
+            run = runpy.run_path if sys.argv[0].endswith(".py") else runpy.run_module
+            run(sys.argv[0], run_name="__main__")
+            status = 0
+        except SystemExit as end:
+            status = end.code or 0
+        except BaseException:
+            traceback.print_exc()
+            status = 1
+        sys.stdout.flush(), sys.stderr.flush()
+        os._exit(status)
+    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
+"""
+
+
+class Outcome(NamedTuple):
+    status: int
+    out: str
+    err: str
+
+
+def options(settings: dict[str, Any]) -> list[str]:
+    return [text for name, value in settings.items() for text in (f"--{name}", json.dumps(value).strip('"'))]
+
+
+@pytest.fixture(scope="module")
+def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """A machine without MNIST and without a network."""
+    nowhere = str(tmp_path_factory.mktemp("nowhere"))
+    nothing = {"RAM_AGENT_DATA": nowhere, "HOME": nowhere, "XDG_CACHE_HOME": nowhere}
+    proxies = dict.fromkeys(("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"), "http://127.0.0.1:9")
+    return os.environ | nothing | proxies | {"COLUMNS": "100", "OMP_NUM_THREADS": "1", "MPLBACKEND": "agg"}
+
+
+@pytest.fixture(scope="module")
+def typed(environment: dict[str, str]) -> Callable[..., Outcome]:
+    """A command in a new interpreter."""
+
+    def run(*arguments: object) -> Outcome:
+        done = subprocess.run(
+            [sys.executable, *map(str, arguments)], cwd=ROOT, env=environment, capture_output=True, text=True
+        )
+        return Outcome(done.returncode, done.stdout, done.stderr)
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def forked(environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Outcome]]:
+    """The same, sooner."""
+    folder = tmp_path_factory.mktemp("forked")
+    out, err = folder / "out", folder / "err"
+    pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    with subprocess.Popen([sys.executable, "-c", FORKS], cwd=ROOT, env=environment, **pipes) as server:
+
+        def run(*arguments: object) -> Outcome:
+            job = {"arguments": [str(argument) for argument in arguments], "out": str(out), "err": str(err)}
+            print(json.dumps(job), file=server.stdin, flush=True)
+            return Outcome(int(server.stdout.readline()), out.read_text(), err.read_text())
+
+        yield run
+
+
+@pytest.fixture(scope="module")
+def finished(typed: Callable[..., Outcome], tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Outcome]:
+    """A small run that went through."""
+    folder = tmp_path_factory.mktemp("finished") / "run"
+    outcome = typed("train.py", "configs/smoke.yaml", *options(FEW | {"run.folder": str(folder)}))
+    return folder, outcome
+
+
+@pytest.fixture(scope="module")
+def run(finished: tuple[Path, Outcome]) -> Path:
+    return finished[0]
+
+
+# -------------------------------------------------------------------- train
+
+
+def test_training_ends_with_a_table_that_sets_the_policy_beside_its_control(finished: tuple[Path, Outcome]) -> None:
+    folder, (status, out, err) = finished
+    assert status == 0, err
+    assert "Traceback" not in err
+    results = json.loads((folder / "results.json").read_text())
+    low, high = results["test_error_ci95"]
+    for line in (
+        rf"learned, mean location +{results['test_error']:.2f} +{low:.2f} to {high:.2f} +\[digits\]",
+        rf"learned, sampled location +{results['test_error_sampled']:.2f}",
+        rf"learned, 2-vote +{results['test_error_voted']:.2f}",
+        rf"random, trained alike +{results['controls']['random']['test_error']:.2f}",
+        r"error after each glimpse: +([\d.]+ *){6}\n",
+        r"the policy takes [+-][\d.]+ points off random",
+        r"3,000 episodes in [\d,]+ s",
+    ):
+        assert re.search(line, out), line
+    assert "centre" not in out  # only the control that was asked for
+    assert "error" in err  # the progress bar's
+    assert "reward" in err
+
+
+def test_a_run_folder_holds_what_the_design_promises(run: Path) -> None:
+    assert {path.name for path in (run / "figures").iterdir()} == {
+        "glimpse_paths.png",
+        "glimpse_paths.gif",
+        "learning_curves.png",
+    }
+    for picture in (run / "figures").iterdir():
+        Image.open(picture).verify()
+    assert {path.name.split(".")[0] for path in run.iterdir()} == {
+        "NOTICE",
+        "checkpoints",
+        "config",
+        "controls",
+        "events",
+        "figures",
+        "metrics",
+        "results",
+    }
+    assert {path.name for path in (run / "controls").iterdir()} == {"random"}
+    assert read_checkpoint(run / "checkpoints" / "agent.pt")["learner"]["updates"] == 60
+
+
+def test_the_config_of_a_run_reloads_equal_to_what_was_typed(run: Path) -> None:
+    typed_in = load_config(ROOT / "configs" / "smoke.yaml", FEW | {"run.folder": str(run)})
+    assert load_config(run / "config.yaml") == typed_in
+
+
+def test_the_results_say_all_that_it_takes_to_judge_and_repeat_them(run: Path) -> None:
+    results = json.loads((run / "results.json").read_text())
+    promised = "test_error test_error_ci95 test_error_sampled error_by_glimpse validation_error episodes seconds"
+    promised += " episodes_per_second parameters glimpse_pixels dataset seed device threads versions"
+    assert set(promised.split()) <= results.keys()
+    low, high = results["test_error_ci95"]
+    assert 0 <= low <= results["test_error"] <= high <= 100
+    assert results["test_error"] == pytest.approx(results["error_by_glimpse"][-1])
+    assert len(results["error_by_glimpse"]) == 6
+    assert (results["episodes"], results["threads"], results["device"]) == (3000, 1, "cpu")
+    assert results["glimpse_pixels"] == 6 * 3 * 12 * 12
+    assert results["controls"]["random"]["episodes"] == 500
+    assert re.fullmatch("[0-9a-f]{64}", results["dataset"]["sha256"])
+    assert results["versions"]["torch"] == torch.__version__
+    policy = read_checkpoint(run / "checkpoints" / "agent.pt")["learner"]["policy"]
+    assert results["parameters"] == sum(value.numel() for value in policy.values())
+
+
+def test_a_fallback_to_the_digits_is_said_loudly_and_beside_every_number(finished: tuple[Path, Outcome]) -> None:
+    folder, (_, out, err) = finished
+    notice = "MNIST is not at hand: using the 1,797 embedded 8x8 digits"
+    assert notice in err.splitlines()[1]  # between two bars, before anything else
+    assert set(err.splitlines()[0]) == {"!"}
+    assert notice in out
+    assert notice in (folder / "NOTICE.txt").read_text()
+    assert notice in json.loads((folder / "results.json").read_text())["dataset"]["notice"]
+    for row in (folder / "metrics.csv").read_text().splitlines()[1:]:
+        assert row.split(",")[1] == "digits"
+
+
+def test_ctrl_c_ends_in_order_and_resume_ends_with_the_weights_of_the_run_never_stopped(
+    run: Path, typed: Callable[..., Outcome], environment: dict[str, str], tmp_path: Path
+) -> None:
+    folder = tmp_path / "run"
+    command = [sys.executable, "train.py", "configs/smoke.yaml", *options(FEW | {"run.folder": str(folder)})]
+    pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    with subprocess.Popen(command, cwd=ROOT, env=environment, **pipes) as process:
+        while not (folder / "metrics.csv").exists():  # the first row: training goes on
+            assert process.poll() is None
+            time.sleep(0.01)
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=120)
+    assert process.returncode == 130, err
+    assert "Traceback" not in err
+    assert "interrupted; best error on the validation split so far" in out
+    assert f"python train.py --resume {folder}" in out
+    assert json.loads((folder / "results.json").read_text())["interrupted"]
+    assert 0 < read_checkpoint(folder / "checkpoints" / "agent.pt")["learner"]["updates"] < 60
+
+    status, out, err = typed("train.py", "--resume", folder)
+    assert status == 0, err
+    assert "learned, mean location" in out
+    for agent in (".", "controls/random"):
+        saved, expected = (read_checkpoint(place / agent / "checkpoints" / "agent.pt") for place in (folder, run))
+        for ours, theirs in (
+            (saved["learner"]["policy"], expected["learner"]["policy"]),
+            (saved["best"]["weights"], expected["best"]["weights"]),
+        ):
+            assert ours.keys() == theirs.keys()
+            assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+    timed = {"seconds", "episodes_per_second", "config"}
+    resumed, results = (json.loads((place / "results.json").read_text()) for place in (folder, run))
+    assert {key: resumed[key] for key in resumed.keys() - timed} == {
+        key: results[key] for key in results.keys() - timed
+    }
+
+
+@pytest.mark.parametrize("command", [("train.py",), ("ram_agent", "train")])
+def test_help_explains_every_field_of_the_configuration(
+    command: tuple[str, ...], forked: Callable[..., Outcome]
+) -> None:
+    status, out, err = forked(*command, "--help")
+    assert (status, err) == (0, "")
+    shown = "".join(out.split())  # however argparse broke the lines
+    for field in describe():
+        assert "".join(f"--{field.name} VALUE {field.help}".split()) in shown, field.name
+
+
+# -------------------------------------------------------------------- evaluate and render
+
+
+def save_images(path: Path, shape: tuple[int, ...], count: int = 30) -> Path:
+    rng = np.random.default_rng(0)
+    np.savez(path, images=rng.integers(0, 256, (count, *shape), dtype=np.uint8), labels=np.arange(count) % 10)
+    return path
+
+
+def test_a_run_is_measured_on_canvases_of_another_size_that_it_never_saw(
+    run: Path, typed: Callable[..., Outcome], tmp_path: Path
+) -> None:
+    images = save_images(tmp_path / "others.npz", (40, 40))
+    before = {path: path.stat().st_mtime_ns for path in run.rglob("*")}
+    status, out, err = typed("-m", "ram_agent", "evaluate", run, "--images", images, "--scene.kind", "plain")
+    assert (status, err) == (0, "")
+    assert "on 30 images of others.npz, plain 40x40" in out
+    error, low, high = map(
+        float, re.search(r"error, mean location +([\d.]+) % +95 % interval ([\d.]+) to ([\d.]+)", out).groups()
+    )
+    assert 0 <= low <= error <= high <= 100
+    assert (error * 30 / 100) % 1 == pytest.approx(0, abs=0.01)  # so many of thirty
+    assert {path: path.stat().st_mtime_ns for path in run.rglob("*")} == before
+
+
+def test_a_run_measured_again_on_its_own_test_set_says_what_its_results_say(
+    run: Path, forked: Callable[..., Outcome]
+) -> None:
+    status, out, _ = forked("ram_agent", "evaluate", run)
+    assert status == 0
+    results = json.loads((run / "results.json").read_text())
+    assert f"error, mean location      {results['test_error']:7.2f} %" in out
+    assert f"error, sampled location   {results['test_error_sampled']:7.2f} %" in out
+
+
+def test_render_writes_a_picture_and_an_animation(run: Path, forked: Callable[..., Outcome], tmp_path: Path) -> None:
+    status, out, err = forked("ram_agent", "render", run, "--out", tmp_path / "new" / "pictures", "--count", 3)
+    assert (status, err.count("Traceback")) == (0, 0)
+    png, gif = map(Path, out.split())
+    with Image.open(png) as picture:
+        assert picture.format == "PNG"
+    with Image.open(gif) as animation:
+        assert animation.format == "GIF"
+        assert animation.n_frames >= 6  # one a look
+
+
+# -------------------------------------------------------------------- mistakes
+
+
+def assert_one_clear_line(outcome: Outcome, *fragments: str) -> None:
+    assert outcome.status == 2, outcome
+    assert outcome.out == ""
+    assert re.fullmatch(r"(train\.py|ram-agent( \w+)?): error: [^\n]+\n", outcome.err), outcome.err
+    for fragment in fragments:
+        assert fragment in outcome.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "fragments"),
+    [
+        (["--images.source", "mnist"], ["MNIST"]),
+        (["--images.source", "{tmp}/none.npz"], ["{tmp}/none.npz"]),
+        (["--images.source", "{tmp}/cut.npz"], ["{tmp}/cut.npz"]),
+        (["--images.source", "mnsit"], ["did you mean 'mnist'?"]),
+        (["--trainig.batch", "3"], ["--trainig.batch: unknown option (did you mean --training.batch?)"]),
+        (["--training.batch"], ["--training.batch: expected one argument"]),
+        (["--sensor.size", "80"], ["sensor.size: expected at most 60", "got 80"]),
+        (["--environment.glimpses", "0"], ["environment.glimpses: got 0"]),
+        (["--training.window_std", "-0.1"], ["training.window_std: got -0.1"]),
+        (["--training.learning_rate", "-1e-3"], ["training.learning_rate: got -0.001"]),
+        (["--training.method", "pathwise"], ["training.method: expected reinforce for a crop sensor"]),
+        (["--environment.first_window", "0.1,0.2,0.3"], ["first_window", "expected 2 numbers"]),
+        (["--scene.height", "20", "--sensor.size", "4"], ["scene.size: a 20x60 canvas cannot hold images of 28x28"]),
+        (["--run.device", "nonsense"], ["run.device: got 'nonsense'"]),
+        (["--run.folder", "{tmp}/full"], ["run.folder: {tmp}/full exists and is not empty", "--resume"]),
+        (["--run.folder", "{tmp}/full", "--run.overwrite", "true"], ["run.overwrite", "nothing was removed"]),
+        (["--run.folder", "{tmp}/file"], ["{tmp}/file"]),
+        (["--run.folder", "{tmp}/file/below"], ["{tmp}/file"]),
+        (["--run.folder", "/proc/no/run"], ["/proc/no"]),
+    ],
+    ids=lambda part: " ".join(part) if part and part[0].startswith("--") else "",
+)
+def test_a_wrong_option_is_one_clear_line_and_leaves_nothing_behind(
+    arguments: list[str], fragments: list[str], forked: Callable[..., Outcome], tmp_path: Path
+) -> None:
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "thesis.tex").write_text("five years")
+    (tmp_path / "file").write_text("")
+    whole = save_images(tmp_path / "cut.npz", (28, 28)).read_bytes()
+    (tmp_path / "cut.npz").write_bytes(whole[: len(whole) // 2])
+    there = sorted(tmp_path.rglob("*"))
+    folder = [] if "--run.folder" in arguments else ["--run.folder", f"{tmp_path}/run"]
+    few = [text for name, value in FEW.items() if f"--{name}" not in arguments for text in options({name: value})]
+    given = [text.replace("{tmp}", str(tmp_path)) for text in arguments]
+    outcome = forked("train.py", "configs/smoke.yaml", *few, *folder, *given)
+    assert_one_clear_line(outcome, *(text.replace("{tmp}", str(tmp_path)) for text in fragments))
+    assert sorted(tmp_path.rglob("*")) == there
+    assert (tmp_path / "full" / "thesis.tex").read_text() == "five years"
+
+
+def test_a_wrong_config_is_one_clear_line(forked: Callable[..., Outcome], tmp_path: Path) -> None:
+    assert_one_clear_line(forked("train.py", "smok"), "config smok: no such file (did you mean smoke?)")
+    assert_one_clear_line(forked("train.py", "configs/smok.yaml"), "did you mean smoke?")
+    assert_one_clear_line(forked("train.py", tmp_path), str(tmp_path), "directory")
+    mine = tmp_path / "mine.yaml"
+    mine.write_text("scene: {hieght: 30}")
+    assert_one_clear_line(
+        forked("train.py", mine), f"{mine}: scene.hieght: unknown setting (did you mean scene.height?)"
+    )
+    mine.write_text("scene: {height: 30")
+    assert_one_clear_line(forked("train.py", mine), f"config {mine}: not YAML")
+    mine.write_text("1: 2")
+    assert_one_clear_line(forked("train.py", mine), str(mine))
+
+
+def test_a_wrong_resume_is_one_clear_line(run: Path, forked: Callable[..., Outcome], tmp_path: Path) -> None:
+    assert_one_clear_line(forked("train.py", "--resume", tmp_path), f"run {tmp_path}: not a run folder")
+    assert_one_clear_line(forked("train.py", "--resume", tmp_path / "none"), "not a run folder")
+    assert_one_clear_line(forked("train.py", "smoke", "--resume", run), "smoke cannot change")
+    assert_one_clear_line(forked("train.py", "--resume", run, "--training.batch", 3), "training.batch cannot change")
+
+
+def test_a_wrong_evaluation_is_one_clear_line(run: Path, forked: Callable[..., Outcome], tmp_path: Path) -> None:
+    colour = save_images(tmp_path / "colour.npz", (40, 40, 3))
+    plain = ["--scene.kind", "plain"]
+    assert_one_clear_line(
+        forked("ram_agent", "evaluate", run, "--images", colour, *plain),
+        "3 colour channels, but this run was trained on 1",
+    )
+    letters = tmp_path / "letters.npz"
+    np.savez(letters, images=np.zeros((4, 28, 28), np.uint8), labels=np.array(["1", "2", "x", "y"]))
+    assert_one_clear_line(forked("ram_agent", "evaluate", run, "--images", letters), "letters.npz", "x, y")
+    small = save_images(tmp_path / "small.npz", (8, 8))
+    assert_one_clear_line(forked("ram_agent", "evaluate", run, "--images", small, *plain), "size: got 12", "8x8 canvas")
+    assert_one_clear_line(forked("ram_agent", "evaluate", tmp_path), f"run {tmp_path}: not a run folder")
+    assert_one_clear_line(forked("ram_agent", "evaluate"), "RUN")
+    assert_one_clear_line(forked("ram_agent", "render", run, "--count", 0), "--count: expected 1 or more images, got 0")
+    assert_one_clear_line(
+        forked("ram_agent", "render", run, "--cout", 3), "--cout: unknown option (did you mean --count?)"
+    )
+    assert_one_clear_line(forked("ram_agent", "trian"), "trian")
+    broken = tmp_path / "broken"
+    (broken / "checkpoints").mkdir(parents=True)
+    (broken / "config.yaml").write_bytes((run / "config.yaml").read_bytes())
+    assert_one_clear_line(forked("ram_agent", "evaluate", broken), "agent.pt: no such file")
+    whole = (run / "checkpoints" / "agent.pt").read_bytes()
+    (broken / "checkpoints" / "agent.pt").write_bytes(whole[:-100])
+    assert_one_clear_line(forked("ram_agent", "evaluate", broken), "agent.pt: damaged")
+
+
+def test_a_new_interpreter_says_the_same_as_a_forked_one(
+    typed: Callable[..., Outcome], forked: Callable[..., Outcome]
+) -> None:
+    wrong = ("train.py", "smoke", "--trainig.batch", "3")
+    assert_one_clear_line(typed(*wrong))
+    assert typed(*wrong) == forked(*wrong)
