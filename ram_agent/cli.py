@@ -183,7 +183,10 @@ def new_run_folder(config: Config) -> Path:
                 "or replace it with --run.overwrite true"
             )
         _clear_run(folder)
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"run.folder: cannot make {folder}: {error.strerror or error}") from None
     return folder
 
 

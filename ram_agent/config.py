@@ -81,7 +81,7 @@ class PolicyConfig(Section):
         default="lstm", description="recurrent core (the paper's is a ReLU rnn)"
     )
     hidden: int = Field(default=256, ge=1, description="D, hidden units of the core")
-    what: int = Field(default=128, ge=1, description="units that take in the glimpse")
+    what: int = Field(default=256, ge=1, description="units that take in the glimpse")
     where: int = Field(default=128, ge=1, description="units that take in the window")
     features: int = Field(default=256, ge=1, description="units of the glimpse feature g_t")
     location: int = Field(default=128, ge=1, description="hidden units of the window head")
@@ -97,7 +97,7 @@ class TrainingConfig(Section):
         description="gradient estimator of the window: score function, or backpropagation (soft sensors)",
     )
     episodes: int = Field(default=1_200_000, ge=1, description="training episodes (looks at one image count as many)")
-    batch: int = Field(default=128, ge=1, description="images per update")
+    batch: int = Field(default=64, ge=1, description="images per update")
     looks: int = Field(default=1, ge=1, description="M, episodes at each image of a batch; above 1 for leave_one_out")
     learning_rate: float = Field(default=1e-3, gt=0, description="Adam's, at the start")
     learning_rate_schedule: Literal["constant", "linear", "cosine"] = Field(
@@ -113,7 +113,7 @@ class TrainingConfig(Section):
         default="learned", description="what the return is held against"
     )
     reward: Literal["success", "probability", "log_likelihood"] = Field(
-        default="success", description="the return of a move"
+        default="probability", description="the return of a move"
     )
     classify_every_look: bool = Field(
         default=False, description="classification loss after every look, not only the last"

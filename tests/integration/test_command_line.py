@@ -189,8 +189,10 @@ def test_the_results_say_all_that_it_takes_to_judge_and_repeat_them(run: Path) -
 def test_a_fallback_to_the_digits_is_said_loudly_and_beside_every_number(finished: tuple[Path, Outcome]) -> None:
     folder, (_, out, err) = finished
     notice = "MNIST is not at hand: using the 1,797 embedded 8x8 digits"
-    assert notice in err.splitlines()[1]  # between two bars, before anything else
-    assert set(err.splitlines()[0]) == {"!"}
+    bars = [number for number, line in enumerate(err.splitlines()) if set(line) == {"!"}]
+    assert notice in err.splitlines()[bars[0] + 1]
+    assert bars == [bars[0], bars[0] + 2]
+    assert err.index(notice) < err.index("learned [digits]")  # before the progress bar of the training
     assert notice in out
     assert notice in (folder / "NOTICE.txt").read_text()
     assert notice in json.loads((folder / "results.json").read_text())["dataset"]["notice"]
@@ -306,7 +308,6 @@ def assert_one_clear_line(outcome: Outcome, *fragments: str) -> None:
 @pytest.mark.parametrize(
     ("arguments", "fragments"),
     [
-        (["--images.source", "mnist"], ["MNIST"]),
         (["--images.source", "{tmp}/none.npz"], ["{tmp}/none.npz"]),
         (["--images.source", "{tmp}/cut.npz"], ["{tmp}/cut.npz"]),
         (["--images.source", "mnsit"], ["did you mean 'mnist'?"]),
@@ -315,16 +316,16 @@ def assert_one_clear_line(outcome: Outcome, *fragments: str) -> None:
         (["--sensor.size", "80"], ["sensor.size: expected at most 60", "got 80"]),
         (["--environment.glimpses", "0"], ["environment.glimpses: got 0"]),
         (["--training.window_std", "-0.1"], ["training.window_std: got -0.1"]),
-        (["--training.learning_rate", "-1e-3"], ["training.learning_rate: got -0.001"]),
+        (["--training.learning_rate", "-1e-3"], ["training.learning_rate: got '-1e-3'"]),
         (["--training.method", "pathwise"], ["training.method: expected reinforce for a crop sensor"]),
         (["--environment.first_window", "0.1,0.2,0.3"], ["first_window", "expected 2 numbers"]),
         (["--scene.height", "20", "--sensor.size", "4"], ["scene.size: a 20x60 canvas cannot hold images of 28x28"]),
         (["--run.device", "nonsense"], ["run.device: got 'nonsense'"]),
         (["--run.folder", "{tmp}/full"], ["run.folder: {tmp}/full exists and is not empty", "--resume"]),
         (["--run.folder", "{tmp}/full", "--run.overwrite", "true"], ["run.overwrite", "nothing was removed"]),
-        (["--run.folder", "{tmp}/file"], ["{tmp}/file"]),
-        (["--run.folder", "{tmp}/file/below"], ["{tmp}/file"]),
-        (["--run.folder", "/proc/no/run"], ["/proc/no"]),
+        (["--run.folder", "{tmp}/file"], ["run.folder: {tmp}/file exists"]),
+        (["--run.folder", "{tmp}/file/below"], ["run.folder: cannot make {tmp}/file/below: Not a directory"]),
+        (["--run.folder", "/proc/no/run"], ["run.folder: cannot make /proc/no/run: No such file or directory"]),
     ],
     ids=lambda part: " ".join(part) if part and part[0].startswith("--") else "",
 )
@@ -338,12 +339,20 @@ def test_a_wrong_option_is_one_clear_line_and_leaves_nothing_behind(
     (tmp_path / "cut.npz").write_bytes(whole[: len(whole) // 2])
     there = sorted(tmp_path.rglob("*"))
     folder = [] if "--run.folder" in arguments else ["--run.folder", f"{tmp_path}/run"]
-    few = [text for name, value in FEW.items() if f"--{name}" not in arguments for text in options({name: value})]
+    few = options({name: value for name, value in FEW.items() if name != "images.source"})
     given = [text.replace("{tmp}", str(tmp_path)) for text in arguments]
     outcome = forked("train.py", "configs/smoke.yaml", *few, *folder, *given)
     assert_one_clear_line(outcome, *(text.replace("{tmp}", str(tmp_path)) for text in fragments))
     assert sorted(tmp_path.rglob("*")) == there
     assert (tmp_path / "full" / "thesis.tex").read_text() == "five years"
+
+
+def test_without_mnist_a_config_that_needs_it_fails_clearly(forked: Callable[..., Outcome], tmp_path: Path) -> None:
+    status, out, err = forked("train.py", "smoke", "--images.source", "mnist", "--run.folder", tmp_path / "run")
+    *attempts, line = err.splitlines()
+    assert all(attempt.startswith("Downloading data from 'https://") for attempt in attempts)
+    assert_one_clear_line(Outcome(status, out, line + "\n"), "MNIST", "RAM_AGENT_DATA", "Connection refused")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_wrong_config_is_one_clear_line(forked: Callable[..., Outcome], tmp_path: Path) -> None:
@@ -379,7 +388,9 @@ def test_a_wrong_evaluation_is_one_clear_line(run: Path, forked: Callable[..., O
     np.savez(letters, images=np.zeros((4, 28, 28), np.uint8), labels=np.array(["1", "2", "x", "y"]))
     assert_one_clear_line(forked("ram_agent", "evaluate", run, "--images", letters), "letters.npz", "x, y")
     small = save_images(tmp_path / "small.npz", (8, 8))
-    assert_one_clear_line(forked("ram_agent", "evaluate", run, "--images", small, *plain), "size: got 12", "8x8 canvas")
+    assert_one_clear_line(
+        forked("ram_agent", "evaluate", run, "--images", small, *plain), "sensor.size: expected at most 8", "got 12"
+    )
     assert_one_clear_line(forked("ram_agent", "evaluate", tmp_path), f"run {tmp_path}: not a run folder")
     assert_one_clear_line(forked("ram_agent", "evaluate"), "RUN")
     assert_one_clear_line(forked("ram_agent", "render", run, "--count", 0), "--count: expected 1 or more images, got 0")
@@ -400,5 +411,6 @@ def test_a_new_interpreter_says_the_same_as_a_forked_one(
     typed: Callable[..., Outcome], forked: Callable[..., Outcome]
 ) -> None:
     wrong = ("train.py", "smoke", "--trainig.batch", "3")
-    assert_one_clear_line(typed(*wrong))
-    assert typed(*wrong) == forked(*wrong)
+    outcome = typed(*wrong)
+    assert_one_clear_line(outcome)
+    assert outcome == forked(*wrong)
