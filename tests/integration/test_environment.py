@@ -229,6 +229,18 @@ def test_what_was_handed_out_never_changes_afterwards(mode: AutoresetMode) -> No
         assert gymnasium.utils.env_checker.data_equivalence(before, now)
 
 
+@pytest.mark.parametrize("first", ["centre", "random", [0.5, -0.5]])
+def test_writing_into_what_was_handed_out_does_not_change_later_episodes(first: Any) -> None:
+    env, untouched = make_env(2, first_window=first), make_env(2, first_window=first)
+    env.reset(seed=0), untouched.reset(seed=0)
+    for _ in range(2):
+        observation, info = env.reset()
+        expected, expected_info = untouched.reset()
+        assert gymnasium.utils.env_checker.data_equivalence((observation, info), (expected, expected_info))
+        for array in (*observation.values(), *info.values()):
+            array[:] = 1
+
+
 def test_the_same_seed_gives_the_same_episodes_whatever_the_batch_size() -> None:
     wide = make_env(5)
     wide.reset(seed=9)
