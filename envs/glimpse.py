@@ -3,7 +3,9 @@
 `GlimpseVectorEnv` holds all dynamics, batched in torch; `GlimpseEnv` is a view of it with one lane.
 """
 
+import os
 from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -118,7 +120,7 @@ class GlimpseVectorEnv(VectorEnv[dict[str, Any], dict[str, Any], Any]):
         self.metadata = {**self.metadata, "autoreset_mode": self.autoreset_mode}
 
         if isinstance(images, str):
-            images = load_images(images, folder)
+            images = _loaded(images, str(folder) if folder else None, os.environ.get("RAM_AGENT_DATA"))
             if images.notice:
                 gymnasium.logger.warn(images.notice)
         self.images = images.to(self.device)
@@ -185,6 +187,8 @@ class GlimpseVectorEnv(VectorEnv[dict[str, Any], dict[str, Any], Any]):
         over = self._looks > self.glimpses
         if self._looks.min() == 0 or (over.any() and self.autoreset_mode != AutoresetMode.NEXT_STEP):
             raise ResetNeeded("an episode is over or never began: call reset() before the next step()")
+        # What a lane keeps from earlier steps it keeps as a value: their graph would otherwise grow for ever.
+        self._window, self._glimpse = self._window.detach(), self._glimpse.detach()
         answering = self._looks == self.glimpses
         moving = ~over & ~answering
         if moving.any():
@@ -220,6 +224,8 @@ class GlimpseVectorEnv(VectorEnv[dict[str, Any], dict[str, Any], Any]):
         if self.render_mode is None:
             gymnasium.logger.warn("render() was called without render_mode='rgb_array'")
             return None
+        if self._looks.min() == 0:
+            raise ResetNeeded("render: there is nothing to see before reset()")
         glimpses = self._glimpse.detach().cpu()
         return tuple(
             draw_frame(
@@ -297,8 +303,11 @@ class GlimpseVectorEnv(VectorEnv[dict[str, Any], dict[str, Any], Any]):
         if self._seeds is None:
             self._seeds = self.np_random.integers(0, 2**62, self.num_envs, dtype=np.int64)
         if seed is not None:
-            given = np.array([value is not None for value in seed]) & (lanes | fresh)
-            self._seeds[given] = np.array([0 if value is None else value for value in seed], dtype=np.int64)[given]
+            given = lanes | fresh
+            if not isinstance(seed, np.ndarray):
+                given &= np.array([value is not None for value in seed])
+                seed = np.array([0 if value is None else value for value in seed], dtype=np.int64)
+            self._seeds[given] = seed[given]
             self._episodes[given] = 0
 
     # ---------------------------------------------------------------- NumPy or torch, in and out
@@ -339,6 +348,8 @@ class GlimpseVectorEnv(VectorEnv[dict[str, Any], dict[str, Any], Any]):
         return {key: self._out(value), f"_{key}": lanes.copy()}
 
     def _on_device(self, array: np.ndarray) -> Tensor:
+        if array.dtype == bool and (array.all() or not array.any()):  # the usual case needs no transfer
+            return torch.full(array.shape, bool(array.all()), device=self.device)
         return torch.from_numpy(array).to(self.device)
 
     def _out(self, value: Tensor) -> Any:
@@ -393,8 +404,14 @@ def _lane_info(info: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+@lru_cache(maxsize=4)
+def _loaded(source: str, folder: str | None, data: str | None) -> ImageData:
+    """Environments over the same images share them in memory; `data` is what the search depends on besides."""
+    return load_images(source, folder)
+
+
 def _with(kept: Tensor, lanes: Any, new: Tensor) -> Tensor:
     """`kept` with other values in some lanes: a copy, since callers and gradients may still need `kept`."""
-    replaced = kept.detach().clone()
+    replaced = kept.clone()
     replaced[lanes] = new
     return replaced

@@ -68,8 +68,8 @@ class SceneMaker:
             raise SceneError(f"split: got {self.split!r}, expected one of {', '.join(SPLITS)}")
         if self.size[0] < height or self.size[1] < width:
             raise SceneError(
-                f"scene.size: a {self.size[0]}x{self.size[1]} canvas cannot hold images of {height}x{width}; "
-                f"make it at least {height}x{width}"
+                f"scene.height, scene.width: a {self.size[0]}x{self.size[1]} canvas cannot hold images of "
+                f"{height}x{width}; make it at least that large"
             )
         if self.clutter < 0:
             raise SceneError(f"scene.clutter: got {self.clutter}, expected 0 or more patches")
@@ -102,9 +102,10 @@ class SceneMaker:
             canvas.scatter_add_(2, places, patches)
         squares = _squares(row, column, tall, wide, width)
         canvas.scatter_add_(2, squares[:, None].expand(-1, channels, -1), pixels[image].flatten(2).float())
-        canvas = canvas.clamp_(max=255).div_(255).view(lanes, channels, height, width)
-        place = torch.stack([(2 * column + wide) / width - 1, (2 * row + tall) / height - 1], dim=-1)
-        return Scenes(canvas, self.images.labels[image], place, image)
+        canvas = canvas.clamp_(max=255).mul_(1 / 255).view(lanes, channels, height, width)
+        # Products, not quotients: CUDA divides by a number as if it multiplied by its reciprocal, the CPU does not.
+        x, y = (2 * column + wide).float() * (1 / width) - 1, (2 * row + tall).float() * (1 / height) - 1
+        return Scenes(canvas, self.images.labels[image], torch.stack([x, y], dim=-1), image)
 
     def key(self, seed: Int[Tensor, " lanes"], index: Int[Tensor, " lanes"]) -> Int[Tensor, " lanes"]:
         """The random stream of each scene; draws from 2^20 on are free for others."""

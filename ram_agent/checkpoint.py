@@ -1,12 +1,13 @@
 """Checkpoints: written whole or not at all, read without running anybody's code."""
 
-import os
-import tempfile
+import io
 import zipfile
 from pathlib import Path
 from typing import Any
 
 import torch
+
+from ram_agent.files import write_whole
 
 FORMAT = 1
 """Version of the file's layout."""
@@ -17,18 +18,10 @@ class CheckpointError(ValueError):
 
 
 def write_checkpoint(path: Path, content: dict[str, Any]) -> None:
-    """Write to a temporary name beside `path`, force it to the disk, then rename: a reader never sees half a file."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            torch.save({"format": FORMAT, **content}, file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    """Write tensors and plain values to one file."""
+    buffer = io.BytesIO()
+    torch.save({"format": FORMAT, **content}, buffer)
+    write_whole(path, buffer.getvalue())
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:

@@ -12,14 +12,16 @@ from typing import Any, get_args
 import torch
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
+import ram_agent
 from envs.glimpse import GlimpseEnv, GlimpseVectorEnv
 from envs.images import ImageData, load_images, load_test_images
 from envs.scenes import Split
 from ram_agent import bench
 from ram_agent.animation import gaze_frames
-from ram_agent.checkpoint import read_checkpoint
-from ram_agent.config import Config, ConfigError, PolicyConfig, load_config, nearest, parse_config
-from ram_agent.experiment import CHECKPOINT, Dataset, build_policy, run_experiment, test_errors
+from ram_agent.checkpoint import CheckpointError, read_checkpoint
+from ram_agent.config import Config, ConfigError, PolicyConfig, TrainingConfig, load_config, nearest, parse_config
+from ram_agent.experiment import CHECKPOINT, Dataset, build_policy, check_images, run_experiment, test_errors
+from ram_agent.files import write_whole
 from ram_agent.gaze import glimpse_paths
 from ram_agent.learner import LEARNERS
 from ram_agent.monitoring import watch
@@ -90,6 +92,7 @@ def find_device(name: str) -> torch.device:
 def main(arguments: Sequence[str] | None = None, program: str = "ram-agent") -> int:
     """Run one command; returns the exit status. What a user can get wrong is one line and status 2."""
     parser = Parser(prog=program, description="Recurrent visual attention: train, measure and watch glimpse agents.")
+    parser.add_argument("--version", action="version", version=f"ram-agent {ram_agent.__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     add = {"train": _train_options, "evaluate": _evaluate_options, "render": _render_options, "bench": _bench_options}
     parsers = {name: add_options(commands) for name, add_options in add.items()}
@@ -102,13 +105,27 @@ def main(arguments: Sequence[str] | None = None, program: str = "ram-agent") -> 
         known, _ = parser.parse_known_args(arguments)
         given = parsers[known.command].parse_all(arguments[arguments.index(known.command) + 1 :])
         given.command = known.command
-    run = {"train": train, "evaluate": evaluate_run, "render": render_run, "bench": bench_project}[given.command]
+    prepare = {"train": train, "evaluate": evaluate_run, "render": render_run, "bench": bench_project}[given.command]
     try:
-        return run(given)
-    except (ValueError, OSError) as error:
-        # ConfigError, ImageError, SceneError, CheckpointError and the file system: all of them the user's to mend.
-        print(f"{program}: error: {' '.join(str(error).split())}", file=sys.stderr)
+        try:
+            job = prepare(given)
+        except (ValueError, OSError) as error:  # what cannot be made ready is the user's to mend
+            raise Refused(" ".join(str(error).split())) from None
+        return job()
+    except (Refused, CheckpointError, OSError) as error:
+        print(f"{program}: error: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print(f"{program}: interrupted", file=sys.stderr)
+        return 130
+
+
+class Refused(Exception):
+    """A command that cannot begin; the message is one line."""
+
+
+Job = Callable[[], int]
+"""What a command does once everything it was given has proved right; returns the exit status."""
 
 
 # -------------------------------------------------------------------- train
@@ -128,7 +145,7 @@ def _train_options(commands: Any) -> Parser:
     return parser
 
 
-def train(given: Any) -> int:
+def train(given: Any) -> Job:
     """Train from a config, or go on with a run."""
     if given.resume:
         config, folder = _resumed(given)
@@ -138,17 +155,21 @@ def train(given: Any) -> int:
         world = World(config)  # before the folder: what fails here leaves nothing behind
         world.environment("train", 1)  # likewise: scenes or a first window that cannot be
         folder = new_run_folder(config)
-    if world.dataset.notice:
-        _loud(world.dataset.notice)
-    print(f"run folder: {folder}", flush=True)
-    results, interrupted_by = run_experiment(config, world, folder, resume=bool(given.resume))
-    print("\n" + results_table(results) + "\n")
-    if config.run.tensorboard:
-        print(f"  watch it:  tensorboard --logdir {folder}")
-    if interrupted_by:
-        print(f"  go on:     python train.py --resume {folder}")
-        return 128 + interrupted_by
-    return 0
+
+    def job() -> int:
+        if world.dataset.notice:
+            _loud(world.dataset.notice)
+        print(f"run folder: {folder}", flush=True)
+        results, interrupted_by = run_experiment(config, world, folder, resume=bool(given.resume))
+        print("\n" + results_table(results) + "\n")
+        if config.run.tensorboard:
+            print(f"  watch it:  tensorboard --logdir {folder}")
+        if interrupted_by:
+            print(f"  go on:     python train.py --resume {folder}")
+            return 128 + interrupted_by
+        return 0
+
+    return job
 
 
 def find_config(name: str) -> Path:
@@ -210,7 +231,15 @@ def _resumed(given: Any) -> tuple[Config, Path]:
             f"{wrong[0] if wrong else given.config} cannot change"
         )
     folder = run_folder(given.resume)
+    if finished(folder):
+        raise ConfigError(f"--resume {folder}: the run is finished; its results are in {folder / 'results.json'}")
     return load_config(folder / "config.yaml", changed), folder
+
+
+def finished(folder: Path) -> bool:
+    """Whether a run has been measured on the test set, which happens once."""
+    results = folder / "results.json"
+    return results.is_file() and "test_error" in json.loads(results.read_text(encoding="utf-8"))
 
 
 def run_folder(name: str) -> Path:
@@ -243,7 +272,7 @@ def _other_data_options(parser: Parser) -> None:
     parser.add_argument(
         "--images", metavar="SOURCE", help="other images: mnist, digits, IDX files, .npz, class folders"
     )
-    add_config_options(parser, ["images", "scene", "run"])
+    add_config_options(parser, ["images.", "scene.", "run.device", "run.threads"])
 
 
 def trained_agent(given: Any) -> tuple[Config, RecurrentAttentionPolicy, World, float]:
@@ -257,6 +286,7 @@ def trained_agent(given: Any) -> tuple[Config, RecurrentAttentionPolicy, World, 
     if given.images:
         changed["images.source"] = given.images
     config = load_config(folder / "config.yaml", changed)
+    torch.set_num_threads(config.run.threads or 1)
     images = None
     if "images.source" in changed:
         name, other, classes = load_test_images(config.images.source, config.images.folder)
@@ -274,6 +304,8 @@ def trained_agent(given: Any) -> tuple[Config, RecurrentAttentionPolicy, World, 
         if config.scene.kind == "plain" and "scene.kind" in changed and not sized:
             config = load_config(folder / "config.yaml", changed | {"scene.height": height, "scene.width": width})
     world = World(config, images)
+    if images is None:
+        check_images(saved, world)
     blueprint = dict(saved["blueprint"])
     if world.images.channels * config.sensor.scales != blueprint["glimpse_shape"][0]:
         raise ConfigError(
@@ -287,35 +319,45 @@ def trained_agent(given: Any) -> tuple[Config, RecurrentAttentionPolicy, World, 
     return config, policy, world, training.window_std_end or training.window_std
 
 
-def evaluate_run(given: Any) -> int:
+def evaluate_run(given: Any) -> Job:
     """Print test errors of a run as a table; other data than its own leaves the run folder untouched."""
     config, policy, world, std = trained_agent(given)
     images = world.images_in("test")
-    result = test_errors(policy, world.environment("test", min(images, 500)), images, std, config.evaluation.votes)
-    scene = config.scene
-    low, high = result["test_error_ci95"]
-    if world.dataset.notice:
-        _loud(world.dataset.notice)
-    print(f"{given.run} on {images:,} images of {world.dataset.name}, {scene.kind} {scene.height}x{scene.width}")
-    print(f"  error, mean location      {result['test_error']:7.2f} %   95 % interval {low:.2f} to {high:.2f}")
-    print(f"  error, sampled location   {result['test_error_sampled']:7.2f} %")
-    print(f"  error, {result['votes']:>2}-vote            {result['test_error_voted']:7.2f} %")
-    print(f"  error after each glimpse  {'  '.join(f'{error:.1f}' for error in result['error_by_glimpse'])}")
-    return 0
+    env = world.environment("test", min(images, 500))
+
+    def job() -> int:
+        result = test_errors(policy, env, images, std, config.evaluation.votes)
+        scene = config.scene
+        low, high = result["test_error_ci95"]
+        if world.dataset.notice:
+            _loud(world.dataset.notice)
+        print(f"{given.run} on {images:,} images of {world.dataset.name}, {scene.kind} {scene.height}x{scene.width}")
+        print(f"  error, mean location      {result['test_error']:7.2f} %   95 % interval {low:.2f} to {high:.2f}")
+        print(f"  error, sampled location   {result['test_error_sampled']:7.2f} %")
+        print(f"  error, {result['votes']:>2}-vote            {result['test_error_voted']:7.2f} %")
+        print(f"  error after each glimpse  {'  '.join(f'{error:.1f}' for error in result['error_by_glimpse'])}")
+        return 0
+
+    return job
 
 
-def render_run(given: Any) -> int:
+def render_run(given: Any) -> Job:
     """Write glimpse_paths.png and glimpse_paths.gif."""
     if given.count < 1:
         raise ConfigError(f"--count: expected 1 or more images, got {given.count}")
     _, policy, world, _ = trained_agent(given)
     target = Path(given.out) if given.out else Path(given.run) / "figures"
     target.mkdir(parents=True, exist_ok=True)
-    gaze = watch(policy, world.environment("test", min(given.count, world.images_in("test"))))
-    write_figure(glimpse_paths(gaze), target / "glimpse_paths.png")
-    write_gif(gaze_frames(gaze), target / "glimpse_paths.gif")
-    print(f"{target / 'glimpse_paths.png'}\n{target / 'glimpse_paths.gif'}")
-    return 0
+    env = world.environment("test", min(given.count, world.images_in("test")))
+
+    def job() -> int:
+        gaze = watch(policy, env)
+        write_figure(glimpse_paths(gaze), target / "glimpse_paths.png")
+        write_gif(gaze_frames(gaze), target / "glimpse_paths.gif")
+        print(f"{target / 'glimpse_paths.png'}\n{target / 'glimpse_paths.gif'}")
+        return 0
+
+    return job
 
 
 # -------------------------------------------------------------------- bench
@@ -328,17 +370,21 @@ def _bench_options(commands: Any) -> Parser:
     return parser
 
 
-def bench_project(given: Any) -> int:
+def bench_project(given: Any) -> Job:
     """Print Markdown tables; the images are the embedded digits, which the speed does not depend on."""
     if given.threads < 1:
         raise ConfigError(f"--threads: expected 1 or more, got {given.threads}")
-    torch.set_num_threads(given.threads)
-    images = load_images("digits")
-    timings = bench.sensor_timings() + _environment_timings(images) + _training_timings(images)
-    print(bench.markdown(timings))
-    if given.json:
-        Path(given.json).write_text(json.dumps(bench.as_json(timings), indent=2) + "\n", encoding="utf-8")
-    return 0
+
+    def job() -> int:
+        torch.set_num_threads(given.threads)
+        images = load_images("digits")
+        timings = bench.sensor_timings() + _environment_timings(images) + _training_timings(images)
+        print(bench.markdown(timings))
+        if given.json:
+            write_whole(Path(given.json), (json.dumps(bench.as_json(timings), indent=2) + "\n").encode())
+        return 0
+
+    return job
 
 
 def _environment_timings(images: ImageData) -> list[bench.Timing]:
@@ -364,15 +410,17 @@ def _environment_timings(images: ImageData) -> list[bench.Timing]:
 
 
 def _training_timings(images: ImageData) -> list[bench.Timing]:
-    """Whole updates, scenes and optimiser included, at the settings of Mnih et al. 2014 with our LSTM."""
+    """Whole updates of the default agent on the CPU, scenes and optimiser included."""
     candidates: dict[str, tuple[Callable[[], object], int]] = {}
     for kind, method in (("crop", "reinforce"), ("gaussian", "pathwise"), ("stn", "pathwise")):
-        config = parse_config({"sensor": {"kind": kind}, "training": {"method": method}})
+        config = parse_config({"sensor": {"kind": kind}, "training": {"method": method}, "run": {"device": "cpu"}})
         env = World(config, images).environment("train", config.training.batch)
         learner = LEARNERS[method](build_policy(env, config, "learned"), env, config.training)
         candidates[kind] = (learner.update, config.training.batch)
     return bench.compare(
-        "training, cluttered 60x60, 6 glimpses of 3 x 12x12, batch 256, LSTM 256", "images", candidates
+        f"training, cluttered 60x60, 6 glimpses of 3 x 12x12, batch {TrainingConfig().batch}, LSTM 256",
+        "images",
+        candidates,
     )
 
 

@@ -4,10 +4,11 @@ Every field has a type, a default and a sentence; `describe()` lists them for `-
 is a `ConfigError`: one line that names the field, the value that came and what was expected.
 """
 
+import re
 from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -145,7 +146,9 @@ class EvaluationConfig(Section):
 
 
 class RunConfig(Section):
-    folder: str | None = Field(default=None, description="run folder; default: runs/<config name>-<seed>")
+    folder: str | None = Field(
+        default=None, description="run folder; default: runs/<name>, with a number behind it if that exists"
+    )
     seed: int = Field(default=1, ge=0, description="seed of weights, scenes and samples; the test set has its own")
     device: str = Field(default="auto", description="auto, cpu, cuda, cuda:0, ...")
     threads: int = Field(default=0, ge=0, description="torch threads; 0: measured at the start")
@@ -211,7 +214,7 @@ def load_config(path: Path | None = None, overrides: Mapping[str, Any] | None = 
         if not isinstance(branch, dict):
             raise ConfigError(f"{section}: expected a section, got {branch!r}")
         branch[field] = value
-    return parse_config(tree, str(path) if path else "")
+    return parse_config(tree, str(path) if path and not overrides else "")
 
 
 def parse_config(tree: Mapping[str, Any], origin: str = "") -> Config:
@@ -225,6 +228,17 @@ def parse_config(tree: Mapping[str, Any], origin: str = "") -> Config:
 def dump_config(config: Config) -> str:
     """YAML that `load_config` reads back equal."""
     return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+
+
+SectionType = TypeVar("SectionType", bound=Section)
+
+
+def parse_section(section: type[SectionType], tree: Mapping[str, Any]) -> SectionType:
+    """Validate one section by itself. Raises `ConfigError`."""
+    try:
+        return section.model_validate(tree)
+    except ValidationError as error:
+        raise ConfigError(_one_line(error, list(section.model_fields))) from None
 
 
 class Described(BaseModel):
@@ -259,13 +273,13 @@ def nearest(name: str, names: list[str]) -> str:
 
 def _described(name: str, field: Any) -> Described:
     annotation = field.annotation
-    text = annotation.__name__ if isinstance(annotation, type) else str(annotation)
-    for clutter in ("typing.", "collections.abc."):
-        text = text.replace(clutter, "")
+    text = annotation.__name__ if isinstance(annotation, type) else str(annotation).replace("typing.", "")
+    text = re.sub(r"Literal\[(.*?)\]", lambda choice: choice[1].replace("'", "").replace(", ", " | "), text)
     return Described(name=name, type=text, default=field.default, help=field.description or "")
 
 
-def _one_line(error: ValidationError) -> str:
+def _one_line(error: ValidationError, names: list[str] | None = None) -> str:
+    """The first thing wrong; `names` are the right ones, where it is not a whole configuration."""
     first = error.errors()[0]
     path = [str(part) for part in first["loc"]]
     sections = [name for name, field in Config.model_fields.items() if isinstance(field.default, Section)]
@@ -274,9 +288,9 @@ def _one_line(error: ValidationError) -> str:
     else:
         name = path[0] if path else ""
     if first["type"] == "extra_forbidden":
-        return f"{name}: unknown setting{nearest(name, field_names() + sections)}"
+        return f"{name}: unknown setting{nearest(name, names or field_names() + sections)}"
     message = first["msg"].removeprefix("Value error, ")
     if first["type"] == "value_error":
-        return f"{name}.{message}" if name else message
+        return f"{name}.{message}" if name in sections else message
     got = first["input"]
     return f"{name}: got {got!r}: {message[0].lower()}{message[1:]}"

@@ -35,7 +35,6 @@ class Core(nn.Module):
         if kind == "lstm":
             with torch.no_grad():
                 self.cell.bias_ih[hidden : 2 * hidden] = 1.0
-                self.cell.bias_hh[hidden : 2 * hidden] = 0.0
 
     def initial_state(self, lanes: int) -> State:
         """Zeros, on the device and in the precision of the weights."""

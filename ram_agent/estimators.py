@@ -54,7 +54,7 @@ def episode_return(
 
 
 def leave_one_out(returns: Float[Tensor, " lanes"], looks: int) -> Float[Tensor, " lanes"]:
-    """For each of M episodes at one image the mean return of the other M - 1 (Mnih and Rezende 2016, eq. 8).
+    """For each of M episodes at one image the mean return of the other M - 1 (Kool et al. 2019).
 
     Lanes are ordered image by image. Independent of the episode's own moves, hence no bias.
     """

@@ -5,10 +5,9 @@ Environments come from outside, through `World`: this package never imports them
 """
 
 import json
-import os
 import platform
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
@@ -21,10 +20,12 @@ import numpy as np
 import torch
 
 from ram_agent.animation import gaze_frames
+from ram_agent.checkpoint import CheckpointError
 from ram_agent.config import Config, dump_config
 from ram_agent.evaluation import TEST_SEED, evaluate
-from ram_agent.figures import learning_curves
-from ram_agent.gaze import glimpse_paths
+from ram_agent.figures import error_by_glimpse, learning_curves
+from ram_agent.files import write_whole
+from ram_agent.gaze import glimpse_paths, glimpse_strip
 from ram_agent.learner import LEARNERS, Learner
 from ram_agent.monitoring import Best, Board, Checkpoints, Pictures, Validation, watch
 from ram_agent.pictures import write_figure, write_gif
@@ -100,7 +101,8 @@ def run_experiment(config: Config, world: World, folder: Path, *, resume: bool =
 
     An interrupted run has been saved, holds validation errors alone, and goes on with `resume=True`.
     """
-    torch.set_num_threads(config.run.threads or fastest_threads())
+    config = settle(config, world)
+    torch.set_num_threads(config.run.threads)
     (folder / "config.yaml").write_text(dump_config(config), encoding="utf-8")
     if world.dataset.notice:
         (folder / "NOTICE.txt").write_text(world.dataset.notice + "\n", encoding="utf-8")
@@ -115,11 +117,23 @@ def run_experiment(config: Config, world: World, folder: Path, *, resume: bool =
         results = describe_run(config, world, agents) | {"interrupted": True}
     else:
         results = describe_run(config, world, agents) | measure(config, world, agents)
-        write_pictures(config, world, agents[0], folder)
+        write_pictures(config, world, agents, results, folder)
     _write_json(folder / "results.json", results)
     for agent in agents:
         _close(config, agent, results)
     return results, interruption.received
+
+
+def settle(config: Config, world: World) -> Config:
+    """Write down what was left open, which images and how many threads, so that a resumed run does not decide anew."""
+    source = world.dataset.name if config.images.source == "auto" else config.images.source
+    threads = config.run.threads or fastest_threads()
+    return config.model_copy(
+        update={
+            "images": config.images.model_copy(update={"source": source}),
+            "run": config.run.model_copy(update={"threads": threads}),
+        }
+    )
 
 
 def train_agent(
@@ -138,25 +152,31 @@ def train_agent(
     interruption.learner = learner
     learner.stop_requested = bool(interruption.received)  # the signal may have come before there was a learner
 
-    resume_at = None
-    if resume and (folder / CHECKPOINT).exists():
-        resume_at = learner.restore(folder / CHECKPOINT)["learner"]["updates"] * env.num_envs
+    saved = learner.restore(folder / CHECKPOINT) if resume and (folder / CHECKPOINT).exists() else None
+    if saved:
+        check_images(saved, world)
+    resume_at = learner.episodes if saved else None
     board = Board(folder, world.dataset.name, tensorboard=config.run.tensorboard, resume_at=resume_at)
     learner.set_logger(board.logger)
     total, every = training.episodes, config.evaluation.every
     images = world.images_in("validation")
     validation = Validation(world.environment("validation", min(images, 500)), images, every, total, board)
     checkpoints = Checkpoints(
-        folder / CHECKPOINT, config.run.checkpoint_every, total, validation, classes=list(world.dataset.classes)
+        folder / CHECKPOINT,
+        config.run.checkpoint_every,
+        total,
+        validation,
+        images=world.dataset.name,
+        sha256=world.dataset.sha256,
+        classes=list(world.dataset.classes),
     )
     callbacks = [validation, checkpoints]
     if config.run.pictures and look == "learned":
         callbacks.insert(
             1, Pictures(world.environment("validation", min(images, config.run.pictures)), every, total, board)
         )
-    if resume_at is not None:
-        checkpoints.init_callback(learner)  # type: ignore[arg-type]
-        checkpoints.restore()
+    if saved:
+        validation.best = Best(**saved["best"]) if saved["best"] else None
     else:
         board.text("config", f"```yaml\n{dump_config(config)}```")
         board.text("images", f"{world.dataset.name}, sha256 {world.dataset.sha256}. {world.dataset.notice}")
@@ -175,13 +195,22 @@ def train_agent(
     return Agent(look, learner, validation, board)
 
 
+def check_images(saved: Mapping[str, Any], world: World) -> None:
+    """Raise `CheckpointError` where a run's checkpoint was made from other images than those at hand."""
+    if saved["sha256"] != world.dataset.sha256:
+        raise CheckpointError(
+            f"images: the run was trained on {saved['images']} (sha256 {saved['sha256'][:12]}), "
+            f"these are {world.dataset.name} (sha256 {world.dataset.sha256[:12]}); name the same ones"
+        )
+
+
 def build_policy(env: GlimpseEnvironment, config: Config, look: str) -> RecurrentAttentionPolicy:
     """The factory: which window head goes with which way of training."""
     head = {"reinforce": "sampled", "pathwise": "pathwise"}[config.training.method] if look == "learned" else look
-    canvas = (config.scene.height, config.scene.width)
+    first, canvas = config.environment.first_window, (config.scene.height, config.scene.width)
     return RecurrentAttentionPolicy(
         env.single_observation_space["glimpse"].shape,
-        env.sensor.rest(canvas),
+        env.sensor.rest(canvas) if isinstance(first, str) else first,
         int(env.single_action_space["label"].n),
         head=head,
         config=config.policy,
@@ -192,7 +221,7 @@ def build_policy(env: GlimpseEnvironment, config: Config, look: str) -> Recurren
 
 
 def measure(config: Config, world: World, agents: list[Agent]) -> dict[str, Any]:
-    """The test set, touched here and nowhere else: the best weights of each agent by its validation error."""
+    """The test set, measured here and nowhere else: the best weights of each agent by its validation error."""
     images = world.images_in("test")
     env = world.environment("test", min(images, 500))
     numbers: dict[str, Any] = {}
@@ -212,7 +241,7 @@ def measure(config: Config, world: World, agents: list[Agent]) -> dict[str, Any]
 def test_errors(
     policy: RecurrentAttentionPolicy, env: GlimpseEnvironment, images: int, std: float, votes: int
 ) -> dict[str, Any]:
-    """Test error at mean locations first; sampled and M-vote errors beside it (the same, where nothing is sampled)."""
+    """Test error at mean locations first; sampled and M-vote errors beside it (the same without exploration)."""
     generator = torch.Generator(next(policy.parameters()).device).manual_seed(TEST_SEED)
     mean = evaluate(policy, env, images, generator=generator)
     sampled = voted = mean
@@ -265,8 +294,9 @@ def versions() -> dict[str, str]:
     return found
 
 
-def write_pictures(config: Config, world: World, agent: Agent, folder: Path) -> None:
-    """`figures/`: glimpse paths on test images (PNG, GIF), learning curves."""
+def write_pictures(config: Config, world: World, agents: list[Agent], results: dict[str, Any], folder: Path) -> None:
+    """`figures/`: glimpse paths on test images (PNG, GIF), one of them look by look, learning curves, error by look."""
+    agent = agents[0]
     target = folder / "figures"
     target.mkdir(exist_ok=True)
     if config.run.pictures:
@@ -275,6 +305,10 @@ def write_pictures(config: Config, world: World, agent: Agent, folder: Path) -> 
         gaze = watch(agent.learner.policy, world.environment("test", lanes))
         write_figure(glimpse_paths(gaze), target / "glimpse_paths.png")
         write_gif(gaze_frames(gaze), target / "glimpse_paths.gif")
+        write_figure(glimpse_strip(gaze, 0), target / "glimpse_strip.png")
+    errors = {"learned": results} | results["controls"]
+    by_glimpse = {f"{look} [{world.dataset.name}]": measured["error_by_glimpse"] for look, measured in errors.items()}
+    write_figure(error_by_glimpse(by_glimpse), target / "error_by_glimpse.png")
     write_figure(learning_curves(agent.board.metrics.rows), target / "learning_curves.png")
 
 
@@ -315,6 +349,4 @@ def _close(config: Config, agent: Agent, results: dict[str, Any]) -> None:
 
 
 def _write_json(path: Path, content: dict[str, Any]) -> None:
-    temporary = path.with_suffix(".tmp")
-    temporary.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-    os.replace(temporary, path)
+    write_whole(path, (json.dumps(content, indent=2) + "\n").encode())

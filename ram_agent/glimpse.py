@@ -6,8 +6,7 @@ from torch import Tensor, nn
 
 
 class GlimpseNetwork(nn.Module):
-    """g = ReLU(W_what ReLU(W_seen glimpse) + W_where ReLU(W_window window)) (Mnih et al. 2014, section 3.1 and
-    appendix A).
+    """g = ReLU(W_what ReLU(W_seen glimpse) + W_where ReLU(W_window window)) (Mnih et al. 2014, section 4).
 
     `glimpse_size` is K·C·G·G, the number of values in a glimpse; `window_parameters` is P. The window enters as the
     action in [-1, 1] that named it, so that every parameter of a soft window (stride, sigma) is known to the network.

@@ -27,7 +27,9 @@ class WindowHead(nn.Module, ABC):
     """h_t → the window of the next look."""
 
     samples: ClassVar[bool] = False
-    """Whether `std` > 0 makes a difference."""
+    """Whether it draws windows about its mean, with `std`."""
+    learns: ClassVar[bool] = False
+    """Whether there is anything in it to train."""
 
     @abstractmethod
     def forward(self, hidden: Float[Tensor, "lanes hidden"], std: float, generator: torch.Generator | None) -> Move: ...
@@ -39,6 +41,8 @@ class LearnedWindowHead(WindowHead):
     Attention that starts anywhere else starts by looking at corners, where there is nothing to learn from.
     `detach` stops the window's gradient at the input, so that the core serves the classifier alone.
     """
+
+    learns: ClassVar[bool] = True
 
     def __init__(self, hidden: int, width: int, first_window: Sequence[float], detach: bool) -> None:
         super().__init__()
@@ -55,7 +59,7 @@ class LearnedWindowHead(WindowHead):
 
 
 class SampledWindowHead(LearnedWindowHead):
-    """Hard attention: the window is drawn from a Gaussian about the mean (Mnih et al. 2014, section 3.2).
+    """Hard attention: the window is drawn from a Gaussian about the mean (Mnih et al. 2014, sections 3.1 and 4).
 
     The sample is detached: the classification loss cannot reach the location through it, the score function alone does.
     """
@@ -72,7 +76,8 @@ class SampledWindowHead(LearnedWindowHead):
 class PathwiseWindowHead(LearnedWindowHead):
     """Soft attention: the window is the mean, and the glimpse's gradient flows back through it, times `gradient_scale`.
 
-    Unscaled, that gradient grows with the number of looks and drowns the classifier's (norm 5 → 60 over 8 looks).
+    With `detach` that gradient ends at this head. Without, it goes on into the core and from there into earlier
+    windows, grows with the number of looks, and unscaled drowns the classifier's.
     """
 
     def __init__(
@@ -88,7 +93,7 @@ class PathwiseWindowHead(LearnedWindowHead):
 
 
 class RandomWindowHead(WindowHead):
-    """Control: every look at a uniform place, with the eye otherwise at rest."""
+    """Control: every look that is chosen goes to a uniform place, with the eye otherwise at rest."""
 
     def __init__(self, first_window: Sequence[float]) -> None:
         super().__init__()
@@ -102,7 +107,7 @@ class RandomWindowHead(WindowHead):
 
 
 class CentreWindowHead(WindowHead):
-    """Control: every look at the middle of the canvas."""
+    """Control: every look that is chosen goes to the middle of the canvas."""
 
     def __init__(self, first_window: Sequence[float]) -> None:
         super().__init__()

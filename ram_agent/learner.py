@@ -20,7 +20,7 @@ from torch import Tensor
 
 from ram_agent import estimators
 from ram_agent.checkpoint import read_checkpoint, write_checkpoint
-from ram_agent.config import PolicyConfig, TrainingConfig
+from ram_agent.config import PolicyConfig, TrainingConfig, parse_section
 from ram_agent.metrics import Running
 from ram_agent.policy import RecurrentAttentionPolicy
 from ram_agent.progress import ProgressBar
@@ -70,11 +70,16 @@ class Learner(ABC):
         verbose: int = 0,
         **settings: Any,
     ) -> None:
-        given = training.model_dump() if training else {"batch": env.num_envs, "method": self.method}
-        self.training = TrainingConfig.model_validate(given | settings)
+        given = training.model_dump() if training else {"batch": env.num_envs // settings.get("looks", 1)}
+        self.training = parse_section(TrainingConfig, given | {"method": self.method} | settings)
         if env.num_envs != self.training.batch * self.training.looks:
             raise ValueError(
                 f"env: got {env.num_envs} lanes, expected batch x looks = {self.training.batch} x {self.training.looks}"
+            )
+        if policy.window_head.samples != (self.method == "reinforce") and policy.window_head.learns:
+            raise ValueError(
+                f"policy: {type(self).__name__} cannot train a window head of kind {policy.blueprint.head!r}; "
+                "use REINFORCE with 'sampled', Pathwise with 'pathwise'"
             )
         self.policy = policy
         self.env = env
@@ -189,7 +194,7 @@ class Learner(ABC):
         """
         if reset_num_timesteps:
             self.num_timesteps = self.updates = 0
-            self.seconds = 0.0
+            self.seconds, self.running = 0.0, Running()
         self.total_episodes = max(1, total_timesteps // self.env.glimpses)
         callbacks = _as_callback(callback)
         callbacks.init_callback(cast(BaseAlgorithm, self))
@@ -247,8 +252,8 @@ class Learner(ABC):
             glimpse, window = glimpse[None], window[None]
         before = self.policy.initial_state(len(glimpse))
         if state is not None:
-            kept = 1 - np.zeros(len(glimpse)) if episode_start is None else 1 - np.asarray(episode_start, dtype=float)
-            keep = torch.as_tensor(kept, dtype=torch.float32, device=self.device)[:, None]
+            began = np.zeros(len(glimpse)) if episode_start is None else np.asarray(episode_start, dtype=float)
+            keep = torch.as_tensor(1 - began, dtype=torch.float32, device=self.device)[:, None]
             before = tuple(torch.as_tensor(part, device=self.device) * keep for part in state)
         hidden, after = self.policy.look(glimpse, window, before)
         std = 0.0 if deterministic else self.window_std(self.progress)
@@ -303,7 +308,7 @@ class Learner(ABC):
         self.num_timesteps = state["num_timesteps"]
         self.total_episodes = state["total_episodes"]
         self.seconds = state["seconds"]
-        self.running.load_state_dict(state["running"])
+        self.running.load_state_dict(state["running"], self.device)
 
     def save(self, path: str | Path, **extra: Any) -> None:
         """Write everything to one file (`.pt` is added where there is no suffix); atomic.
@@ -354,7 +359,8 @@ class REINFORCE(Learner):
         facts = {}
         if training.baseline == "learned":
             expected = self.policy.baseline(before_move)
-            baseline_loss = F.mse_loss(expected, returns.expand_as(expected)) if len(expected) else baseline_loss
+            if len(expected):  # with a single look there is no move to foresee
+                baseline_loss = F.mse_loss(expected, returns.expand_as(expected))
             facts["train/explained_variance"] = estimators.explained_variance(expected[-1:].detach(), returns[None])
         elif training.baseline == "leave_one_out":
             expected = estimators.leave_one_out(returns, training.looks)
@@ -366,7 +372,10 @@ class REINFORCE(Learner):
 
 
 class Pathwise(Learner):
-    """Soft attention: the glimpse carries its gradient to the window, and backpropagation does the rest."""
+    """Soft attention: the glimpse carries its gradient to the window, and backpropagation takes it to the window head.
+
+    How much of it goes on into the core is the head's affair (`policy.detach_location`, `policy.window_gradient`).
+    """
 
     method = "pathwise"
 

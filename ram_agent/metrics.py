@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+import torch
 from torch import Tensor
 
 
@@ -31,6 +32,6 @@ class Running:
     def state_dict(self) -> dict[str, Any]:
         return {"sums": dict(self._sums), "updates": self._updates, "since": self._since}
 
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        self._sums = dict(state["sums"])
+    def load_state_dict(self, state: Mapping[str, Any], device: torch.device) -> None:
+        self._sums = {name: value.to(device) for name, value in state["sums"].items()}
         self._updates, self._since = state["updates"], state["since"]

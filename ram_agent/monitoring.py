@@ -5,7 +5,6 @@ Everything hangs on Stable-Baselines3's logger and callbacks. Every tag is defin
 
 import csv
 import io
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -20,6 +19,7 @@ from torch.utils.tensorboard.writer import SummaryWriter
 from ram_agent.animation import gaze_frames
 from ram_agent.evaluation import TEST_SEED, Evaluation, evaluate
 from ram_agent.figures import confusion_matrix
+from ram_agent.files import write_whole
 from ram_agent.gaze import Gaze, glimpse_paths
 from ram_agent.learner import Learner
 from ram_agent.pictures import encode_gif
@@ -61,9 +61,7 @@ class MetricsFile(KVWriter):
         writer = csv.DictWriter(text, list(self._columns()))
         writer.writeheader()
         writer.writerows(self.rows)
-        temporary = self.path.with_suffix(".tmp")
-        temporary.write_text(text.getvalue(), encoding="utf-8", newline="")
-        os.replace(temporary, self.path)
+        write_whole(self.path, text.getvalue().encode())
 
     def close(self) -> None:
         """Every row is on the disk already."""
@@ -187,11 +185,6 @@ class Checkpoints(BaseCallback):
         """Save now."""
         best = self.validation.best
         self.model.save(self.path, best=best._asdict() if best else None, **self.extra)
-
-    def restore(self) -> None:
-        """Take up the learner, and the best weights, where the file left them."""
-        best = self.model.restore(self.path).get("best")
-        self.validation.best = Best(**best) if best else None
 
 
 class Pictures(BaseCallback):

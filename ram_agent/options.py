@@ -11,14 +11,14 @@ from typing import Any, NoReturn
 
 import yaml
 
-from ram_agent.config import Config, Section, describe, field_names, nearest
+from ram_agent.config import describe, field_names, nearest
 
 
 class Parser(argparse.ArgumentParser):
     """An argument parser whose errors are one line, without the usage in front."""
 
     def __init__(self, *arguments: Any, **settings: Any) -> None:
-        super().__init__(*arguments, **settings)
+        super().__init__(*arguments, allow_abbrev=False, **settings)  # `--run.over` must not mean overwrite
         self._negative_number_matcher = re.compile(r"-\.?\d")  # `-0.5,0.5` and `-1e-3` are values too, not options
 
     def error(self, message: str) -> NoReturn:
@@ -36,12 +36,12 @@ class Parser(argparse.ArgumentParser):
         return known
 
 
-def add_config_options(parser: argparse.ArgumentParser, sections: Sequence[str] | None = None) -> None:
-    """One option per field, grouped by section; only the given sections where any are named."""
+def add_config_options(parser: argparse.ArgumentParser, only: Sequence[str] = ("",)) -> None:
+    """One option per field, grouped by section; only fields whose names begin so, where any are given."""
     groups: dict[str, Any] = {}
     for field in describe():
         section, _, _ = field.name.rpartition(".")
-        if sections is not None and section not in sections:
+        if not field.name.startswith(tuple(only)):
             continue
         if section not in groups:
             groups[section] = parser.add_argument_group(section or "experiment")
@@ -81,8 +81,3 @@ def _text_or_none(text: str) -> str | None:
 
 _TEXTS: dict[str, Any] = {"str": str, "str | None": _text_or_none}
 """Paths and names stay as they were typed: `2024` is a name, and a path may hold a comma."""
-
-
-def section_names() -> list[str]:
-    """The sections of a configuration file."""
-    return [name for name, field in Config.model_fields.items() if isinstance(field.default, Section)]

@@ -1,8 +1,6 @@
 """Files of pictures, PNG and GIF: written whole or not at all."""
 
 import io
-import os
-import secrets
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,6 +10,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image
 
+from ram_agent.files import write_whole
+
 DPI = 150
 
 
@@ -20,7 +20,7 @@ def write_figure(figure: Figure, path: str | Path) -> None:
     buffer = io.BytesIO()
     FigureCanvasAgg(figure)
     figure.savefig(buffer, format="png", dpi=DPI, metadata={"Software": None})
-    _write(Path(path), buffer.getvalue())
+    write_whole(Path(path), buffer.getvalue())
 
 
 def encode_gif(
@@ -53,14 +53,4 @@ def write_gif(
     frames: Sequence[UInt8[np.ndarray, "height width 3"]], path: str | Path, fps: float | int = 2, hold: float | int = 2
 ) -> None:
     """Write `encode_gif`; `path` holds either the whole animation or what it held before."""
-    _write(Path(path), encode_gif(frames, fps, hold))
-
-
-def _write(path: Path, data: bytes) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    try:
-        partial.write_bytes(data)
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
+    write_whole(Path(path), encode_gif(frames, fps, hold))

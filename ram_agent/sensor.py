@@ -42,7 +42,8 @@ class Window(NamedTuple):
 def to_pixels(centre: Float[Tensor, "*batch 2"], size: tuple[int, int]) -> Float[Tensor, "*batch 2"]:
     """Map (x, y) in [-1, 1] to pixel-edge coordinates: -1 → 0 and 1 → (width, height)."""
     height, width = size
-    return (centre + 1) * 0.5 * centre.new_tensor([width, height])
+    x, y = centre.unbind(-1)
+    return torch.stack([(x + 1) * (width / 2), (y + 1) * (height / 2)], dim=-1)
 
 
 @dataclass(frozen=True)
@@ -68,6 +69,8 @@ class Sensor(ABC):
     """P, the length of an action."""
     differentiable: ClassVar[bool] = True
     """Whether a gradient flows from the glimpse to the window."""
+    whole_pixels: ClassVar[bool] = True
+    """Whether coarse scales are boxes of whole pixels."""
 
     def __post_init__(self) -> None:
         _require(self.size >= 1, "size", self.size, "at least 1 sample a side")
@@ -75,7 +78,7 @@ class Sensor(ABC):
         _require(self.reach > 0, "reach", self.reach, "a positive number (1 reaches the border)")
         for name, (low, high) in (("strides", self.strides), ("sigmas", self.sigmas)):
             _require(0 < low <= high, name, (low, high), "two positive numbers, the smaller first")
-        if self.kind != "gaussian":
+        if self.whole_pixels:
             _require(
                 self.size % 2 == 0 or self.scales == 1,
                 "size",
@@ -156,7 +159,8 @@ class Crop(Sensor):
     """Hard foveated crop (Mnih et al. 2014, section 3.1): whole pixels, coarse scales are box averages.
 
     One patch of the coarsest field of view is lifted out of the canvas per glimpse; every scale is pooled from it. The
-    cost of a glimpse does not depend on the canvas. Centres beyond `reach` are read at `reach`.
+    cost of a glimpse does not depend on the canvas. The margin around a canvas is as wide as centres within `reach`
+    need; centres farther out are moved in.
     """
 
     kind: ClassVar[str] = "crop"
@@ -184,7 +188,7 @@ class Crop(Sensor):
 
 @dataclass(frozen=True)
 class Bilinear(Sensor):
-    """Spatial-transformer sampling without shear (Jaderberg et al. 2015, eqs. 1 and 3–5), foveated.
+    """Spatial-transformer sampling without shear (Jaderberg et al. 2015, eqs. 1, 2 and 5), foveated.
 
     Scale k samples, bilinearly, the canvas averaged over boxes of 2^k × 2^k pixels at every position; at stride 1 and a
     whole-pixel centre that is exactly `Crop`. The box-filtered maps are made once per canvas by shifted additions, or,
@@ -224,8 +228,8 @@ class Bilinear(Sensor):
         # Entry i of map k averages pixels i - margin … i - margin + 2^k - 1, so its middle lies there:
         middle = centre[:, None] + 2 ** (self.scales - 1) - 0.5 * (spacing - 1)
         samples = middle + spacing * window.stride[:, None] * self._steps(centre)[:, None]  # (K, N, G, 2)
-        samples = 2 * samples / centre.new_tensor([maps.shape[-1], maps.shape[-2]]) - 1
         across, down = samples.flatten(0, 1).unbind(-1)
+        across, down = 2 / maps.shape[-1] * across - 1, 2 / maps.shape[-2] * down - 1
         side = self.size
         grid = torch.stack([across[:, None].expand(-1, side, -1), down[:, :, None].expand(-1, -1, side)], dim=-1)
         glimpse = F.grid_sample(maps.flatten(0, 1), grid, mode="bilinear", padding_mode="zeros", align_corners=False)
@@ -238,6 +242,7 @@ class Gaussian(Sensor):
 
     kind: ClassVar[str] = "gaussian"
     window_parameters: ClassVar[int] = 6
+    whole_pixels: ClassVar[bool] = False
 
     def window(self, action: Float[Tensor, "lanes parameters"]) -> Window:
         return Window(
@@ -267,7 +272,7 @@ class Gaussian(Sensor):
         # All scales share the product over rows: (N, 1, K·G, H) · (N, C, H, W), then each its own over columns.
         rows = down.flatten(1, 2)[:, None] @ canvas
         rows = rows.unflatten(2, (self.scales, self.size)).transpose(1, 2)
-        return rows @ across.transpose(-1, -2)[:, :, None]
+        return (rows @ across.transpose(-1, -2)[:, :, None]).clamp(max=1)  # weights sum to 1 but for rounding
 
 
 def gaussian_mask(
@@ -320,12 +325,14 @@ def _lift_patch(
     A strided view of all squares, indexed once: several times faster than gathering pixel by pixel.
     """
     padded, (height, width) = retina
-    margin = corner.new_tensor([(padded.shape[-1] - width) // 2, (padded.shape[-2] - height) // 2])
-    limit = corner.new_tensor([padded.shape[-1] - side, padded.shape[-2] - side])
-    start = torch.minimum((corner + margin).clamp_min(0), limit)
-    left, top = start.long().unbind(-1)
+    tall, wide = padded.shape[-2:]
+    x, y = corner.unbind(-1)
+    x = x.clamp(-((wide - width) // 2), width + (wide - width) // 2 - side)
+    y = y.clamp(-((tall - height) // 2), height + (tall - height) // 2 - side)
+    left, top = (x + (wide - width) // 2).long(), (y + (tall - height) // 2).long()
     lane = torch.arange(len(padded), device=padded.device)
-    return padded.unfold(2, side, 1).unfold(3, side, 1)[lane, :, top, left], start - margin
+    squares = padded.unfold(2, side, 1).unfold(3, side, 1)
+    return squares[lane, :, top, left], torch.stack([x, y], dim=-1)
 
 
 def _foveate(patch: Float[Tensor, "lanes channels extent extent"], scales: int) -> Tensor:
