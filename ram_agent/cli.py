@@ -150,6 +150,9 @@ def train(given: Any) -> Job:
     if given.resume:
         config, folder = _resumed(given)
         world = World(config)
+        if (folder / "NOTICE.txt").is_file():  # said of these images when the run began, and still true
+            notice = (folder / "NOTICE.txt").read_text(encoding="utf-8").strip()
+            world.images = replace(world.images, notice=notice)
     else:
         config = load_config(find_config(given.config or "default"), overrides(given))
         world = World(config)  # before the folder: what fails here leaves nothing behind

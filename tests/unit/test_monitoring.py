@@ -105,7 +105,7 @@ def test_running_means_are_over_the_updates_since_they_were_last_read() -> None:
     assert running.flush(10.0) == ({"a": 2.5}, 2, 10.0)
     running.add({"a": torch.tensor(7.0)})
     again = Running()
-    again.load_state_dict(running.state_dict())
+    again.load_state_dict(running.state_dict(), torch.device("cpu"))
     assert again.flush(12.5) == ({"a": 7.0}, 1, 2.5)
 
 

@@ -179,7 +179,7 @@ def test_scenes_equal_the_protocol_written_in_plain_integers(
         canvas, image, row, column = scene_by_hand(
             images, int(seeds[lane]), split, int(indices[lane]), kind, size, clutter, side
         )
-        np.testing.assert_array_equal(scenes.canvas[lane], np.float32(canvas) / np.float32(255))
+        np.testing.assert_array_equal(scenes.canvas[lane], np.float32(canvas) * np.float32(1 / 255))
         assert scenes.image[lane] == image
         assert scenes.label[lane] == images.labels[image]
         middle = [2 * (column + shape[2] / 2) / size[1] - 1, 2 * (row + shape[1] / 2) / size[0] - 1]
@@ -241,7 +241,7 @@ def test_plain_images_lie_in_the_middle(size: tuple[int, int], top: int, left: i
     scenes = SceneMaker(constant_images([51, 51]), "train", "plain", size)(*lanes(0, 3))
     expected = torch.zeros(size)
     expected[top : top + 4, left : left + 4] = 0.2
-    assert torch.equal(scenes.canvas, expected.expand(3, 1, -1, -1))
+    torch.testing.assert_close(scenes.canvas, expected.expand(3, 1, -1, -1))
 
 
 def test_overlapping_brightness_adds_up_and_is_clamped_at_one() -> None:
@@ -336,8 +336,8 @@ def test_patches_of_clutter_are_drawn_independently() -> None:
     [
         ("scene.kind", "scattered", lambda: SceneMaker(image_set(2, 1, 8, 8), "train", cast(Any, "scattered"))),
         ("split", "dev", lambda: SceneMaker(image_set(2, 1, 8, 8), cast(Any, "dev"))),
-        ("scene.size", "7x60", lambda: SceneMaker(image_set(2, 1, 8, 8), "train", size=(7, 60))),
-        ("scene.size", "60x7", lambda: SceneMaker(image_set(2, 1, 8, 8), "train", size=(60, 7))),
+        ("scene.height, scene.width", "7x60", lambda: SceneMaker(image_set(2, 1, 8, 8), "train", size=(7, 60))),
+        ("scene.height, scene.width", "60x7", lambda: SceneMaker(image_set(2, 1, 8, 8), "train", size=(60, 7))),
         ("scene.clutter", "-1", lambda: SceneMaker(image_set(2, 1, 8, 8), "train", clutter=-1)),
         ("scene.clutter_size", "0", lambda: SceneMaker(image_set(2, 1, 8, 8), "train", clutter_size=0)),
         ("scene.clutter_size", "9", lambda: SceneMaker(image_set(2, 1, 9, 8), "train", clutter_size=9)),
