@@ -309,7 +309,12 @@ def write_pictures(config: Config, world: World, agents: list[Agent], results: d
     errors = {"learned": results} | results["controls"]
     by_glimpse = {f"{look} [{world.dataset.name}]": measured["error_by_glimpse"] for look, measured in errors.items()}
     write_figure(error_by_glimpse(by_glimpse), target / "error_by_glimpse.png")
-    write_figure(learning_curves(agent.board.metrics.rows), target / "learning_curves.png")
+    rows = [
+        {**row, "time/episodes": row["step"]} for row in agent.board.metrics.rows
+    ]  # validation rows have no other time
+    curves = learning_curves(rows)
+    curves.text(0.995, 0.005, f"images: {world.dataset.name}", ha="right", va="bottom", fontsize=7, color="#777777")
+    write_figure(curves, target / "learning_curves.png")
 
 
 def fastest_threads() -> int:
