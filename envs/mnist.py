@@ -144,6 +144,7 @@ def _fetch(target: Path, seconds: float) -> str:
     timeout = min(10.0, seconds / 3)
     failures: list[str] = []
     done: list[bool] = []
+    pooch.get_logger().setLevel("WARNING")  # what went wrong is in our own line, all of it
     http_downloader: Any = pooch.HTTPDownloader  # its type hints know neither progress bars nor pooch.retrieve
 
     def visit_mirrors() -> None:

@@ -354,10 +354,8 @@ def test_a_wrong_option_is_one_clear_line_and_leaves_nothing_behind(
 
 
 def test_without_mnist_a_config_that_needs_it_fails_clearly(forked: Callable[..., Outcome], tmp_path: Path) -> None:
-    status, out, err = forked("train.py", "smoke", "--images.source", "mnist", "--run.folder", tmp_path / "run")
-    *attempts, line = err.splitlines()
-    assert all(attempt.startswith("Downloading data from 'https://") for attempt in attempts)
-    assert_one_clear_line(Outcome(status, out, line + "\n"), "MNIST", "RAM_AGENT_DATA", "Connection refused")
+    outcome = forked("train.py", "smoke", "--images.source", "mnist", "--run.folder", tmp_path / "run")
+    assert_one_clear_line(outcome, "MNIST", "RAM_AGENT_DATA", "Connection refused")
     assert list(tmp_path.iterdir()) == []
 
 
