@@ -47,7 +47,8 @@ class World:
 
     @property
     def dataset(self) -> Dataset:
-        return Dataset(self.images.name, self.images.sha256, self.images.notice, self.images.classes)
+        notice, _, _ = self.images.notice.partition(" (")  # the reasons, in brackets, are for the terminal
+        return Dataset(self.images.name, self.images.sha256, notice, self.images.classes)
 
     @cached_property
     def sensor(self) -> Any:
@@ -161,7 +162,7 @@ def train(given: Any) -> Job:
 
     def job() -> int:
         if world.dataset.notice:
-            _loud(world.dataset.notice)
+            _loud(world.images.notice)
         print(f"run folder: {folder}", flush=True)
         results, interrupted_by = run_experiment(config, world, folder, resume=bool(given.resume))
         print("\n" + results_table(results) + "\n")
@@ -333,7 +334,7 @@ def evaluate_run(given: Any) -> Job:
         scene = config.scene
         low, high = result["test_error_ci95"]
         if world.dataset.notice:
-            _loud(world.dataset.notice)
+            _loud(world.images.notice)
         print(f"{given.run} on {images:,} images of {world.dataset.name}, {scene.kind} {scene.height}x{scene.width}")
         print(f"  error, mean location      {result['test_error']:7.2f} %   95 % interval {low:.2f} to {high:.2f}")
         print(f"  error, sampled location   {result['test_error_sampled']:7.2f} %")
@@ -428,5 +429,9 @@ def _training_timings(images: ImageData) -> list[bench.Timing]:
 
 
 def _loud(notice: str) -> None:
-    line = "!" * min(100, len(notice) + 6)
-    print(f"{line}\n!! {notice}\n{line}", file=sys.stderr, flush=True)
+    """One loud line, and the reasons quietly below it."""
+    loud, _, reasons = notice.partition(" (")
+    line = "!" * (len(loud) + 6)
+    print(f"{line}\n!! {loud} !!\n{line}", file=sys.stderr)
+    if reasons:
+        print(reasons.removesuffix(")"), file=sys.stderr, flush=True)

@@ -87,7 +87,7 @@ class PolicyConfig(Section):
     features: int = Field(default=256, ge=1, description="units of the glimpse feature g_t")
     location: int = Field(default=128, ge=1, description="hidden units of the window head")
     detach_location: bool = Field(
-        default=True, description="stop the window head's gradient before it reaches the core"
+        default=False, description="stop the window head's gradient before it reaches the core"
     )
     window_gradient: float = Field(default=0.05, ge=0, description="scale of the gradient into a soft window")
 

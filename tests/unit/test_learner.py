@@ -1,6 +1,7 @@
 """The learners: one update, what is predicted, what is saved, and Stable-Baselines3's own tools around them."""
 
 import math
+import os
 import pickle
 import zipfile
 from collections.abc import Callable
@@ -25,7 +26,7 @@ from stable_baselines3.common.vec_env import DummyVecEnv
 from envs.glimpse import GlimpseEnv
 from ram_agent.checkpoint import CheckpointError, read_checkpoint, write_checkpoint
 from ram_agent.config import TrainingConfig
-from ram_agent.learner import REINFORCE, Actions, Learner, Pathwise
+from ram_agent.learner import LEARNERS, REINFORCE, Actions, Learner, Pathwise
 from ram_agent.rollout import rollout
 from tests.making import make_env, make_images, make_learner, make_policy
 
@@ -93,9 +94,10 @@ def test_an_update_changes_every_part_of_the_policy_that_has_something_to_learn(
 def test_learners_of_one_seed_are_bit_equal_and_of_another_seed_are_not(method: str) -> None:
     runs = []
     for seed in (0, 0, 1):
-        learner = make_learner(method, seed=0)  # the same first weights: what follows is the learner's own seed
-        learner.seed = seed
-        learner.generator.manual_seed(seed)
+        env = make_env(8, tensors=True, sensor="crop" if method == "reinforce" else "gaussian")
+        head = "sampled" if method == "reinforce" else "pathwise"
+        policy = make_policy(env, head=head, seed=0)  # the same first weights: what differs is the learner's own seed
+        learner = LEARNERS[method](policy, env, seed=seed)
         for _ in range(3):
             learner.update()
         runs.append(weights(learner))
@@ -139,6 +141,21 @@ def test_without_the_detachment_the_score_function_teaches_the_core_too() -> Non
     before = weights(learner)
     learner.update()
     assert changed(before, weights(learner)) == {"glimpse", "core", "window_head"}
+
+
+def test_scenes_and_samples_both_come_from_the_seed() -> None:
+    env = make_env(8, tensors=True)
+    observation, _ = make_env(2).reset(seed=0)
+    scenes, samples = [], []
+    for seed in (0, 0, 1):
+        learner = REINFORCE(make_policy(env, seed=0), env, seed=seed)
+        samples.append(learner.predict(observation)[0]["window"])
+        learner.update()
+        scenes.append(env.canvas.clone())
+    assert torch.equal(scenes[0], scenes[1])
+    assert not torch.equal(scenes[0], scenes[2])
+    assert (samples[0] == samples[1]).all()
+    assert (samples[0] != samples[2]).any()
 
 
 @pytest.mark.parametrize("every", [False, True])
@@ -512,17 +529,17 @@ def test_a_checkpoint_that_would_run_code_is_refused_and_does_not_run(tmp_path: 
     assert trace.exists()  # the bomb was live
 
 
+@pytest.mark.parametrize("failing", ["fsync", "replace"])
 def test_a_write_that_fails_leaves_the_old_checkpoint_and_no_rubbish(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    failing: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "agent.pt"
     write_checkpoint(path, {"updates": 1})
 
-    def half(content: Any, file: Any) -> None:
-        file.write(b"half a fi")
+    def fail(*_: object) -> None:
         raise OSError("disk full")
 
-    monkeypatch.setattr(torch, "save", half)
+    monkeypatch.setattr(os, failing, fail)
     with pytest.raises(OSError, match="disk full"):
         write_checkpoint(path, {"updates": 2})
     assert read_checkpoint(path)["updates"] == 1

@@ -101,7 +101,7 @@ def test_soft_attentions_gradient_is_window_gradient_times_the_whole(kind: str) 
     sensor = make_sensor(kind, size=4, scales=2)
     found = {}
     for scale in (1.0, 0.05):
-        policy = build("pathwise", sensor, window_gradient=scale)
+        policy = build("pathwise", sensor, window_gradient=scale, detach_location=True)
         played = play(policy, sensor)
         played.classification.backward()
         found[scale] = {name: p.grad for name, p in policy.window_head.named_parameters()}
