@@ -268,7 +268,8 @@ class Learner(ABC):
         """Stable-Baselines3's logger; made on first use from `tensorboard_log` and `verbose`."""
         if self._logger is None:
             formats = ["stdout"] * (self.verbose > 0) + ["tensorboard"] * (self.tensorboard_log is not None)
-            self._logger = configure(self.tensorboard_log, formats)
+            # `configure` would leave an empty folder under /tmp for each logger that writes nothing.
+            self._logger = configure(self.tensorboard_log, formats) if formats else Logger(None, [])
         return self._logger
 
     def set_logger(self, logger: Logger) -> None:

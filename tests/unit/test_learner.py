@@ -354,6 +354,14 @@ def test_the_logger_is_stable_baselines3s_and_writes_where_it_is_told(tmp_path: 
     assert list((tmp_path / "board").glob("events.out.tfevents.*"))
 
 
+def test_a_learner_that_logs_nothing_leaves_nothing_on_the_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    make_learner().learn(2 * 8 * LOOKS, log_interval=1)
+    assert list(tmp_path.iterdir()) == []
+
+
 # -------------------------------------------------------------------- predict
 
 
