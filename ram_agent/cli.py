@@ -19,7 +19,7 @@ from envs.scenes import Split
 from ram_agent import bench
 from ram_agent.animation import gaze_frames
 from ram_agent.checkpoint import CheckpointError, read_checkpoint
-from ram_agent.config import Config, ConfigError, PolicyConfig, TrainingConfig, load_config, nearest, parse_config
+from ram_agent.config import Config, ConfigError, TrainingConfig, load_config, nearest, parse_config
 from ram_agent.experiment import CHECKPOINT, Dataset, build_policy, check_images, run_experiment, test_errors
 from ram_agent.files import write_whole
 from ram_agent.gaze import glimpse_paths
@@ -310,17 +310,14 @@ def trained_agent(given: Any) -> tuple[Config, RecurrentAttentionPolicy, World, 
     world = World(config, images)
     if images is None:
         check_images(saved, world)
-    blueprint = dict(saved["blueprint"])
-    if world.images.channels * config.sensor.scales != blueprint["glimpse_shape"][0]:
+    if world.images.channels * config.sensor.scales != saved["blueprint"]["glimpse_shape"][0]:
         raise ConfigError(
             f"images: {world.images.channels} colour channels, but this run was trained on "
-            f"{blueprint['glimpse_shape'][0] // config.sensor.scales}"
+            f"{saved['blueprint']['glimpse_shape'][0] // config.sensor.scales}"
         )
-    policy_config = PolicyConfig.model_validate(blueprint.pop("config"))
-    policy = RecurrentAttentionPolicy(**blueprint, config=policy_config).to(world.device)
+    policy = RecurrentAttentionPolicy.rebuild(saved["blueprint"]).to(world.device)
     policy.load_state_dict(saved["best"]["weights"] if saved["best"] else saved["learner"]["policy"])
-    training = config.training
-    return config, policy, world, training.window_std_end or training.window_std
+    return config, policy, world, config.training.last_window_std
 
 
 def evaluate_run(given: Any) -> Job:

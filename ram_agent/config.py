@@ -125,6 +125,11 @@ class TrainingConfig(Section):
     )
     baseline_weight: float = Field(default=1.0, ge=0, description="weight of the baseline's squared error")
 
+    @property
+    def last_window_std(self) -> float:
+        """Exploration at the end of training."""
+        return self.window_std_end or self.window_std
+
     @model_validator(mode="after")
     def _looks(self) -> "TrainingConfig":
         if self.baseline == "leave_one_out" and self.looks < 2:

@@ -92,13 +92,17 @@ class PathwiseWindowHead(LearnedWindowHead):
         return Move(window, window, mean)
 
 
-class RandomWindowHead(WindowHead):
-    """Control: every look that is chosen goes to a uniform place, with the eye otherwise at rest."""
+class ControlWindowHead(WindowHead):
+    """An eye at rest but for its place, which no one learns."""
 
     def __init__(self, first_window: Sequence[float]) -> None:
         super().__init__()
         self.register_buffer("rest", torch.tensor(list(first_window)), persistent=False)
         self.rest: Tensor
+
+
+class RandomWindowHead(ControlWindowHead):
+    """Control: every look that is chosen goes to a uniform place, with the eye otherwise at rest."""
 
     def forward(self, hidden: Float[Tensor, "lanes hidden"], std: float, generator: torch.Generator | None) -> Move:
         place = 2 * torch.rand(len(hidden), 2, generator=generator, device=hidden.device) - 1
@@ -106,13 +110,8 @@ class RandomWindowHead(WindowHead):
         return Move(window, window, window)
 
 
-class CentreWindowHead(WindowHead):
+class CentreWindowHead(ControlWindowHead):
     """Control: every look that is chosen goes to the middle of the canvas."""
-
-    def __init__(self, first_window: Sequence[float]) -> None:
-        super().__init__()
-        self.register_buffer("rest", torch.tensor(list(first_window)), persistent=False)
-        self.rest: Tensor
 
     def forward(self, hidden: Float[Tensor, "lanes hidden"], std: float, generator: torch.Generator | None) -> Move:
         window = torch.cat([torch.zeros_like(self.rest[:2]), self.rest[2:]]).expand(len(hidden), -1)

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from ram_agent import estimators
 from ram_agent.checkpoint import read_checkpoint, write_checkpoint
-from ram_agent.config import PolicyConfig, TrainingConfig, parse_section
+from ram_agent.config import TrainingConfig, parse_section
 from ram_agent.metrics import Running
 from ram_agent.policy import RecurrentAttentionPolicy
 from ram_agent.progress import ProgressBar
@@ -153,8 +153,8 @@ class Learner(ABC):
 
     def window_std(self, progress: float) -> float:
         """Exploration, linear from `window_std` to `window_std_end`."""
-        start, end = self.training.window_std, self.training.window_std_end or self.training.window_std
-        return start + (end - start) * progress
+        start = self.training.window_std
+        return start + (self.training.last_window_std - start) * progress
 
     @torch.no_grad()
     def _gaze(self, episode: Episode) -> dict[str, Tensor]:
@@ -316,12 +316,11 @@ class Learner(ABC):
 
         `extra` entries, plain values and tensors, are kept beside the learner's own.
         """
-        blueprint = self.policy.blueprint
         write_checkpoint(
             _with_suffix(path),
             {
                 "learner": self.state_dict(),
-                "blueprint": blueprint._replace(config=blueprint.config.model_dump())._asdict(),
+                "blueprint": self.policy.blueprint.as_plain(),
                 "training": self.training.model_dump(),
                 "seed": self.seed,
                 **extra,
@@ -338,9 +337,7 @@ class Learner(ABC):
     def load(cls, path: str | Path, env: GlimpseEnvironment, device: str | torch.device = "cpu") -> "Learner":
         """Read what `save` wrote and go on in `env`. Raises `CheckpointError`, naming the file and what is wrong."""
         saved = read_checkpoint(_with_suffix(path))
-        blueprint = dict(saved["blueprint"])
-        config = PolicyConfig.model_validate(blueprint.pop("config"))
-        policy = RecurrentAttentionPolicy(**blueprint, config=config).to(device)
+        policy = RecurrentAttentionPolicy.rebuild(saved["blueprint"]).to(device)
         learner = cls(policy, env, TrainingConfig.model_validate(saved["training"]), seed=saved["seed"])
         learner.load_state_dict(saved["learner"])
         return learner

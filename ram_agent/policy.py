@@ -1,7 +1,7 @@
 """One step of the agent: glimpse network + core + heads."""
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Float
@@ -21,6 +21,10 @@ class Blueprint(NamedTuple):
     classes: int
     head: str
     config: PolicyConfig
+
+    def as_plain(self) -> dict[str, Any]:
+        """Plain values, for a checkpoint; `RecurrentAttentionPolicy.rebuild` takes them back."""
+        return self._replace(config=self.config.model_dump())._asdict()  # type: ignore[arg-type]
 
 
 class RecurrentAttentionPolicy(nn.Module):
@@ -51,6 +55,11 @@ class RecurrentAttentionPolicy(nn.Module):
         self.window_head = make_window_head(head, first_window, config)
         self.classifier = heads.classifier_head(config.hidden, classes)
         self.baseline = heads.BaselineHead(config.hidden)
+
+    @classmethod
+    def rebuild(cls, plain: Mapping[str, Any]) -> "RecurrentAttentionPolicy":
+        """A policy of the shape that `Blueprint.as_plain` wrote down, with fresh weights."""
+        return cls(**{**plain, "config": PolicyConfig.model_validate(plain["config"])})
 
     def initial_state(self, lanes: int) -> State:
         """The state before the first look."""
