@@ -18,13 +18,24 @@ TASKS: dict[str, dict[str, object]] = {
 
 
 def register_environments() -> None:
-    """Make the ids known to Gymnasium; does nothing the second time, imports nothing heavy."""
+    """Make the ids known to Gymnasium; does nothing the second time, imports nothing heavy.
+
+    Each task has a discrete twin: `ram/ClutteredMNIST-discrete-v0` beside `ram/ClutteredMNIST-v0`.
+    """
     for name, settings in TASKS.items():
         if name not in registry:
             register(
                 id=name,
                 entry_point="envs.glimpse:GlimpseEnv",
                 vector_entry_point="envs.glimpse:GlimpseVectorEnv",
+                kwargs=settings,
+            )
+        twin = name.replace("-v", "-discrete-v")
+        if twin not in registry:
+            register(
+                id=twin,
+                entry_point="envs.discrete:make_discrete",
+                vector_entry_point="envs.discrete:make_discrete_vector",
                 kwargs=settings,
             )
 

@@ -1,0 +1,151 @@
+"""The discrete twin: a grid of locations times the labels, for algorithms that take one flat action space.
+
+Stable-Baselines3's algorithms refuse the glimpse environment's own action, a dict. The twin changes nothing else:
+observations, rewards, scenes and seeds are those of `envs.glimpse`, to the bit.
+"""
+
+from typing import Any, TypeAlias
+
+import gymnasium
+import numpy as np
+import torch
+from gymnasium import spaces
+from gymnasium.utils import RecordConstructorArgs
+from gymnasium.vector import VectorActionWrapper
+from gymnasium.vector.utils import batch_space
+from jaxtyping import Float
+from torch import Tensor
+
+from envs.glimpse import GlimpseEnv, GlimpseVectorEnv
+
+Action: TypeAlias = dict[str, Any]
+
+
+def grid_locations(grid: int) -> Float[np.ndarray, "cells 2"]:
+    """The (x, y) of every cell's middle, row-major.
+
+    Convention:
+        [-1, 1] × [-1, 1] is cut into g × g equal cells. Cell c lies in row c // g, counted from the top (y = -1), and in
+        column c % g, counted from the left (x = -1). Its middle is x = (2 column + 1) / g - 1, y = (2 row + 1) / g - 1.
+        So cell 0 is the left upper one, cell 1 lies to the right of it, cell g below it; g = 9 gives -8/9, -6/9 … 8/9.
+
+    Raises `ValueError` for a grid below 2: a single cell would leave the eye nowhere to go.
+    """
+    if grid < 2:
+        raise ValueError(f"grid: got {grid}, expected at least 2 cells a side (9 is the default)")
+    row, column = np.divmod(np.arange(grid * grid), grid)
+    return ((2 * np.stack([column, row], axis=1) + 1) / grid - 1).astype(np.float32)
+
+
+class GridActions:
+    """What the actions of both twins mean: which window a cell names, for one environment's eye and classes."""
+
+    def __init__(self, env: GlimpseVectorEnv, grid: int) -> None:
+        locations = grid_locations(grid)
+        self.space = spaces.MultiDiscrete([len(locations), len(env.class_names)])
+        rest = np.float32(env.sensor.rest(env.scenes.size))[2:]
+        self.windows = np.concatenate([locations, np.broadcast_to(rest, (len(locations), len(rest)))], axis=1)
+        self._windows_on_device = torch.from_numpy(self.windows).to(env.device)
+
+    def __call__(self, actions: Any, lanes: tuple[int, ...]) -> Action:
+        """The glimpse environment's action for `[cell, label]`, shape `(*lanes, 2)`: torch for torch, else NumPy."""
+        whole = True
+        if not isinstance(actions, Tensor):
+            actions = np.asarray(actions)
+            whole = np.issubdtype(actions.dtype, np.integer)
+        elif actions.is_floating_point() or actions.is_complex() or actions.dtype == torch.bool:
+            whole = False
+        if not whole or tuple(actions.shape) != (*lanes, 2):
+            raise ValueError(
+                f"actions: expected whole numbers [cell, label] of shape {(*lanes, 2)}, "
+                f"got {actions.dtype} of shape {tuple(actions.shape)}"
+            )
+        cell, label = actions[..., 0], actions[..., 1]
+        if isinstance(actions, Tensor):
+            cell = cell.to(self._windows_on_device.device, torch.long)
+            # To look at numbers on another device would mean to wait for it.
+            if cell.device.type == "cpu":
+                self._check(cell)
+            return {"window": self._windows_on_device[cell], "label": label}
+        self._check(cell)
+        return {"window": self.windows[cell], "label": label}
+
+    def _check(self, cell: Any) -> None:
+        """A negative cell would silently count from the end."""
+        if cell.min() < 0 or cell.max() >= len(self.windows):
+            raise ValueError(f"actions: expected cells from 0 to {len(self.windows) - 1}, got {cell.tolist()}")
+
+
+class DiscreteWindow(gymnasium.ActionWrapper, RecordConstructorArgs):
+    """The glimpse environment with one flat, discrete action: where to look next, and what it is.
+
+    Description
+        See `envs.glimpse.GlimpseVectorEnv`. Only the action differs: the window is named by a cell of a grid.
+
+    Action space
+        `MultiDiscrete([g · g, Y])`: a cell and a label. The cell names the (x, y) of the window as an action, cell by cell
+        from left to right and from top to bottom (`grid_locations`); the eye goes to that times `sensor.reach`. The
+        parameters that a soft eye has besides stay as in `sensor.rest`. The label rides on every action; only that of
+        the last step counts.
+
+    Observation space, rewards, starting state, episode end, info, rendering
+        As in `GlimpseVectorEnv`. The observed window is still P numbers, so that a first window may lie off the grid.
+
+    Arguments
+        env: a `GlimpseEnv`, bare or wrapped.
+        grid: g, cells along each side; at least 2.
+
+    Version history
+        v0: first version.
+    """
+
+    def __init__(self, env: gymnasium.Env, grid: int = 9) -> None:
+        RecordConstructorArgs.__init__(self, grid=grid)
+        super().__init__(env)
+        if not isinstance(env.unwrapped, GlimpseEnv):
+            raise ValueError(f"env: got {env}, expected a GlimpseEnv (for many lanes at once: DiscreteWindowVector)")
+        self.grid = grid
+        self._actions = GridActions(env.unwrapped.vector, grid)
+        self.action_space = self._actions.space
+
+    def action(self, action: Any) -> Action:
+        """`[cell, label]` as the glimpse environment's `{"window": …, "label": …}`."""
+        return self._actions(action, ())
+
+
+class DiscreteWindowVector(VectorActionWrapper):
+    """The same for N lanes at once, over the native vector environment; see `DiscreteWindow`.
+
+    Action space (each lane)
+        `MultiDiscrete([g · g, Y])`; a batch of actions is (N, 2), NumPy or torch.
+
+    Arguments
+        env: a `GlimpseVectorEnv`, bare or wrapped.
+        grid: g, cells along each side; at least 2.
+    """
+
+    def __init__(self, env: gymnasium.vector.VectorEnv, grid: int = 9) -> None:
+        super().__init__(env)
+        if not isinstance(env.unwrapped, GlimpseVectorEnv):
+            raise ValueError(f"env: got {env}, expected a GlimpseVectorEnv (for a single one: DiscreteWindow)")
+        self.grid = grid
+        self._actions = GridActions(env.unwrapped, grid)
+        self.single_action_space = self._actions.space
+        self.action_space = batch_space(self.single_action_space, env.num_envs)
+
+    def actions(self, actions: Any) -> Action:
+        """`(N, 2)` of cells and labels as the glimpse environment's action."""
+        return self._actions(actions, (self.num_envs,))
+
+
+def make_discrete(*, grid: int = 9, **settings: Any) -> DiscreteWindow:
+    """What the ids `ram/…-discrete-v0` make; `settings` are those of `GlimpseVectorEnv`."""
+    return DiscreteWindow(GlimpseEnv(**settings), grid)
+
+
+make_discrete.metadata = GlimpseEnv.metadata  # type: ignore[attr-defined]  # where gymnasium.make finds render modes
+
+
+def make_discrete_vector(num_envs: int = 1, *, grid: int = 9, **settings: Any) -> DiscreteWindowVector:
+    """What the ids `ram/…-discrete-v0` make for `gymnasium.make_vec`."""
+    return DiscreteWindowVector(GlimpseVectorEnv(num_envs, **settings), grid)
