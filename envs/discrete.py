@@ -25,9 +25,10 @@ def grid_locations(grid: int) -> Float[np.ndarray, "cells 2"]:
     """The (x, y) of every cell's middle, row-major.
 
     Convention:
-        [-1, 1] × [-1, 1] is cut into g × g equal cells. Cell c lies in row c // g, counted from the top (y = -1), and in
-        column c % g, counted from the left (x = -1). Its middle is x = (2 column + 1) / g - 1, y = (2 row + 1) / g - 1.
-        So cell 0 is the left upper one, cell 1 lies to the right of it, cell g below it; g = 9 gives -8/9, -6/9 … 8/9.
+        [-1, 1] × [-1, 1] is cut into g × g equal cells. Cell c lies in row c // g, counted from the top (y = -1), and
+        in column c % g, counted from the left (x = -1). Its middle is x = (2 column + 1) / g - 1,
+        y = (2 row + 1) / g - 1. So cell 0 is the left upper one, cell 1 lies to the right of it, cell g below it;
+        g = 9 gives -8/9, -6/9 … 8/9.
 
     Raises `ValueError` for a grid below 2: a single cell would leave the eye nowhere to go.
     """
@@ -43,7 +44,7 @@ class GridActions:
     def __init__(self, env: GlimpseVectorEnv, grid: int) -> None:
         locations = grid_locations(grid)
         self.space = spaces.MultiDiscrete([len(locations), len(env.class_names)])
-        rest = np.float32(env.sensor.rest(env.scenes.size))[2:]
+        rest = np.array(env.sensor.rest(env.scenes.size)[2:], dtype=np.float32)
         self.windows = np.concatenate([locations, np.broadcast_to(rest, (len(locations), len(rest)))], axis=1)
         self._windows_on_device = torch.from_numpy(self.windows).to(env.device)
 
@@ -83,10 +84,10 @@ class DiscreteWindow(gymnasium.ActionWrapper, RecordConstructorArgs):
         See `envs.glimpse.GlimpseVectorEnv`. Only the action differs: the window is named by a cell of a grid.
 
     Action space
-        `MultiDiscrete([g · g, Y])`: a cell and a label. The cell names the (x, y) of the window as an action, cell by cell
-        from left to right and from top to bottom (`grid_locations`); the eye goes to that times `sensor.reach`. The
-        parameters that a soft eye has besides stay as in `sensor.rest`. The label rides on every action; only that of
-        the last step counts.
+        `MultiDiscrete([g · g, Y])`: a cell and a label. Cells are counted from left to right and from top to bottom; a
+        cell's middle (`grid_locations`) is the (x, y) that the continuous action would have, so that the eye's centre
+        lies at `sensor.reach` times it. The parameters that a soft eye has besides stay as in `sensor.rest`. The label
+        rides on every action; only that of the last step counts.
 
     Observation space, rewards, starting state, episode end, info, rendering
         As in `GlimpseVectorEnv`. The observed window is still P numbers, so that a first window may lie off the grid.

@@ -9,7 +9,6 @@ import warnings
 from collections.abc import Sequence
 from typing import Any
 
-import gymnasium
 import numpy as np
 from gymnasium.vector import AutoresetMode, VectorEnv
 from stable_baselines3.common.monitor import Monitor
@@ -96,7 +95,7 @@ class GlimpseVecEnv(VecEnv):
         return observation, reward, done, infos
 
     def _close_episodes(self, lanes: np.ndarray, info: dict[str, Any], infos: list[dict[str, Any]]) -> None:
-        """Fill in what Stable-Baselines3 and its `Monitor` tell where an episode ended; written for all lanes at once."""
+        """Fill in what Stable-Baselines3 and its `Monitor` tell where an episode ended."""
         seconds = round(time.time() - self._start, 6)
         final, success = info["final_obs"], info["final_info"]["is_success"].tolist()
         returns, lengths = self._returns.tolist(), self._lengths.tolist()
@@ -150,14 +149,16 @@ class GlimpseVecEnv(VecEnv):
     def env_method(
         self, method_name: str, *method_args: Any, indices: VecEnvIndices = None, **method_kwargs: Any
     ) -> list[Any]:
-        """Call the method once, for all lanes; each lane asked for gets the result, of `render` its own frame."""
+        """Call the method once, for all lanes; each lane asked for gets the result, of `render` its frame."""
         if method_name in ("reset", "step"):
             raise ValueError(f"method_name: {method_name!r} would move all lanes unseen; call it on the VecEnv itself")
+        if method_name == "render":
+            frames = self.get_images()
+            return [frames[lane] for lane in self._get_indices(indices)]
         result = getattr(self._owner(method_name), method_name)(*method_args, **method_kwargs)
-        own = method_name == "render" and result is not None
-        return [result[lane] if own else result for lane in self._get_indices(indices)]
+        return [result for _ in self._get_indices(indices)]
 
-    def env_is_wrapped(self, wrapper_class: type[gymnasium.Wrapper], indices: VecEnvIndices = None) -> list[bool]:
+    def env_is_wrapped(self, wrapper_class: type, indices: VecEnvIndices = None) -> list[bool]:
         """Also True for Stable-Baselines3's `Monitor`, whose entry `episode` is told here without it."""
         wrapped = wrapper_class is Monitor or any(isinstance(env, wrapper_class) for env in self._chain())
         return [wrapped for _ in self._get_indices(indices)]
@@ -180,7 +181,8 @@ def make_sb3_env(num_envs: int, grid: int = 9, **env_settings: Any) -> GlimpseVe
     """The discrete twin of a `GlimpseVectorEnv(num_envs, **env_settings)`, for Stable-Baselines3.
 
     `grid` is the number of cells along each side of the grid of locations. Ready for any algorithm that takes a dict of
-    observations and a MultiDiscrete action: A2C and PPO with "MultiInputPolicy", RecurrentPPO with "MultiInputLstmPolicy".
+    observations and a MultiDiscrete action: A2C and PPO with "MultiInputPolicy", RecurrentPPO with
+    "MultiInputLstmPolicy".
     """
     settings = {"autoreset_mode": AutoresetMode.SAME_STEP, **env_settings}
     return GlimpseVecEnv(DiscreteWindowVector(GlimpseVectorEnv(num_envs, **settings), grid))

@@ -1,0 +1,74 @@
+"""The grid of locations, against cells worked out by hand."""
+
+from typing import Any
+
+import gymnasium
+import numpy as np
+import pytest
+import torch
+
+from envs.discrete import DiscreteWindow, DiscreteWindowVector, grid_locations
+from envs.glimpse import GlimpseEnv
+from tests.making import make_env, make_images
+
+
+def test_cells_go_from_left_to_right_and_then_down() -> None:
+    thirds = [[-2 / 3, -2 / 3], [0, -2 / 3], [2 / 3, -2 / 3], [-2 / 3, 0], [0, 0], [2 / 3, 0]]
+    np.testing.assert_allclose(grid_locations(3)[:6], np.float32(thirds), atol=1e-7)
+
+
+def test_nine_cells_a_side_are_ninths_from_corner_to_corner() -> None:
+    locations = grid_locations(9)
+    ninths = np.float32([-8, -6, -4, -2, 0, 2, 4, 6, 8]) / 9
+    np.testing.assert_allclose(locations[:9, 0], ninths, atol=1e-7)
+    np.testing.assert_allclose(locations[::9, 1], ninths, atol=1e-7)
+    corners = {0: (-1, -1), 8: (1, -1), 72: (-1, 1), 80: (1, 1)}
+    for cell, (x, y) in corners.items():
+        np.testing.assert_allclose(locations[cell], np.float32([x, y]) * 8 / 9, atol=1e-7)
+    np.testing.assert_allclose(locations[5 * 9 + 1], np.float32([-6 / 9, 2 / 9]), atol=1e-7)
+
+
+@pytest.mark.parametrize("grid", [2, 5, 9])
+def test_cells_tile_the_square_evenly(grid: int) -> None:
+    locations = grid_locations(grid)
+    assert locations.shape == (grid * grid, 2)
+    assert len(np.unique(locations, axis=0)) == grid * grid
+    np.testing.assert_allclose(locations, -locations[::-1], atol=1e-7)  # symmetric about the centre
+    np.testing.assert_allclose(np.diff(np.unique(locations[:, 0])), 2 / grid, atol=1e-6)
+
+
+@pytest.mark.parametrize("grid", [1, 0, -3])
+def test_a_grid_of_fewer_than_two_cells_a_side_is_refused_by_name(grid: int) -> None:
+    with pytest.raises(ValueError, match=f"^grid: got {grid}, expected at least 2 cells a side"):
+        grid_locations(grid)
+
+
+@pytest.mark.parametrize(
+    "actions",
+    [
+        np.zeros((2, 2)),
+        np.zeros((2, 3), np.int64),
+        np.zeros(2, np.int64),
+        {"window": 0, "label": 0},
+        [[0, 0], [16, 0]],
+        [[0, 0], [-1, 0]],
+        torch.zeros(2, 2),
+        torch.zeros(3, 2, dtype=torch.long),
+        torch.tensor([[0, 0], [16, 0]]),
+        torch.tensor([[0, 0], [-1, 0]]),
+    ],
+)
+def test_an_action_of_the_wrong_form_or_off_the_grid_is_refused_by_name(actions: Any) -> None:
+    env = DiscreteWindowVector(make_env(2), grid=4)
+    env.reset(seed=0)
+    with pytest.raises(ValueError, match=r"^actions: expected (whole numbers|cells from 0 to 15)"):
+        env.step(actions)
+
+
+def test_each_twin_wraps_its_own_kind_of_environment_and_says_so() -> None:
+    with pytest.raises(ValueError, match=r"^env: got .*CartPole.* expected a GlimpseEnv"):
+        DiscreteWindow(gymnasium.make("CartPole-v1"))
+    with pytest.raises(ValueError, match=r"^env: got .*CartPole.* expected a GlimpseVectorEnv"):
+        DiscreteWindowVector(gymnasium.make_vec("CartPole-v1", num_envs=1))
+    inside = gymnasium.wrappers.RecordEpisodeStatistics(GlimpseEnv(images=make_images(), size=(18, 22), glimpse_size=4))
+    assert DiscreteWindow(inside, 2).action_space == gymnasium.spaces.MultiDiscrete([4, 4])
