@@ -1,11 +1,11 @@
 """Does an unmodified PPO learn where to look, through the adapter? Fixed seeds, some half a minute each.
 
 An embedded digit, 0 or 1, shrunk to 14 x 14, lies anywhere on an empty 40 x 40 canvas. The first of two looks is from
-the centre; its coarsest scale, 32 pixels wide in averages over 4 x 4, shows where something is. The second look is where
-the policy goes, and the policy without memory answers from that look alone.
+the centre; its coarsest scale, 32 pixels wide in averages over 4 x 4, shows where something is. The second look is
+where the policy goes, and the policy, which has no memory, answers from that look alone.
 
-Floor: 50 % right for an agent that sees nothing; 72 % for the same PPO whose second look goes to a random cell (on
-training scenes after 440,000 steps, where it had stopped rising). Ceiling: 100 %; 99 % was reached likewise.
+Floor: 50 % right for an agent that sees nothing; 74 % (seeds 1 and 2) for the same PPO whose second look goes to a
+random cell, which no longer rises. Ceiling: 100 %; seeds 1 and 2 reached 98.7 and 99.3 %.
 """
 
 from dataclasses import replace
@@ -22,7 +22,7 @@ from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper
 from envs.images import ImageData, ImageSet, load_images
 from envs.sb3 import make_sb3_env
 
-LANES, STEPS, SCENES = 256, 150_000, 2048
+LANES, STEPS, SCENES = 256, 250_000, 2048
 
 
 def zeros_and_ones() -> ImageData:
@@ -90,7 +90,7 @@ def percent_right(seed: int, control: bool = False) -> float:
 @pytest.mark.parametrize("seed", [1, 2])
 def test_ppo_on_the_discrete_twin_learns_where_to_look(seed: int) -> None:
     right = percent_right(seed)
-    assert right > 85, f"floor 50 %, random looks 72 %, ceiling 100 %: got {right} %"
+    assert right > 90, f"floor 50 %, random looks 74 %, ceiling 100 %: got {right} %"
 
 
 @pytest.mark.learning
