@@ -21,8 +21,10 @@ from torch import Tensor
 
 from envs.images import ImageData, load_images
 from envs.rendering import draw_frame
-from envs.scenes import Kind, SceneMaker, Split, uniform
+from envs.scenes import Kind, SceneMaker, Split, uniform, without_border
 from ram_agent.sensor import Sensor, make_sensor
+
+Seeds = int | Sequence[int | None] | np.ndarray | Tensor | None
 
 FIRST_X, FIRST_Y = 1 << 20, (1 << 20) + 1
 """Numbers of the draws for a random first window, far from those of the scene itself."""
@@ -124,8 +126,10 @@ class GlimpseVectorEnv(VectorEnv[dict[str, Any], dict[str, Any], Any]):
             if images.notice:
                 gymnasium.logger.warn(images.notice)
         self.images = images.to(self.device)
-        self.scenes = SceneMaker(self.images.split(split), split, scene, (size[0], size[1]), clutter, clutter_size)
         self.sensor = make_sensor(sensor, size=glimpse_size, scales=scales) if isinstance(sensor, str) else sensor
+        height, width = size
+        border = self.sensor.border((height, width))
+        self.scenes = SceneMaker(self.images.split(split), split, scene, (height, width), clutter, clutter_size, border)
         self.sensor.check(self.scenes.size)
         self._first, self._random_place = self._first_action(first_window)
 
@@ -139,12 +143,12 @@ class GlimpseVectorEnv(VectorEnv[dict[str, Any], dict[str, Any], Any]):
         self.observation_space = batch_space(self.single_observation_space, num_envs)
         self.action_space = batch_space(self.single_action_space, num_envs)
 
-        blank = torch.zeros((), device=self.device)
-        self._canvas = blank.expand(num_envs, self.images.channels, *self.scenes.size)  # nothing to see before reset()
-        self._seeds: np.ndarray | None = None
-        self._episodes = np.zeros(num_envs, dtype=np.int64)
+        self._pixels: Tensor | None = None  # nothing to see before reset()
+        self._seeds: Tensor | None = None
+        self._episodes = torch.zeros(num_envs, dtype=torch.long, device=self.device)
         self._looks = np.zeros(num_envs, dtype=np.int64)
-        """Glimpses seen so far by each lane; T + 1 marks an episode that is over, 0 one that never began."""
+        """Glimpses seen so far by each lane; T + 1 marks an episode that is over, 0 one that never began. On the host:
+        what happens next hangs on it, and asking a device would make it wait."""
 
     def _first_action(self, first_window: str | Sequence[float]) -> tuple[Tensor, bool]:
         """The action that names the first window, and whether its place is drawn anew for each scene."""
@@ -163,9 +167,12 @@ class GlimpseVectorEnv(VectorEnv[dict[str, Any], dict[str, Any], Any]):
     # ---------------------------------------------------------------- Gymnasium's face
 
     def reset(
-        self, *, seed: int | Sequence[int | None] | np.ndarray | None = None, options: dict[str, Any] | None = None
+        self, *, seed: Seeds = None, options: dict[str, Any] | None = None
     ) -> tuple[dict[str, Any], dict[str, Any]]:
-        """Begin new episodes: in all lanes, or in those of `options["reset_mask"]`; see the class for the rest."""
+        """Begin new episodes: in all lanes, or in those of `options["reset_mask"]`; see the class for the rest.
+
+        Seeds and scenes that are tensors on the environment's device stay there.
+        """
         options = options or {}
         mask = options.get("reset_mask")
         lanes = np.ones(self.num_envs, dtype=bool) if mask is None else np.asarray(mask, dtype=bool)
@@ -173,7 +180,8 @@ class GlimpseVectorEnv(VectorEnv[dict[str, Any], dict[str, Any], Any]):
             raise ValueError(f"reset_mask: expected {self.num_envs} booleans, at least one of them true; got {mask!r}")
         self._seed(seed, lanes)
         if "scene" in options:
-            self._episodes[lanes] = np.broadcast_to(np.asarray(options["scene"]), lanes.shape)[lanes]
+            scene = torch.as_tensor(options["scene"], dtype=torch.long, device=self.device).expand(self.num_envs)
+            self._episodes = self._where(lanes, scene, self._episodes)
         if self._looks[~lanes].min(initial=1) == 0:
             raise ResetNeeded(
                 "reset_mask: lanes that never began cannot be left out; call reset() without a mask first"
@@ -226,10 +234,10 @@ class GlimpseVectorEnv(VectorEnv[dict[str, Any], dict[str, Any], Any]):
             return None
         if self._looks.min() == 0:
             raise ResetNeeded("render: there is nothing to see before reset()")
-        glimpses = self._glimpse.detach().cpu()
+        canvas, glimpses = self.canvas, self._glimpse.detach().cpu()
         return tuple(
             draw_frame(
-                self._canvas[lane].cpu(),
+                canvas[lane].cpu(),
                 self._boxes[lane, : min(int(self._looks[lane]), self.glimpses)].cpu(),
                 glimpses[lane],
             )
@@ -239,7 +247,9 @@ class GlimpseVectorEnv(VectorEnv[dict[str, Any], dict[str, Any], Any]):
     @property
     def canvas(self) -> Tensor:
         """The scenes at hand, (N, C, H, W): for pictures; an agent never sees them."""
-        return self._canvas
+        if self._pixels is None:
+            return torch.zeros((self.num_envs, self.images.channels, *self.scenes.size), device=self.device)
+        return without_border(self._pixels, self.scenes.border)
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -251,25 +261,26 @@ class GlimpseVectorEnv(VectorEnv[dict[str, Any], dict[str, Any], Any]):
     def _begin(self, lanes: np.ndarray) -> None:
         """Show the next scene of the chosen lanes through the first window."""
         assert self._seeds is not None
-        seeds, episodes = self._on_device(self._seeds), self._on_device(self._episodes)
         everyone = bool(lanes.all())
-        chosen = slice(None) if everyone else self._on_device(lanes)
-        scenes = self.scenes(seeds[chosen], episodes[chosen])
+        chosen = slice(None) if everyone else torch.from_numpy(np.flatnonzero(lanes)).to(self.device)
+        seeds, episodes = self._seeds[chosen], self._episodes[chosen]
+        scenes = self.scenes(seeds, episodes)
         action = self._first.repeat(len(scenes.label), 1)
         if self._random_place:
-            key = self.scenes.key(seeds[chosen], episodes[chosen])
+            key = self.scenes.key(seeds, episodes)
             place = torch.stack([uniform(key, FIRST_X), uniform(key, FIRST_Y)], dim=-1)
             action = torch.cat([2 * place - 1, action[:, 2:]], dim=-1)
         if everyone:
-            self._canvas, self._label, self._place = scenes.canvas, scenes.label, scenes.place
-            self._window = action
+            self._pixels, self._label, self._place, self._window = scenes.pixels, scenes.label, scenes.place, action
+            self._episodes = episodes + 1
         else:
-            self._canvas = _with(self._canvas, chosen, scenes.canvas)
+            assert self._pixels is not None
+            self._pixels = _with(self._pixels, chosen, scenes.pixels)
             self._label = _with(self._label, chosen, scenes.label)
             self._place = _with(self._place, chosen, scenes.place)
             self._window = _with(self._window, chosen, action)
-        self._retina = self.sensor.prepare(self._canvas)
-        self._episodes[lanes] += 1
+            self._episodes = _with(self._episodes, chosen, episodes + 1)
+        self._retina = self.sensor.prepare(self._pixels, self.scenes.border)
         self._looks[lanes] = 0
         if self.render_mode and everyone:
             self._boxes = torch.zeros(self.num_envs, self.glimpses, self.sensor.scales, 4)
@@ -291,7 +302,7 @@ class GlimpseVectorEnv(VectorEnv[dict[str, Any], dict[str, Any], Any]):
             where = np.flatnonzero(lanes)
             self._boxes[where, self._looks[where]] = boxes[where]
 
-    def _seed(self, seed: int | Sequence[int | None] | np.ndarray | None, lanes: np.ndarray) -> None:
+    def _seed(self, seed: Seeds, lanes: np.ndarray) -> None:
         if isinstance(seed, int | np.integer):
             self._np_random, self._np_random_seed = np_random(int(seed))
             seed = int(seed) + np.arange(self.num_envs)
@@ -299,16 +310,22 @@ class GlimpseVectorEnv(VectorEnv[dict[str, Any], dict[str, Any], Any]):
             raise ValueError(
                 f"seed: got {len(seed)} seeds, expected one integer or one for each of {self.num_envs} lanes"
             )
-        fresh = self._seeds is None
+        given = lanes
         if self._seeds is None:
-            self._seeds = self.np_random.integers(0, 2**62, self.num_envs, dtype=np.int64)
-        if seed is not None:
-            given = lanes | fresh
-            if not isinstance(seed, np.ndarray):
-                given &= np.array([value is not None for value in seed])
-                seed = np.array([0 if value is None else value for value in seed], dtype=np.int64)
-            self._seeds[given] = seed[given]
-            self._episodes[given] = 0
+            drawn = self.np_random.integers(0, 2**62, self.num_envs, dtype=np.int64)
+            self._seeds, given = torch.from_numpy(drawn).to(self.device), np.ones_like(lanes)
+        if seed is None:
+            return
+        if not isinstance(seed, np.ndarray | Tensor):
+            given = given & np.array([value is not None for value in seed])
+            seed = np.array([0 if value is None else value for value in seed], dtype=np.int64)
+        seeds = torch.as_tensor(seed, dtype=torch.long, device=self.device)
+        self._seeds = self._where(given, seeds, self._seeds)
+        self._episodes = self._where(given, torch.zeros_like(self._episodes), self._episodes)
+
+    def _where(self, lanes: np.ndarray, new: Tensor, kept: Tensor) -> Tensor:
+        """`new` in the chosen lanes, `kept` in the others."""
+        return new if lanes.all() else torch.where(self._on_device(lanes), new, kept)
 
     # ---------------------------------------------------------------- NumPy or torch, in and out
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple, get_args
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 
 from envs.images import ImageSet
@@ -30,13 +30,27 @@ class SceneError(ValueError):
 class Scenes(NamedTuple):
     """N scenes."""
 
-    canvas: Float[Tensor, "lanes channels height width"]
-    """In [0, 1], background 0."""
+    pixels: UInt8[Tensor, "lanes channels tall wide"]
+    """Canvases in 255ths, background 0, with the maker's border around them."""
+    border: tuple[int, int]
     label: Int[Tensor, " lanes"]
     place: Float[Tensor, "lanes 2"]
     """Centre of the image that counts, (x, y) in [-1, 1]: what an oracle would look at."""
     image: Int[Tensor, " lanes"]
     """Its number in the image set."""
+
+    @property
+    def canvas(self) -> Float[Tensor, "lanes channels height width"]:
+        """Canvases in [0, 1], without the border."""
+        return without_border(self.pixels, self.border)
+
+
+def without_border(pixels: Tensor, border: tuple[int, int]) -> Float[Tensor, "lanes channels height width"]:
+    """Canvases in [0, 1] from bytes in 255ths with `border` rows and columns of background on each side."""
+    rows, columns = border
+    inner = pixels[..., rows : pixels.shape[-2] - rows, columns : pixels.shape[-1] - columns]
+    # A product, not a quotient: CUDA divides by a number as if it multiplied by its reciprocal, the CPU does not.
+    return inner.float() * (1 / 255)
 
 
 @dataclass(frozen=True)
@@ -59,6 +73,8 @@ class SceneMaker:
     """Canvas (height, width) in pixels."""
     clutter: int = 4
     clutter_size: int = 8
+    border: tuple[int, int] = (0, 0)
+    """Rows and columns of background painted on each side besides: what `ram_agent.sensor.Sensor.border` asks for."""
 
     def __post_init__(self) -> None:
         height, width = self.images.pixels.shape[-2:]
@@ -95,17 +111,20 @@ class SceneMaker:
             row = uniform_integer(key, ROW, height - tall + 1)
             column = uniform_integer(key, COLUMN, width - wide + 1)
 
-        # Sums of whole numbers up to 255 are exact in float32: the order of additions cannot matter, on any device.
-        canvas = torch.zeros((lanes, channels, height * width), device=pixels.device)
+        # Bytes are added up as whole numbers: exact, so that the order of additions cannot matter, on any device.
+        rows, columns = self.border
+        whole = torch.int16 if self.clutter < 128 else torch.int32
+        shape = (lanes, channels, height + 2 * rows, width + 2 * columns)
+        canvas = torch.zeros(shape, dtype=whole, device=pixels.device).flatten(2)
         if self.kind == "cluttered" and self.clutter:
             patches, places = self._clutter(key)
-            canvas.scatter_add_(2, places, patches)
-        squares = _squares(row, column, tall, wide, width)
-        canvas.scatter_add_(2, squares[:, None].expand(-1, channels, -1), pixels[image].flatten(2).float())
-        canvas = canvas.clamp_(max=255).mul_(1 / 255).view(lanes, channels, height, width)
-        # Products, not quotients: CUDA divides by a number as if it multiplied by its reciprocal, the CPU does not.
+            canvas.scatter_add_(2, places, patches.to(whole))
+        squares = self._squares(row, column, tall, wide)
+        canvas.scatter_add_(2, squares[:, None].expand(-1, channels, -1), pixels[image].flatten(2).to(whole))
+        canvas = canvas.clamp_(max=255).to(torch.uint8).view(shape)
+        # Products, not quotients: see `without_border`.
         x, y = (2 * column + wide).float() * (1 / width) - 1, (2 * row + tall).float() * (1 / height) - 1
-        return Scenes(canvas, self.images.labels[image], torch.stack([x, y], dim=-1), image)
+        return Scenes(canvas, self.border, self.images.labels[image], torch.stack([x, y], dim=-1), image)
 
     def key(self, seed: Int[Tensor, " lanes"], index: Int[Tensor, " lanes"]) -> Int[Tensor, " lanes"]:
         """The random stream of each scene; draws from 2^20 on are free for others."""
@@ -126,15 +145,16 @@ class SceneMaker:
         patches = windows[source, :, cut_row, cut_column].flatten(3).transpose(1, 2).flatten(2)
         row = uniform_integer(keys, draws + 3, height - side + 1)
         column = uniform_integer(keys, draws + 4, width - side + 1)
-        places = _squares(row, column, side, side, width).flatten(1)
-        return patches.float(), places[:, None].expand(-1, channels, -1)
+        places = self._squares(row, column, side, side).flatten(1)
+        return patches, places[:, None].expand(-1, channels, -1)
 
-
-def _squares(row: Tensor, column: Tensor, tall: int, wide: int, width: int) -> Int[Tensor, "*batch pixels"]:
-    """Flat canvas positions of tall × wide rectangles whose upper left corners are given."""
-    down = torch.arange(tall, device=row.device)[:, None] * width
-    across = torch.arange(wide, device=row.device)
-    return (row * width + column)[..., None] + (down + across).flatten()
+    def _squares(self, row: Tensor, column: Tensor, tall: int, wide: int) -> Int[Tensor, "*batch pixels"]:
+        """Flat positions in bordered canvases of tall × wide rectangles with these upper left corners on the canvas."""
+        rows, columns = self.border
+        stride = self.size[1] + 2 * columns
+        down = torch.arange(tall, device=row.device)[:, None] * stride
+        across = torch.arange(wide, device=row.device)
+        return ((row + rows) * stride + column + columns)[..., None] + (down + across).flatten()
 
 
 # -------------------------------------------------------------------- counter-based random numbers

@@ -194,10 +194,29 @@ def test_any_batch_gives_the_same_scenes(kind: Any) -> None:
     for batch in (1, 2, 5):
         for start in range(0, 13, batch):
             part = slice(start, start + batch)
-            for whole, piece in zip(together, maker(seeds[part], indices[part]), strict=True):
-                assert torch.equal(whole[part], piece)
+            pieces = maker(seeds[part], indices[part])
+            for field in ("pixels", "label", "place", "image"):
+                assert torch.equal(getattr(together, field)[part], getattr(pieces, field)), field
     order = torch.randperm(13, generator=torch.Generator().manual_seed(0))
     assert torch.equal(maker(seeds[order], indices[order]).canvas, together.canvas[order])
+
+
+@pytest.mark.parametrize("kind", ["plain", "translated", "cluttered"])
+def test_a_border_is_background_around_the_same_scene(kind: Any) -> None:
+    images, (seeds, indices) = image_set(11, 3, 8, 8), lanes(42, 13)
+    bare = SceneMaker(images, "train", kind, (24, 30), 3, 5)(seeds, indices)
+    bordered = SceneMaker(images, "train", kind, (24, 30), 3, 5, border=(4, 7))(seeds, indices)
+    assert torch.equal(bordered.pixels, torch.nn.functional.pad(bare.pixels, (7, 7, 4, 4)))
+    assert torch.equal(bordered.canvas, bare.canvas)
+    assert torch.equal(bordered.place, bare.place)
+
+
+def test_many_patches_do_not_overflow() -> None:
+    white = ImageSet(torch.full((2, 1, 4, 4), 255, dtype=torch.uint8), torch.zeros(2, dtype=torch.long))
+    seeds, indices = lanes(1, 2)
+    for patches in (127, 128, 200):  # 200 x 255 is beyond 16 bits
+        canvas = SceneMaker(white, "train", "cluttered", (4, 4), patches, 4)(seeds, indices).canvas
+        assert torch.equal(canvas, torch.ones_like(canvas))
 
 
 def test_seed_split_and_index_each_change_the_scene() -> None:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
 from scipy import ndimage
 from torch import Tensor
@@ -232,7 +233,7 @@ def forced(local: bool) -> type[Bilinear]:
 @pytest.mark.parametrize(
     ("size", "local", "channels", "side", "scales"),
     [
-        ((23, 31), False, 1, 5, 1),
+        ((21, 31), False, 1, 5, 1),
         ((37, 52), False, 3, 6, 3),
         ((90, 130), True, 1, 5, 1),
         ((90, 130), True, 3, 4, 3),
@@ -462,6 +463,24 @@ class Bytes(TorchDispatchMode):
             if isinstance(part, Tensor) and part.untyped_storage().data_ptr() not in given:
                 self.written += part.untyped_storage().nbytes()
         return result
+
+
+@pytest.mark.parametrize("size", [(21, 33), (90, 130)])
+@pytest.mark.parametrize("kind", KINDS)
+def test_bytes_with_a_border_painted_around_them_are_read_like_bare_floats(kind: str, size: tuple[int, int]) -> None:
+    sensor = make_sensor(kind, size=4, scales=3)
+    generator = torch.Generator().manual_seed(0)
+    pixels = torch.randint(0, 256, (6, 2, *size), generator=generator, dtype=torch.uint8)
+    window = sensor.window(2 * torch.rand(6, sensor.window_parameters, generator=generator) - 1)
+    expected = sensor(pixels.float() / 255, window)
+    rows, columns = sensor.border(size)
+    for border in ((0, 0), (rows, columns), (rows + 3, columns + 1)):  # less than wanted, as wanted, more
+        bordered = F.pad(pixels, (border[1], border[1], border[0], border[0]))
+        glimpse = sensor.read(sensor.prepare(bordered, border), window)
+        torch.testing.assert_close(glimpse, expected, rtol=0, atol=2e-6)
+    as_wanted = F.pad(pixels, (columns, columns, rows, rows))
+    if kind == "crop":  # and is read where it lies
+        assert sensor.prepare(as_wanted, (rows, columns)).data.data_ptr() == as_wanted.data_ptr()
 
 
 @pytest.mark.parametrize("kind", ["crop", "stn"])
