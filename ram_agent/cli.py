@@ -26,6 +26,7 @@ from ram_agent.gaze import glimpse_paths
 from ram_agent.learner import LEARNERS
 from ram_agent.monitoring import watch
 from ram_agent.options import Parser, add_config_options, overrides
+from ram_agent.parallel import join_ranks, leave_ranks
 from ram_agent.pictures import write_figure, write_gif
 from ram_agent.policy import RecurrentAttentionPolicy
 from ram_agent.report import results_table
@@ -147,7 +148,8 @@ def _train_options(commands: Any) -> Parser:
 
 
 def train(given: Any) -> Job:
-    """Train from a config, or go on with a run."""
+    """Train from a config, or go on with a run; under torchrun, together with the other processes."""
+    ranks = join_ranks()
     if given.resume:
         config, folder = _resumed(given)
         world = World(config)
@@ -158,13 +160,23 @@ def train(given: Any) -> Job:
         config = load_config(find_config(given.config or "default"), overrides(given))
         world = World(config)  # before the folder: what fails here leaves nothing behind
         world.environment("train", 1)  # likewise: scenes or a first window that cannot be
-        folder = new_run_folder(config)
+        folder = ranks.share(new_run_folder(config) if ranks.leads else Path())
+
+    def together() -> int:
+        try:
+            return job() if ranks.leads else assist()
+        finally:
+            leave_ranks()
+
+    def assist() -> int:
+        _, interrupted_by = run_experiment(config, world, folder, resume=bool(given.resume), ranks=ranks)
+        return 128 + interrupted_by if interrupted_by else 0
 
     def job() -> int:
         if world.dataset.notice:
             _loud(world.images.notice)
         print(f"run folder: {folder}", flush=True)
-        results, interrupted_by = run_experiment(config, world, folder, resume=bool(given.resume))
+        results, interrupted_by = run_experiment(config, world, folder, resume=bool(given.resume), ranks=ranks)
         print("\n" + results_table(results) + "\n")
         if config.run.tensorboard:
             print(f"  watch it:  tensorboard --logdir {folder}")
@@ -173,7 +185,7 @@ def train(given: Any) -> Job:
             return 128 + interrupted_by
         return 0
 
-    return job
+    return together
 
 
 def find_config(name: str) -> Path:

@@ -98,7 +98,7 @@ class TrainingConfig(Section):
         description="gradient estimator of the window: score function, or backpropagation (soft sensors)",
     )
     episodes: int = Field(default=1_200_000, ge=1, description="training episodes (looks at one image count as many)")
-    batch: int = Field(default=64, ge=1, description="images per update")
+    batch: int = Field(default=64, ge=1, description="images per update, of each process under torchrun")
     looks: int = Field(default=1, ge=1, description="M, episodes at each image of a batch; above 1 for leave_one_out")
     learning_rate: float = Field(default=1e-3, gt=0, description="Adam's, at the start")
     learning_rate_schedule: Literal["constant", "linear", "cosine"] = Field(
@@ -115,6 +115,10 @@ class TrainingConfig(Section):
     )
     reward: Literal["success", "probability", "log_likelihood"] = Field(
         default="probability", description="the return of a move"
+    )
+    precision: Literal["float32", "tf32", "bfloat16"] = Field(
+        default="float32",
+        description="of the glimpse network's and the core's products in training; all else stays float32",
     )
     classify_every_look: bool = Field(
         default=False, description="classification loss after every look, not only the last"

@@ -45,8 +45,13 @@ class Core(nn.Module):
         self, features: Float[Tensor, "lanes features"], state: State
     ) -> tuple[Float[Tensor, "lanes hidden"], State]:
         after = self.cell(features, state if self.parts > 1 else state[0])
-        state = after if isinstance(after, tuple) else (after,)
+        # Under autocast cells answer in half precision; what is remembered is kept whole.
+        state = tuple(_whole(part) for part in (after if isinstance(after, tuple) else (after,)))
         return state[0], state
+
+
+def _whole(value: Tensor) -> Tensor:
+    return value.float() if value.dtype == torch.bfloat16 else value
 
 
 def _relu_cell(features: int, hidden: int) -> nn.RNNCell:

@@ -13,11 +13,12 @@ from torch import Tensor
 
 
 def log_probability(
-    sample: Float[Tensor, "*batch parameters"], mean: Float[Tensor, "*batch parameters"], std: float
+    sample: Float[Tensor, "*batch parameters"], mean: Float[Tensor, "*batch parameters"], std: float | Tensor
 ) -> Float[Tensor, "*batch"]:
     """log N(sample; mean, std² I), of the sample as drawn: clamping it first would bias the gradient at the border."""
+    std = torch.as_tensor(std, dtype=mean.dtype, device=mean.device)
     distance = (sample.detach() - mean) / std
-    return (-0.5 * distance.square() - log(std) - 0.5 * log(2 * pi)).sum(dim=-1)
+    return (-0.5 * distance.square() - std.log() - 0.5 * log(2 * pi)).sum(dim=-1)
 
 
 def score_function_loss(

@@ -28,6 +28,7 @@ from ram_agent.files import write_whole
 from ram_agent.gaze import glimpse_paths, glimpse_strip
 from ram_agent.learner import LEARNERS, Learner
 from ram_agent.monitoring import Best, Board, Checkpoints, Pictures, Validation, watch
+from ram_agent.parallel import ALONE, Ranks
 from ram_agent.pictures import write_figure, write_gif
 from ram_agent.policy import RecurrentAttentionPolicy
 from ram_agent.rollout import GlimpseEnvironment
@@ -96,23 +97,31 @@ class Agent:
         return self.validation.best
 
 
-def run_experiment(config: Config, world: World, folder: Path, *, resume: bool = False) -> tuple[dict[str, Any], int]:
+def run_experiment(
+    config: Config, world: World, folder: Path, *, resume: bool = False, ranks: Ranks = ALONE
+) -> tuple[dict[str, Any], int]:
     """Train, measure, write the run folder; returns the results and the signal that interrupted it, or 0.
 
-    An interrupted run has been saved, holds validation errors alone, and goes on with `resume=True`.
+    An interrupted run has been saved, holds validation errors alone, and goes on with `resume=True`. Of several ranks
+    all train; the first alone measures, writes and has results.
     """
-    config = settle(config, world)
+    config = ranks.share(settle(config, world))
     torch.set_num_threads(config.run.threads)
-    (folder / "config.yaml").write_text(dump_config(config), encoding="utf-8")
-    if world.dataset.notice:
-        (folder / "NOTICE.txt").write_text(world.dataset.notice + "\n", encoding="utf-8")
+    torch.set_float32_matmul_precision("high" if config.training.precision == "tf32" else "highest")
+    if ranks.leads:
+        (folder / "config.yaml").write_text(dump_config(config), encoding="utf-8")
+        if world.dataset.notice:
+            (folder / "NOTICE.txt").write_text(world.dataset.notice + "\n", encoding="utf-8")
     interruption = Interruption()
     agents: list[Agent] = []
     with interruption.watching():
         for look in ("learned", *config.evaluation.controls):
-            agents.append(train_agent(config, world, folder, look, resume=resume, interruption=interruption))
+            train = train_agent if ranks.leads else assist
+            agents += train(config, world, folder, look, resume=resume, interruption=interruption, ranks=ranks)
             if interruption.received:
                 break
+    if not ranks.leads:
+        return {}, interruption.received
     if interruption.received:
         results = describe_run(config, world, agents) | {"interrupted": True}
     else:
@@ -136,10 +145,13 @@ def settle(config: Config, world: World) -> Config:
     )
 
 
-def train_agent(
-    config: Config, world: World, folder: Path, look: str, *, resume: bool, interruption: Interruption
-) -> Agent:
-    """Train the agent, or one control: the same agent but for where it looks, hence with nothing to estimate."""
+def make_learner(
+    config: Config, world: World, folder: Path, look: str, *, resume: bool, interruption: Interruption, ranks: Ranks
+) -> tuple[Learner, Path, Mapping[str, Any] | None]:
+    """The learner of the agent, or of one control: the same agent but for where it looks, hence nothing to estimate.
+
+    Also its folder, and what was saved of it if it goes on where it was.
+    """
     training = config.training
     if look != "learned":
         folder = folder / "controls" / look
@@ -148,13 +160,36 @@ def train_agent(
         )
     env = world.environment("train", training.batch * training.looks)
     torch.manual_seed(config.run.seed)
-    learner = LEARNERS[training.method](build_policy(env, config, look), env, training, seed=config.run.seed)
+    policy = build_policy(env, config, look)
+    learner = LEARNERS[training.method](policy, env, training, seed=config.run.seed, ranks=ranks)
     interruption.learner = learner
     learner.stop_requested = bool(interruption.received)  # the signal may have come before there was a learner
-
-    saved = learner.restore(folder / CHECKPOINT) if resume and (folder / CHECKPOINT).exists() else None
-    if saved:
+    saved = None
+    if ranks.share(resume and (folder / CHECKPOINT).exists()):
+        saved = learner.restore(folder / CHECKPOINT)
         check_images(saved, world)
+    return learner, folder, saved
+
+
+def assist(
+    config: Config, world: World, folder: Path, look: str, *, resume: bool, interruption: Interruption, ranks: Ranks
+) -> list[Agent]:
+    """Train along with the first rank: play lanes of one's own and average gradients, no more."""
+    learner, _, saved = make_learner(config, world, folder, look, resume=resume, interruption=interruption, ranks=ranks)
+    steps = learner.training.episodes * learner.env.glimpses
+    learner.learn(steps, log_interval=2**62, reset_num_timesteps=saved is None)
+    interruption.received = ranks.largest(interruption.received)
+    return []
+
+
+def train_agent(
+    config: Config, world: World, folder: Path, look: str, *, resume: bool, interruption: Interruption, ranks: Ranks
+) -> list[Agent]:
+    """Train the agent, or one control, watched over, logged and saved."""
+    learner, folder, saved = make_learner(
+        config, world, folder, look, resume=resume, interruption=interruption, ranks=ranks
+    )
+    training, env = learner.training, learner.env
     resume_at = learner.episodes if saved else None
     board = Board(folder, world.dataset.name, tensorboard=config.run.tensorboard, resume_at=resume_at)
     learner.set_logger(board.logger)
@@ -183,16 +218,17 @@ def train_agent(
     learner.learn(
         total * env.glimpses,
         callback=callbacks,
-        log_interval=max(1, config.run.log_every // env.num_envs),
+        log_interval=max(1, config.run.log_every // (env.num_envs * ranks.size)),
         progress_bar=config.run.progress,
         progress_title=f"{look} [{world.dataset.name}]",
         reset_num_timesteps=resume_at is None,
     )
+    interruption.received = ranks.largest(interruption.received)
     if interruption.received:
         checkpoints.save()
         if validation.best is None:  # the table needs a number; what is saved goes on as if there had been no stop
             validation.evaluate(record=False)
-    return Agent(look, learner, validation, board)
+    return [Agent(look, learner, validation, board)]
 
 
 def check_images(saved: Mapping[str, Any], world: World) -> None:
@@ -278,6 +314,7 @@ def describe_run(config: Config, world: World, agents: list[Agent]) -> dict[str,
         "seed": config.run.seed,
         "device": str(learner.device),
         "threads": torch.get_num_threads(),
+        "processes": learner.ranks.size,
         "versions": versions(),
         "config": config.model_dump(mode="json"),
     }

@@ -32,7 +32,9 @@ class WindowHead(nn.Module, ABC):
     """Whether there is anything in it to train."""
 
     @abstractmethod
-    def forward(self, hidden: Float[Tensor, "lanes hidden"], std: float, generator: torch.Generator | None) -> Move: ...
+    def forward(
+        self, hidden: Float[Tensor, "lanes hidden"], std: float | Tensor, generator: torch.Generator | None
+    ) -> Move: ...
 
 
 class LearnedWindowHead(WindowHead):
@@ -66,7 +68,9 @@ class SampledWindowHead(LearnedWindowHead):
 
     samples: ClassVar[bool] = True
 
-    def forward(self, hidden: Float[Tensor, "lanes hidden"], std: float, generator: torch.Generator | None) -> Move:
+    def forward(
+        self, hidden: Float[Tensor, "lanes hidden"], std: float | Tensor, generator: torch.Generator | None
+    ) -> Move:
         mean = self.mean(hidden)
         noise = torch.randn(mean.shape, generator=generator, device=mean.device, dtype=mean.dtype)
         sample = (mean + std * noise).detach()
@@ -86,7 +90,9 @@ class PathwiseWindowHead(LearnedWindowHead):
         super().__init__(hidden, width, first_window, detach)
         self.gradient_scale = gradient_scale
 
-    def forward(self, hidden: Float[Tensor, "lanes hidden"], std: float, generator: torch.Generator | None) -> Move:
+    def forward(
+        self, hidden: Float[Tensor, "lanes hidden"], std: float | Tensor, generator: torch.Generator | None
+    ) -> Move:
         mean = self.mean(hidden)
         window = mean.detach() + self.gradient_scale * (mean - mean.detach())
         return Move(window, window, mean)
@@ -104,7 +110,9 @@ class ControlWindowHead(WindowHead):
 class RandomWindowHead(ControlWindowHead):
     """Control: every look that is chosen goes to a uniform place, with the eye otherwise at rest."""
 
-    def forward(self, hidden: Float[Tensor, "lanes hidden"], std: float, generator: torch.Generator | None) -> Move:
+    def forward(
+        self, hidden: Float[Tensor, "lanes hidden"], std: float | Tensor, generator: torch.Generator | None
+    ) -> Move:
         place = 2 * torch.rand(len(hidden), 2, generator=generator, device=hidden.device) - 1
         window = torch.cat([place, self.rest[2:].expand(len(hidden), -1)], dim=1)
         return Move(window, window, window)
@@ -113,7 +121,9 @@ class RandomWindowHead(ControlWindowHead):
 class CentreWindowHead(ControlWindowHead):
     """Control: every look that is chosen goes to the middle of the canvas."""
 
-    def forward(self, hidden: Float[Tensor, "lanes hidden"], std: float, generator: torch.Generator | None) -> Move:
+    def forward(
+        self, hidden: Float[Tensor, "lanes hidden"], std: float | Tensor, generator: torch.Generator | None
+    ) -> Move:
         window = torch.cat([torch.zeros_like(self.rest[:2]), self.rest[2:]]).expand(len(hidden), -1)
         return Move(window, window, window)
 

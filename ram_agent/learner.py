@@ -5,7 +5,8 @@ learners do not share is one method of a few lines: where the gradient of the wi
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from hashlib import sha256
 from pathlib import Path
 from time import perf_counter
 from typing import Any, NamedTuple, cast
@@ -16,12 +17,13 @@ import torch.nn.functional as F
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback, CallbackList
 from stable_baselines3.common.logger import Logger, configure
-from torch import Tensor
+from torch import Tensor, nn
 
 from ram_agent import estimators
 from ram_agent.checkpoint import read_checkpoint, write_checkpoint
 from ram_agent.config import TrainingConfig, parse_section
 from ram_agent.metrics import Running
+from ram_agent.parallel import ALONE, Ranks
 from ram_agent.policy import RecurrentAttentionPolicy
 from ram_agent.progress import ProgressBar
 from ram_agent.rollout import Episode, GlimpseEnvironment, rollout
@@ -66,6 +68,7 @@ class Learner(ABC):
         training: TrainingConfig | None = None,
         *,
         seed: int = 0,
+        ranks: Ranks = ALONE,
         tensorboard_log: str | Path | None = None,
         verbose: int = 0,
         **settings: Any,
@@ -85,8 +88,16 @@ class Learner(ABC):
         self.env = env
         self.seed = seed
         self.device = next(policy.parameters()).device
+        self.ranks = ranks
         self.generator = torch.Generator(self.device).manual_seed(seed)
         self.optimizer = _optimizer(policy, self.training)
+        # What changes from update to update stands in tensors on the device, so that an update is the same every time.
+        self._std = torch.zeros((), device=self.device)
+        self._first_image = torch.zeros((), dtype=torch.long, device=self.device)
+        image = torch.arange(self.training.batch, device=self.device)
+        self._image_of_lane = image[:, None].expand(-1, self.training.looks).flatten()
+        self._seeds = torch.full((env.num_envs,), seed, device=self.device)
+        self._play = ranks.average(_Play(self))
         self.tensorboard_log = str(tensorboard_log) if tensorboard_log is not None else None
         self.verbose = verbose
         self.num_timesteps = 0
@@ -103,43 +114,61 @@ class Learner(ABC):
 
     # ---------------------------------------------------------------- the algorithm
 
-    def update(self, on_step: Any = None) -> dict[str, Tensor]:
+    def update(self, on_step: Callable[[], object] | None = None) -> dict[str, Tensor]:
         """One episode in every lane and one step of the optimiser; returns what happened, on the device."""
-        training, progress = self.training, self.progress
+        self._schedule()
+        facts = self._compute(on_step)
+        self.updates += 1
+        return facts
+
+    def _schedule(self) -> None:
+        """Set what this update differs in from the others: learning rate, exploration, images, noise.
+
+        Nothing of it is random or remembered: an update follows from its number, the seed and the weights.
+        """
+        number = self.updates * self.ranks.size + self.ranks.rank
+        rate = self.training.learning_rate * _decay(self.training.learning_rate_schedule, self.progress)
         for group in self.optimizer.param_groups:
-            group["lr"] = training.learning_rate * _decay(training.learning_rate_schedule, progress)
-        std = self.window_std(progress)
+            group["lr"] = rate
+        self._std.fill_(self.window_std(self.progress))
+        self._first_image.fill_(number * self.training.batch)
+        self.generator.manual_seed(_noise_seed(self.seed, number))
 
-        images = torch.arange(training.batch) + self.updates * training.batch
-        episode = rollout(
-            self.policy,
-            self.env,
-            std=std,
-            seed=np.full(self.env.num_envs, self.seed),
-            scenes=images.repeat_interleave(training.looks).numpy(),
-            generator=self.generator,
-            on_step=on_step,
-        )
-        losses, facts = self.losses(episode, std)
-        weights = (training.classification_weight, training.reinforce_weight, training.baseline_weight)
-        total = sum((weight * loss for weight, loss in zip(weights, losses, strict=True)), torch.zeros(()))
-
+    def _compute(self, on_step: Callable[[], object] | None) -> dict[str, Tensor]:
+        """What happens on the device: nothing in it waits for a value to come back."""
+        total, facts = self._play(on_step)
         self.optimizer.zero_grad(set_to_none=True)
         total.backward()
-        norm = torch.nn.utils.clip_grad_norm_(self.policy.parameters(), training.clip)
+        norm = torch.nn.utils.clip_grad_norm_(self.policy.parameters(), self.training.clip)
         self.optimizer.step()
-        self.updates += 1
-        return {
+        return facts | {"train/gradient_norm": norm.detach()}
+
+    def play(self, on_step: Callable[[], object] | None = None) -> tuple[Tensor, dict[str, Tensor]]:
+        """One episode in every lane: the loss, and what happened."""
+        training = self.training
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=training.precision == "bfloat16"):
+            episode = rollout(
+                self.policy,
+                self.env,
+                std=self._std,
+                seed=self._seeds,
+                scenes=self._first_image + self._image_of_lane,
+                generator=self.generator,
+                on_step=on_step,
+            )
+        losses, facts = self.losses(episode, self._std)
+        weights = (training.classification_weight, training.reinforce_weight, training.baseline_weight)
+        total = torch.stack([weight * loss for weight, loss in zip(weights, losses, strict=True)]).sum()
+        return total, {
             "rollout/reward": episode.reward.mean(),
             "rollout/error": 100 * (1 - episode.reward.mean()),
             **self._gaze(episode),
             "train/loss": total.detach(),
             **{f"train/{name}_loss": loss.detach() for name, loss in losses._asdict().items()},
-            "train/gradient_norm": norm.detach(),
             **facts,
         }
 
-    def losses(self, episode: Episode, std: float) -> tuple[Losses, dict[str, Tensor]]:
+    def losses(self, episode: Episode, std: float | Tensor) -> tuple[Losses, dict[str, Tensor]]:
         """The loss terms of an episode, and facts worth logging."""
         counted = episode.logits if self.training.classify_every_look else episode.logits[-1:]
         target = episode.target.expand(len(counted), -1)
@@ -148,7 +177,7 @@ class Learner(ABC):
         return Losses(classification, reinforce, baseline), facts
 
     @abstractmethod
-    def window_losses(self, episode: Episode, std: float) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
+    def window_losses(self, episode: Episode, std: float | Tensor) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
         """Score-function loss, baseline loss, facts."""
 
     def window_std(self, progress: float) -> float:
@@ -174,7 +203,8 @@ class Learner(ABC):
 
     @property
     def episodes(self) -> int:
-        return self.updates * self.env.num_envs
+        """Episodes played so far, by all ranks together."""
+        return self.updates * self.env.num_envs * self.ranks.size
 
     # ---------------------------------------------------------------- Stable-Baselines3's face
 
@@ -203,25 +233,31 @@ class Learner(ABC):
 
         def on_step() -> None:
             nonlocal going_on
-            self.num_timesteps += self.env.num_envs
+            self.num_timesteps += self.env.num_envs * self.ranks.size
             going_on = callbacks.on_step() and going_on
 
         with ProgressBar(self.total_episodes, self.episodes, progress_bar, progress_title) as bar:
-            while going_on and not self.stop_requested and self.episodes < self.total_episodes:
+            while self.episodes < self.total_episodes and self._goes_on(going_on and not self.stop_requested):
                 callbacks.on_rollout_start()
                 started = perf_counter()
                 self.running.add(self.update(on_step))
                 self.seconds += perf_counter() - started
-                bar.advance(self.env.num_envs)
+                bar.advance(self.env.num_envs * self.ranks.size)
                 if self.updates % log_interval == 0 or self.episodes >= self.total_episodes:
                     self._log(bar)
                 callbacks.on_rollout_end()
         callbacks.on_training_end()
         return self
 
+    def _goes_on(self, wanted: bool) -> bool:
+        """Whether to play on. Ranks must stop together; they ask each other now and then, since asking takes time."""
+        if self.ranks.size == 1 or self.updates % 16:
+            return wanted or self.ranks.size > 1
+        return not self.ranks.largest(int(not wanted))
+
     def _log(self, bar: ProgressBar) -> None:
         means, updates, seconds = self.running.flush(self.seconds)
-        images = updates * self.env.num_envs / max(seconds, 1e-9)
+        images = updates * self.env.num_envs * self.ranks.size / max(seconds, 1e-9)
         bar.show(error=means["rollout/error"], reward=means["rollout/reward"])
         for tag, value in means.items():
             self.logger.record(tag, value)
@@ -259,7 +295,7 @@ class Learner(ABC):
         std = 0.0 if deterministic else self.window_std(self.progress)
         move = self.policy.move(hidden, std, self.generator)
         actions = Actions(
-            window=move.window.cpu().numpy(), label=self.policy.classifier(hidden).argmax(dim=-1).cpu().numpy()
+            window=move.window.cpu().numpy(), label=self.policy.answer(hidden).argmax(dim=-1).cpu().numpy()
         )
         return actions[0] if single else actions, tuple(part.cpu().numpy() for part in after)
 
@@ -293,7 +329,6 @@ class Learner(ABC):
         return {
             "policy": self.policy.state_dict(),
             "optimizer": self.optimizer.state_dict(),
-            "generator": self.generator.get_state(),
             "updates": self.updates,
             "num_timesteps": self.num_timesteps,
             "total_episodes": self.total_episodes,
@@ -304,7 +339,6 @@ class Learner(ABC):
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         self.policy.load_state_dict(state["policy"])
         self.optimizer.load_state_dict(state["optimizer"])
-        self.generator.set_state(state["generator"].cpu())
         self.updates = state["updates"]
         self.num_timesteps = state["num_timesteps"]
         self.total_episodes = state["total_episodes"]
@@ -348,7 +382,7 @@ class REINFORCE(Learner):
 
     method = "reinforce"
 
-    def window_losses(self, episode: Episode, std: float) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
+    def window_losses(self, episode: Episode, std: float | Tensor) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
         training = self.training
         returns = estimators.episode_return(training.reward, episode.reward, episode.logits[-1], episode.target)
         # b_t sees h_t, from which move t is drawn, and nothing later: it cannot depend on the move that it corrects.
@@ -377,12 +411,27 @@ class Pathwise(Learner):
 
     method = "pathwise"
 
-    def window_losses(self, episode: Episode, std: float) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
+    def window_losses(self, episode: Episode, std: float | Tensor) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
         nothing = episode.reward.new_zeros(())
         return nothing, nothing, {}
 
 
 LEARNERS: dict[str, type[Learner]] = {learner.method: learner for learner in (REINFORCE, Pathwise)}
+
+
+class _Play(nn.Module):
+    """An episode and its loss as the `forward` of a module: of that, DistributedDataParallel averages the gradient."""
+
+    def __init__(self, learner: Learner) -> None:
+        super().__init__()
+        self.policy = learner.policy  # whose parameters these are
+        self.forward = learner.play
+
+
+def _noise_seed(seed: int, number: int) -> int:
+    """For each batch of a run its own: 64 bits of SHA-256."""
+    digest = sha256(f"noise {seed} {number}".encode()).digest()
+    return int.from_bytes(digest[:8], "little")
 
 
 def _optimizer(policy: RecurrentAttentionPolicy, training: TrainingConfig) -> torch.optim.Optimizer:

@@ -75,10 +75,22 @@ class RecurrentAttentionPolicy(nn.Module):
         return self.core(self.glimpse(glimpse, window), state)
 
     def move(
-        self, hidden: Float[Tensor, "lanes hidden"], std: float = 0.0, generator: torch.Generator | None = None
+        self,
+        hidden: Float[Tensor, "lanes hidden"],
+        std: float | Tensor = 0.0,
+        generator: torch.Generator | None = None,
     ) -> heads.Move:
-        """Decide where to look next; `std` is the exploration of heads that sample, 0 for the mean."""
-        return self.window_head(hidden, std, generator)
+        """Decide where to look next; `std` is the exploration of heads that sample, 0 for the mean.
+
+        Always in full precision: bfloat16 has 8 bits for a place.
+        """
+        with torch.autocast(hidden.device.type, enabled=False):
+            return self.window_head(hidden, std, generator)
+
+    def answer(self, hidden: Float[Tensor, "*batch hidden"]) -> Float[Tensor, "*batch classes"]:
+        """Logits; always in full precision."""
+        with torch.autocast(hidden.device.type, enabled=False):
+            return self.classifier(hidden)
 
 
 def make_window_head(kind: str, first_window: Sequence[float], config: PolicyConfig) -> heads.WindowHead:

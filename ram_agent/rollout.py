@@ -52,7 +52,7 @@ def rollout(
     policy: RecurrentAttentionPolicy,
     env: GlimpseEnvironment,
     *,
-    std: float = 0.0,
+    std: float | Tensor = 0.0,
     seed: Any = None,
     scenes: Any = None,
     generator: torch.Generator | None = None,
@@ -82,7 +82,7 @@ def rollout(
     hiddens.append(hidden)
     windows.append(observation["window"])
     hidden = torch.stack(hiddens)
-    logits = policy.classifier(hidden)
+    logits = policy.answer(hidden)
     window = observation["window"]
     _, reward, *_ = env.step({"window": window, "label": logits[-1].argmax(dim=-1)})
     if on_step:

@@ -304,9 +304,10 @@ class Gaussian(Sensor):
             for axis, extent in ((0, width), (1, height))
         )
         # All scales share the product over rows: (N, 1, K·G, H) · (N, C, H, W), then each its own over columns.
-        rows = down.flatten(1, 2)[:, None] @ canvas
-        rows = rows.unflatten(2, (self.scales, self.size)).transpose(1, 2)
-        glimpse = rows @ across.transpose(-1, -2)[:, :, None]
+        with torch.autocast(canvas.device.type, enabled=False):  # which would leave 8 bits of what the eye sees
+            rows = down.flatten(1, 2)[:, None] @ canvas
+            rows = rows.unflatten(2, (self.scales, self.size)).transpose(1, 2)
+            glimpse = rows @ across.transpose(-1, -2)[:, :, None]
         return (glimpse * unit).clamp(max=1)  # weights sum to 1 but for rounding
 
 

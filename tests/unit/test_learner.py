@@ -158,6 +158,17 @@ def test_scenes_and_samples_both_come_from_the_seed() -> None:
     assert (samples[0] != samples[2]).any()
 
 
+def test_the_noise_of_an_update_follows_from_its_number_and_not_from_what_was_drawn_before() -> None:
+    """Hence a checkpoint need not hold a generator, and ranks may draw as they like."""
+    one, other = make_learner(), make_learner()
+    other.policy.load_state_dict(one.policy.state_dict())
+    torch.randn(17, generator=other.generator)
+    for _ in range(2):
+        facts = [learner.update() for learner in (one, other)]
+        assert torch.equal(facts[0]["train/loss"], facts[1]["train/loss"])
+        assert torch.equal(facts[0]["rollout/fixation_spread"], facts[1]["rollout/fixation_spread"])
+
+
 @pytest.mark.parametrize("every", [False, True])
 def test_classification_counts_the_last_look_or_every_look(every: bool) -> None:
     learner = make_learner("pathwise", classify_every_look=every)

@@ -1,0 +1,161 @@
+"""Several processes, one training: what torchrun starts must train as one process with all the lanes would."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from envs.glimpse import GlimpseVectorEnv
+from ram_agent.config import PolicyConfig
+from ram_agent.learner import LEARNERS, Learner
+from ram_agent.parallel import ALONE, Ranks, join_ranks, leave_ranks
+from ram_agent.policy import RecurrentAttentionPolicy
+
+ROOT = Path(__file__).parents[2]
+LANES = 6
+
+
+def make_learner(method: str, lanes: int, ranks: Ranks = ALONE, **settings: Any) -> Learner:
+    kind = {"reinforce": "crop", "pathwise": "stn"}[method]
+    env = GlimpseVectorEnv(
+        lanes, images="digits", size=(40, 40), sensor=kind, glimpse_size=4, scales=2, glimpses=3, tensors=True
+    )
+    torch.manual_seed(5 + ranks.rank)  # weights are the first rank's, wherever they began
+    policy = RecurrentAttentionPolicy(
+        env.single_observation_space["glimpse"].shape,
+        env.sensor.rest((40, 40)),
+        10,
+        head={"reinforce": "sampled", "pathwise": "pathwise"}[method],
+        config=PolicyConfig(hidden=12, what=8, where=6, features=10, location=6),
+    )
+    with torch.no_grad():  # the last layer of the window head starts at 0: nothing would pass it
+        policy.window_head.outer.weight.add_(0.1)  # type: ignore[union-attr]
+    return LEARNERS[method](policy, env, seed=3, ranks=ranks, window_std=0.2, **settings)
+
+
+def gradient_of(learner: Learner) -> dict[str, torch.Tensor]:
+    """Of the first update, before it is clipped and applied."""
+    learner._schedule()
+    total, _ = learner._play(None)
+    total.backward()
+    return {
+        name: torch.zeros_like(weight) if weight.grad is None else weight.grad
+        for name, weight in learner.policy.named_parameters()
+    }
+
+
+def work(method: str, target: Path) -> None:
+    """What one of two processes does."""
+    ranks = join_ranks()
+    learner = make_learner(method, LANES, ranks)
+    found = {"gradient": gradient_of(learner)}
+    learner.policy.zero_grad()
+    for _ in range(3):
+        learner.update()
+    found["weights"] = learner.policy.state_dict()
+    torch.save(found, target / f"{method}-{ranks.rank}.pt")
+    leave_ranks()
+
+
+def start(rank: int, port: int, *arguments: str) -> subprocess.Popen[bytes]:
+    environment = {
+        "RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": str(port), "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT),
+    }  # fmt: skip
+    return subprocess.Popen([sys.executable, __file__, *arguments], env=os.environ | environment)
+
+
+@pytest.fixture(scope="module")
+def two_processes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[Any]]:
+    target = tmp_path_factory.mktemp("ranks")
+    for method in ("pathwise", "reinforce"):
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        processes = [start(rank, port, method, str(target)) for rank in range(2)]
+        assert [process.wait(timeout=240) for process in processes] == [0, 0]
+    return {
+        method: [torch.load(target / f"{method}-{rank}.pt", weights_only=True) for rank in range(2)]
+        for method in ("pathwise", "reinforce")
+    }
+
+
+@pytest.mark.parametrize("method", ["pathwise", "reinforce"])
+def test_both_processes_hold_the_same_gradient_and_stay_together(
+    method: str, two_processes: dict[str, list[Any]]
+) -> None:
+    one, other = two_processes[method]
+    for part in ("gradient", "weights"):
+        for name, value in one[part].items():
+            assert torch.equal(value, other[part][name]), (part, name)
+
+
+def test_two_processes_give_the_gradient_of_one_with_the_lanes_of_both(two_processes: dict[str, list[Any]]) -> None:
+    expected = gradient_of(make_learner("pathwise", 2 * LANES))
+    assert expected["window_head.inner.weight"].norm() > 0
+    for name, value in two_processes["pathwise"][0]["gradient"].items():
+        torch.testing.assert_close(value, expected[name], rtol=1e-4, atol=1e-7)
+
+
+def test_two_processes_give_the_mean_of_the_gradients_of_their_own_lanes_and_noise(
+    two_processes: dict[str, list[Any]],
+) -> None:
+    """Hard attention draws its noise rank by rank, so that one process plays the halves one after the other."""
+    halves = []
+    for rank in range(2):
+        learner = make_learner("reinforce", LANES)
+        learner.ranks = Ranks(rank, 2)  # its images and its noise, without the other process
+        halves.append(gradient_of(learner))
+    assert not torch.equal(halves[0]["window_head.outer.bias"], halves[1]["window_head.outer.bias"])
+    for name, value in two_processes["reinforce"][0]["gradient"].items():
+        torch.testing.assert_close(value, (halves[0][name] + halves[1][name]) / 2, rtol=1e-4, atol=1e-7)
+
+
+def torchrun(*arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "train.py"]
+    return subprocess.run(
+        [*command, *arguments],
+        cwd=ROOT,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+
+
+def test_torchrun_trains_resumes_and_only_the_first_process_speaks_and_writes(tmp_path: Path) -> None:
+    small = ["configs/smoke.yaml", "--evaluation.controls", "[]", "--run.pictures", "0", "--training.batch", "25"]
+    whole = torchrun(*small, "--run.folder", str(tmp_path / "whole"))
+    assert whole.returncode == 0, whole.stderr
+    assert whole.stdout.count("test error in percent") == 1
+    results = json.loads((tmp_path / "whole" / "results.json").read_text())
+    assert results["processes"] == 2
+    assert results["episodes"] == 2000
+
+    # A run that was stopped after its first checkpoint: the same folder without what came after.
+    half = ["--training.episodes", "1000", "--training.learning_rate_schedule", "constant"]
+    again = ["--training.episodes", "2000", "--training.learning_rate_schedule", "constant"]
+    assert torchrun(*small, *half, "--run.folder", str(tmp_path / "parts")).returncode == 0
+    assert torchrun(*small, *again, "--run.folder", str(tmp_path / "reference")).returncode == 0
+    config = tmp_path / "parts" / "config.yaml"
+    config.write_text(config.read_text().replace("episodes: 1000", "episodes: 2000"))
+    (tmp_path / "parts" / "results.json").unlink()
+    resumed = torchrun("--resume", str(tmp_path / "parts"))
+    assert resumed.returncode == 0, resumed.stderr
+    saved, expected = (
+        torch.load(tmp_path / name / "checkpoints" / "agent.pt", weights_only=True)["learner"]["policy"]
+        for name in ("parts", "reference")
+    )
+    for name, value in expected.items():
+        assert torch.equal(saved[name], value), name
+
+
+if __name__ == "__main__":
+    work(sys.argv[1], Path(sys.argv[2]))
