@@ -183,7 +183,14 @@ def assist(
 
 
 def train_agent(
-    config: Config, world: World, folder: Path, look: str, *, resume: bool, interruption: Interruption, ranks: Ranks
+    config: Config,
+    world: World,
+    folder: Path,
+    look: str,
+    *,
+    resume: bool,
+    interruption: Interruption,
+    ranks: Ranks = ALONE,
 ) -> list[Agent]:
     """Train the agent, or one control, watched over, logged and saved."""
     learner, folder, saved = make_learner(
