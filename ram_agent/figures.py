@@ -167,6 +167,7 @@ def panel_size(height: int, width: int, side: float) -> tuple[float, float]:
 
 
 def style(ax: Axes) -> None:
+    """What all axes with numbers on them share: small ticks, two spines, faint."""
     ax.tick_params(labelsize=SMALL, length=3, color=FAINT)
     ax.spines[["top", "right"]].set_visible(False)
     ax.spines[["left", "bottom"]].set_color(FAINT)

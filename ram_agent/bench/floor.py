@@ -21,6 +21,9 @@ from ram_agent.bench.timing import compare
 
 PRODUCTS = ("mm", "addmm", "bmm", "baddbmm")
 
+Memory = tuple[int, torch.dtype, torch.device]
+"""What begins at an address."""
+
 
 @dataclass(frozen=True)
 class Place:
@@ -31,6 +34,15 @@ class Place:
     stride: tuple[int, ...]
     dtype: torch.dtype
     device: torch.device
+
+    @property
+    def memory(self) -> Memory:
+        return self.address, self.dtype, self.device
+
+    @property
+    def extent(self) -> int:
+        """Elements from the first to the last."""
+        return 1 + sum((size - 1) * step for size, step in zip(self.shape, self.stride, strict=True))
 
 
 @dataclass(frozen=True)
@@ -73,13 +85,21 @@ def replay(products: list[Product]) -> Callable[[], None]:
 
     Operands that were one tensor are one tensor here: a weight that all looks share is as warm in the caches.
     """
-    memory: dict[Place, Tensor] = {}
-    calls = []
-    for product in products:
-        places = [argument for argument in product.arguments if isinstance(argument, Place)]
-        memory.update({place: _tensor(place) for place in places if place not in memory})
-        arguments = [memory[arg] if isinstance(arg, Place) else arg for arg in product.arguments]
-        calls.append((product.function, arguments, product.options))
+    places = [place for product in products for place in product.arguments if isinstance(place, Place)]
+    extents: dict[Memory, int] = {}
+    for place in places:  # a weight and its transpose are one memory, seen through two strides
+        extents[place.memory] = max(place.extent, extents.get(place.memory, 0))
+    memory = {
+        (address, dtype, device): torch.rand(extent, device=device).to(dtype)
+        for (address, dtype, device), extent in extents.items()
+    }
+
+    def tensor(argument: Any) -> Any:
+        if not isinstance(argument, Place):
+            return argument
+        return memory[argument.memory].as_strided(argument.shape, argument.stride)
+
+    calls = [(product.function, tuple(map(tensor, product.arguments)), product.options) for product in products]
 
     @torch.no_grad()
     def run() -> None:
@@ -120,9 +140,3 @@ def _place(argument: Any) -> Any:
         return argument
     shape, stride = tuple(argument.shape), argument.stride()
     return Place(argument.data_ptr(), shape, stride, argument.dtype, argument.device)
-
-
-def _tensor(place: Place) -> Tensor:
-    extent = 1 + sum((size - 1) * step for size, step in zip(place.shape, place.stride, strict=True))
-    flat = torch.rand(extent, device=place.device).to(place.dtype)
-    return flat.as_strided(place.shape, place.stride)

@@ -44,7 +44,6 @@ def main(kind: str, batch: int, updates: int, device: str) -> dict[str, float | 
     """Train and weigh: MiB after each stage."""
     import torch
 
-    torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
     stages: dict[str, float | str] = {"source": source(), "torch": resident()}
 
     from stable_baselines3.common.callbacks import BaseCallback

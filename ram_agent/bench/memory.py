@@ -43,7 +43,7 @@ def memory_tables(settings: Settings) -> list[Table]:
 
 
 def weigh(kind: str, settings: Settings) -> dict[str, float | str]:
-    """What `footprint` says of a `kind` of learner, in a fresh process. Raises `RuntimeError` if that fails."""
+    """What `footprint` says of a `kind` of learner, in a fresh process. Raises `ChildProcessError` if that fails."""
     root = str(Path(__file__).parents[2])
     path = os.pathsep.join([root, *filter(None, [os.environ.get("PYTHONPATH")])])
     environment = os.environ | {"PYTHONPATH": path, "OMP_NUM_THREADS": str(settings.threads)}
@@ -51,5 +51,5 @@ def weigh(kind: str, settings: Settings) -> dict[str, float | str]:
     command = [sys.executable, "-m", "ram_agent.bench.footprint", *arguments]
     done = subprocess.run(command, env=environment, capture_output=True, text=True)
     if done.returncode:
-        raise RuntimeError(f"memory: the measured process failed: {done.stderr.strip()}")
+        raise ChildProcessError(f"memory: the measured process failed: {' '.join(done.stderr.split())}")
     return json.loads(done.stdout)

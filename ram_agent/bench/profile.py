@@ -90,9 +90,9 @@ def watched(watch: Stopwatch, methods: list[Part]) -> Iterator[None]:
     undo: list[tuple[Any, str, bool, Any]] = []
     try:
         for label, owner, name in methods:
-            own = name in vars(owner)
-            undo.append((owner, name, own, vars(owner).get(name)))
-            _put(owner, name, watch.timed(label, getattr(owner, name)))
+            function = getattr(owner, name)
+            undo.append((owner, name, name in vars(owner), vars(owner).get(name)))
+            _put(owner, name, watch.timed(label, function))
         yield
     finally:
         for owner, name, own, value in reversed(undo):

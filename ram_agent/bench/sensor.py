@@ -57,7 +57,7 @@ def _rows(side: int, batch: int, settings: Settings) -> list[tuple[Cell, ...]]:
         sizes[kind] = least_bytes(sensor, action, canvas)
         for name, function in _passes(sensor, canvas, action).items():
             candidates[f"{kind} {name}"] = (function, batch)
-    timings = compare(candidates, settings.rounds, limit=4.0, clock=settings.clock)
+    timings = compare(candidates, settings.rounds, limit=3.0, clock=settings.clock)
     return [_row(side, batch, kind, timings, sizes[kind]) for kind in KINDS]
 
 
