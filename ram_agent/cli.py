@@ -390,7 +390,8 @@ def bench_project(given: Any) -> Job:
         Path(file).parent.mkdir(parents=True, exist_ok=True)
 
     def job() -> int:
-        print(suite.run(sections, settings, given.json, given.plot))
+        for piece in suite.run(sections, settings, given.json, given.plot):
+            print(piece, flush=True)
         return 0
 
     return job

@@ -4,7 +4,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullLocator, StrMethodFormatter
 
 from ram_agent.bench.report import Table
-from ram_agent.bench.subject import GLIMPSES, NAMES
+from ram_agent.bench.subject import NAMES
 from ram_agent.bench.timing import Spread
 from ram_agent.figures import LABEL, LINE_STYLES, TITLE, style
 
@@ -20,14 +20,11 @@ def cost_by_canvas(table: Table) -> Figure:
     """
     rows = [row for row in table.records() if isinstance(row["glimpses/s"], Spread)]
     batch = max(int(str(row["batch"])) for row in rows if int(str(row["batch"])) <= BATCH)
-    figure = Figure(figsize=(4.6, 3.2), layout="constrained")
+    figure = Figure(figsize=(4.6, 3.4), layout="constrained")
     ax = figure.subplots()
     for kind, (colour, line, marker) in zip(("gaussian", "stn", "crop"), LINE_STYLES, strict=False):
         mine = [row for row in rows if row["kernel"] == kind and row["batch"] == batch]
-        costs = [
-            _median(row["µs with gradient"] or row["µs forward"]) + _median(row["µs prepare"]) / GLIMPSES
-            for row in mine
-        ]
+        costs = [cost.median for row in mine if isinstance(cost := row["µs in all"], Spread)]
         sides = [float(str(row["side"])) for row in mine]
         name = NAMES[kind] + (", no gradient" if kind == "crop" else "")
         ax.plot(sides, costs, line, color=colour, marker=marker, markersize=4, linewidth=1.4, label=name)
@@ -41,10 +38,6 @@ def cost_by_canvas(table: Table) -> Figure:
     ax.set_xlabel("side of the canvas (pixels)", fontsize=LABEL)
     ax.set_ylabel("µs per glimpse, forward and backward", fontsize=LABEL)
     ax.set_title(f"three scales of 12×12, batch {batch}", fontsize=TITLE)
-    ax.legend(fontsize=LABEL, frameon=False)
+    ax.legend(fontsize=LABEL, frameon=False, loc="lower center", bbox_to_anchor=(0.5, 1.08), ncols=3)
     style(ax)
     return figure
-
-
-def _median(cell: object) -> float:
-    return cell.median if isinstance(cell, Spread) else 0.0

@@ -48,18 +48,20 @@ def machine(device: torch.device) -> dict[str, str | int]:
     return facts
 
 
-def markdown(tables: Sequence[Table], settings: Settings) -> str:
-    """All tables under the facts of the machine."""
+def heading(settings: Settings) -> str:
+    """On what and how everything below was measured."""
     facts = ", ".join(f"{name} {value}" for name, value in machine(settings.device).items())
-    lines = [
-        facts + ".",
-        f"Medians of up to {settings.rounds} rounds in turn, quartiles in brackets."
-        + (" A smoke test: sizes are tiny, the numbers mean nothing." if settings.smoke else ""),
-    ]
-    for table in tables:
-        lines += ["", f"### {table.title}", "", table.note, ""]
-        lines += ["| " + " | ".join(table.columns) + " |", "|" + "---|" * len(table.columns)]
-        lines += ["| " + " | ".join(map(show, row)) + " |" for row in table.rows]
+    how = f"Medians of up to {settings.rounds} rounds in turn, quartiles in brackets."
+    if settings.smoke:
+        how += " A smoke test: sizes are tiny, the numbers mean nothing."
+    return f"{facts}.\n{how}"
+
+
+def markdown(table: Table) -> str:
+    """A table under its title and note, an empty line in front."""
+    lines = ["", f"### {table.title}", "", table.note, ""]
+    lines += ["| " + " | ".join(table.columns) + " |", "|" + "---|" * len(table.columns)]
+    lines += ["| " + " | ".join(map(show, row)) + " |" for row in table.rows]
     return "\n".join(lines)
 
 

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from ram_agent.bench.report import Cell, Table
 from ram_agent.bench.settings import Settings, announce
+from ram_agent.bench.subject import GLIMPSES
 from ram_agent.bench.timing import Candidate, Timing, compare
 from ram_agent.sensor import Sensor, make_sensor
 
@@ -19,8 +20,8 @@ LARGEST = 512 * 2**20
 KINDS = ("gaussian", "stn", "crop")
 """The first is what the ratios are against."""
 COLUMNS = (
-    "side", "batch", "kernel", "ratio forward", "ratio with gradient", "glimpses/s", "glimpses/s with gradient",
-    "µs forward", "µs with gradient", "µs prepare", "bytes", "rounds", "note",
+    "side", "batch", "kernel", "ratio", "ratio forward", "ratio with gradient", "µs in all", "glimpses/s",
+    "glimpses/s with gradient", "µs forward", "µs with gradient", "µs prepare", "bytes", "rounds", "note",
 )  # fmt: skip
 
 
@@ -38,9 +39,9 @@ def sensor_tables(settings: Settings) -> list[Table]:
             announce(f"sensor, {side}x{side}, batch {batch}")
             rows += _rows(side, batch, settings)
     note = (
-        "Three scales of 12x12, one channel, windows anywhere. Ratios: times as fast as gaussian at the same side and "
-        "batch, without preparation. Preparation is once a canvas, whatever the number of glimpses. A crop has no "
-        "gradient. Bytes: what one glimpse must read and write at least; for gaussian it reads the whole canvas."
+        "Three scales of 12x12, one channel, windows anywhere. Times are per glimpse; preparation is once a canvas. In "
+        f"all: forward, backward (a crop has none) and 1/{GLIMPSES} of the preparation. Ratios: times as fast as gaussian "
+        "at the same side and batch; the first is in all. Bytes: what a glimpse must read and write at least."
     )
     return [Table("sensor", "Sensor", note, COLUMNS, tuple(rows))]
 
@@ -79,14 +80,20 @@ def _passes(sensor: Sensor, canvas: Tensor, action: Tensor) -> dict[str, Callabl
 
 
 def _row(side: int, batch: int, kind: str, timings: dict[str, Timing], size: float) -> tuple[Cell, ...]:
-    forward, first = timings[f"{kind} forward"], timings[f"{KINDS[0]} forward"]
-    both, prepare = timings.get(f"{kind} gradient"), timings.get(f"{kind} prepare")
+    first, first_both = timings[f"{KINDS[0]} forward"], timings[f"{KINDS[0]} gradient"]
+    forward, both, prepare = (timings.get(f"{kind} {name}") for name in ("forward", "gradient", "prepare"))
+    assert forward
+    in_all = both or forward
+    if prepare:
+        in_all = in_all.plus(prepare, 1 / GLIMPSES)
     return (
         side,
         batch,
         kind,
+        in_all.ratio(first_both),
         forward.ratio(first),
-        both.ratio(timings[f"{KINDS[0]} gradient"]) if both else None,
+        both.ratio(first_both) if both else None,
+        in_all.cost(1e6),
         forward.rate,
         both.rate if both else None,
         forward.cost(1e6),

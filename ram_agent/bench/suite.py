@@ -1,7 +1,7 @@
 """All sections of the benchmark by name, and the command that runs them."""
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import torch
@@ -44,15 +44,19 @@ def check(sections: Sequence[str], plot: str | None) -> list[str]:
     return chosen
 
 
-def run(sections: Sequence[str], settings: Settings, json_file: str | None = None, plot: str | None = None) -> str:
-    """Measure; returns the Markdown. Each file is written as soon as its numbers are there."""
+def run(
+    sections: Sequence[str], settings: Settings, json_file: str | None = None, plot: str | None = None
+) -> Iterator[str]:
+    """Measure; the Markdown, a section at a time, and the files likewise: what was measured survives Ctrl-C."""
     torch.set_num_threads(settings.threads)
+    yield report.heading(settings)
     tables: list[Table] = []
     for name in sections:
-        tables += SECTIONS[name](settings)
+        fresh = SECTIONS[name](settings)
+        tables += fresh
         if plot and name == "sensor":
             write_figure(cost_by_canvas(tables[-1]), plot)
         if json_file:
             content = json.dumps(report.as_json(tables, settings), indent=2, ensure_ascii=False)
             write_whole(Path(json_file), (content + "\n").encode())
-    return report.markdown(tables, settings)
+        yield from map(report.markdown, fresh)

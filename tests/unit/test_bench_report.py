@@ -1,12 +1,13 @@
 """Tables as Markdown and as JSON, and the settings behind them."""
 
 import json
+from pathlib import Path
 
 import pytest
 import torch
 
 from ram_agent.bench import suite
-from ram_agent.bench.report import Table, as_json, markdown, show
+from ram_agent.bench.report import Table, as_json, heading, markdown, show
 from ram_agent.bench.settings import Settings
 from ram_agent.bench.timing import Spread
 
@@ -15,12 +16,12 @@ TABLE = Table("sensor", "Sensor", "A note.", ("name", "ratio", "rate"), (("a", 1
 
 
 def test_a_table_is_markdown_under_the_facts_of_the_machine() -> None:
-    facts, rounds, *rest = markdown([TABLE], SETTINGS).splitlines()
+    facts, rounds = heading(SETTINGS).splitlines()
     for fact in (f"threads {torch.get_num_threads()}", f"torch {torch.__version__}", "device cpu", "cores "):
         assert fact in facts
     assert "15 rounds" in rounds
     expected = ["", "### Sensor", "", "A note.", "", "| name | ratio | rate |", "|---|---|---|"]
-    assert rest == [*expected, "| a | 1.00 | 2.00 (1.50 to 3,000) |"]
+    assert markdown(TABLE).splitlines() == [*expected, "| a | 1.00 | 2.00 (1.50 to 3,000) |"]
 
 
 def test_json_holds_the_same_numbers_unrounded_by_name() -> None:
@@ -46,6 +47,18 @@ def test_sections_run_in_their_own_order_all_of_them_where_none_is_named() -> No
         suite.check(["senor"], None)
     with pytest.raises(ValueError, match="--plot"):
         suite.check(["memory"], "some.png")
+
+
+def test_what_was_measured_survives_an_interruption(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def interrupted(settings: Settings) -> list[Table]:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(suite, "SECTIONS", {"sensor": lambda settings: [TABLE], "memory": interrupted})
+    pieces = suite.run(["sensor", "memory"], SETTINGS, str(tmp_path / "bench.json"))
+    assert [next(pieces), next(pieces)] == [heading(SETTINGS), markdown(TABLE)]
+    with pytest.raises(KeyboardInterrupt):
+        next(pieces)
+    assert [table["title"] for table in json.loads((tmp_path / "bench.json").read_text())["tables"]] == ["Sensor"]
 
 
 @pytest.mark.parametrize(("name", "value"), [("threads", 0), ("rounds", 0), ("updates", 1), ("batch", 0)])

@@ -54,6 +54,10 @@ def test_ratios_survive_a_machine_that_slows_down() -> None:
     assert Timing((1.0, 1.0, 9.0)).ratio(Timing((2.0, 3.0, 9.0))) == 2  # of the quotients 2, 3 and 1
 
 
+def test_shared_work_is_added_round_by_round() -> None:
+    assert Timing((1.0, 2.0)).plus(Timing((6.0, 12.0)), 1 / 6).seconds == (2.0, 4.0)
+
+
 def test_short_work_is_called_often_enough_to_be_read_off_a_clock_and_counted_once() -> None:
     clock = Clock()
     short = timing.SHORTEST / 64
