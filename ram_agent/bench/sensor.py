@@ -40,8 +40,8 @@ def sensor_tables(settings: Settings) -> list[Table]:
             rows += _rows(side, batch, settings)
     note = (
         "Three scales of 12x12, one channel, windows anywhere. Times are per glimpse; preparation is once a canvas. In "
-        f"all: forward, backward (a crop has none) and 1/{GLIMPSES} of the preparation. Ratios: times as fast as gaussian "
-        "at the same side and batch; the first is in all. Bytes: what a glimpse must read and write at least."
+        f"all: forward, backward (a crop has none) and 1/{GLIMPSES} of the preparation. Ratios: times as fast as "
+        "gaussian at the same side and batch; the first is in all. Bytes: what a glimpse must read and write at least."
     )
     return [Table("sensor", "Sensor", note, COLUMNS, tuple(rows))]
 
