@@ -1,4 +1,4 @@
-"""The command line. Here, and only here, the agent and the environments are tied together."""
+"""The command line. Here the agent and the environments are tied together (and in `bench`, which measures both)."""
 
 import json
 import shutil
@@ -10,20 +10,18 @@ from pathlib import Path
 from typing import Any, get_args
 
 import torch
-from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
 import ram_agent
-from envs.glimpse import GlimpseEnv, GlimpseVectorEnv
+from envs.glimpse import GlimpseVectorEnv
 from envs.images import ImageData, load_images, load_test_images
 from envs.scenes import Split
-from ram_agent import bench
 from ram_agent.animation import gaze_frames
+from ram_agent.bench import suite
+from ram_agent.bench.settings import Settings
 from ram_agent.checkpoint import CheckpointError, read_checkpoint
-from ram_agent.config import Config, ConfigError, TrainingConfig, load_config, nearest, parse_config
-from ram_agent.experiment import CHECKPOINT, Dataset, build_policy, check_images, run_experiment, test_errors
-from ram_agent.files import write_whole
+from ram_agent.config import Config, ConfigError, load_config, nearest
+from ram_agent.experiment import CHECKPOINT, Dataset, check_images, run_experiment, test_errors
 from ram_agent.gaze import glimpse_paths
-from ram_agent.learner import LEARNERS
 from ram_agent.monitoring import watch
 from ram_agent.options import Parser, add_config_options, overrides
 from ram_agent.parallel import join_ranks, leave_ranks
@@ -377,64 +375,38 @@ def render_run(given: Any) -> Job:
 
 
 def _bench_options(commands: Any) -> Parser:
-    parser = commands.add_parser("bench", help="measure the speed of sensor, environment and training here")
+    parser = commands.add_parser("bench", help="measure speed and memory of sensor, environment and training here")
+    parser.add_argument(
+        "sections", nargs="*", metavar="SECTION", help=f"{', '.join(suite.SECTIONS)} [default: all of them]"
+    )
     parser.add_argument("--threads", type=int, default=1, help="torch threads [default: 1]")
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda [default: auto]")
+    parser.add_argument("--rounds", type=int, help="how often everything is timed in turn [default: 15]")
+    parser.add_argument("--updates", type=int, help="updates over which memory is watched [default: 300]")
+    parser.add_argument("--batch", type=int, help="images per update [default: 256]")
     parser.add_argument("--json", metavar="FILE", help="write the numbers there too")
+    parser.add_argument("--plot", metavar="FILE", help="draw what a glimpse costs against the canvas there, a PNG")
+    parser.add_argument("--smoke", action="store_true", help="tiny sizes, two rounds: whether it runs")
     return parser
 
 
 def bench_project(given: Any) -> Job:
     """Print Markdown tables; the images are the embedded digits, which the speed does not depend on."""
-    if given.threads < 1:
-        raise ConfigError(f"--threads: expected 1 or more, got {given.threads}")
+    asked = {name: getattr(given, name) for name in ("rounds", "updates", "batch") if getattr(given, name) is not None}
+    least = {"rounds": 2, "updates": 10, "batch": 8} if given.smoke else {}
+    settings = Settings(find_device(given.device), given.threads, **least | asked, smoke=given.smoke)
+    sections = suite.check(given.sections, given.plot)
+    for file in filter(None, (given.json, given.plot)):  # what cannot be written is better known before than after
+        if Path(file).is_dir():
+            raise ConfigError(f"{file}: is a folder, expected a file")
+        Path(file).parent.mkdir(parents=True, exist_ok=True)
 
     def job() -> int:
-        torch.set_num_threads(given.threads)
-        images = load_images("digits")
-        timings = bench.sensor_timings() + _environment_timings(images) + _training_timings(images)
-        print(bench.markdown(timings))
-        if given.json:
-            write_whole(Path(given.json), (json.dumps(bench.as_json(timings), indent=2) + "\n").encode())
+        for piece in suite.run(sections, settings, given.json, given.plot):
+            print(piece, flush=True)
         return 0
 
     return job
-
-
-def _environment_timings(images: ImageData) -> list[bench.Timing]:
-    """Whole episodes with fixed actions: our vector environment, and Gymnasium's over our single ones."""
-    lanes = 64
-    singles = SyncVectorEnv([lambda: GlimpseEnv(images=images)] * lanes, autoreset_mode=AutoresetMode.DISABLED)
-
-    def episode(env: Any) -> None:
-        env.reset(seed=1)
-        for _ in range(6):
-            env.step(action)
-
-    action = singles.action_space.sample()
-    ours = GlimpseVectorEnv(lanes, images=images)
-    return bench.compare(
-        f"environment, {lanes} lanes, cluttered 60x60, 6 glimpses",
-        "steps",
-        {
-            "SyncVectorEnv of GlimpseEnv": (lambda: episode(singles), 6 * lanes),
-            "GlimpseVectorEnv": (lambda: episode(ours), 6 * lanes),
-        },
-    )
-
-
-def _training_timings(images: ImageData) -> list[bench.Timing]:
-    """Whole updates of the default agent on the CPU, scenes and optimiser included."""
-    candidates: dict[str, tuple[Callable[[], object], int]] = {}
-    for kind, method in (("crop", "reinforce"), ("gaussian", "pathwise"), ("stn", "pathwise")):
-        config = parse_config({"sensor": {"kind": kind}, "training": {"method": method}, "run": {"device": "cpu"}})
-        env = World(config, images).environment("train", config.training.batch)
-        learner = LEARNERS[method](build_policy(env, config, "learned"), env, config.training)
-        candidates[kind] = (learner.update, config.training.batch)
-    return bench.compare(
-        f"training, cluttered 60x60, 6 glimpses of 3 x 12x12, batch {TrainingConfig().batch}, LSTM 256",
-        "images",
-        candidates,
-    )
 
 
 def _loud(notice: str) -> None:

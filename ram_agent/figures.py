@@ -72,7 +72,7 @@ def learning_curves(
         if not ax.lines:
             ax.set(xticks=[], yticks=[])
             ax.text(0.5, 0.5, "no data", transform=ax.transAxes, ha="center", va="center", fontsize=LABEL, color=FAINT)
-        _style(ax)
+        style(ax)
     return figure
 
 
@@ -87,7 +87,7 @@ def error_by_glimpse(curves: Mapping[str, Sequence[float | int]]) -> Figure:
     ax.set_xlabel("glimpses", fontsize=LABEL)
     ax.set_ylabel("error (%)", fontsize=LABEL)
     ax.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
-    _style(ax)
+    style(ax)
     return figure
 
 
@@ -166,7 +166,8 @@ def panel_size(height: int, width: int, side: float) -> tuple[float, float]:
     return side * across / max(across, down), side * down / max(across, down)
 
 
-def _style(ax: Axes) -> None:
+def style(ax: Axes) -> None:
+    """What all axes with numbers on them share: small ticks, two spines, faint."""
     ax.tick_params(labelsize=SMALL, length=3, color=FAINT)
     ax.spines[["top", "right"]].set_visible(False)
     ax.spines[["left", "bottom"]].set_color(FAINT)

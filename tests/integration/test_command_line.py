@@ -297,6 +297,57 @@ def test_render_writes_a_picture_and_an_animation(run: Path, forked: Callable[..
         assert animation.n_frames >= 6  # one a look
 
 
+# -------------------------------------------------------------------- bench
+
+
+def test_bench_measures_everything_and_says_on_what(forked: Callable[..., Outcome], tmp_path: Path) -> None:
+    numbers, picture = tmp_path / "new" / "bench.json", tmp_path / "bench.png"
+    status, out, err = forked("ram_agent", "bench", "--smoke", "--device", "cpu", "--json", numbers, "--plot", picture)
+    assert status == 0, err
+    written = json.loads(numbers.read_text(encoding="utf-8"), parse_constant=pytest.fail)  # no NaN, no Infinity
+    assert written["machine"].keys() >= {"processor", "cores", "threads", "torch", "python", "device"}
+    assert (written["machine"]["threads"], written["machine"]["device"]) == (1, "cpu")
+    sections = ["sensor", "environment", "training", "floor", "memory", "profile", "canvas"]
+    assert [table["section"] for table in written["tables"]] == sections
+    for table in written["tables"]:
+        assert f"### {table['title']}\n\n{table['note']}" in out
+    for section in sections:
+        assert f"bench: {section}" in err  # what it is at, for who waits
+    assert "Traceback" not in err
+    floors = [row["ratio"] for table in written["tables"] if table["section"] == "floor" for row in table["rows"]]
+    assert len(floors) == 6
+    Image.open(picture).verify()
+
+
+def test_bench_measures_only_what_it_was_asked_for(forked: Callable[..., Outcome]) -> None:
+    status, out, _ = forked("ram_agent", "bench", "--smoke", "--rounds", "1", "canvas", "profile")
+    assert status == 0
+    assert re.findall("^### (.+)$", out, re.MULTILINE) == ["Where the time goes", "Scaling with the canvas"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "fragment"),
+    [
+        (["senor"], "section senor: expected one of sensor, "),
+        (["--threads", "0"], "--threads: expected 1 or more, got 0"),
+        (["--rounds", "0"], "--rounds: expected 1 or more, got 0"),
+        (["--updates", "1"], "--updates: expected 2 or more, got 1"),
+        (["--batch", "0"], "--batch: expected 1 or more, got 0"),
+        (["--device", "nonsense"], "run.device: got 'nonsense'"),
+        (["--plot", "{tmp}/some.png", "memory"], "--plot: draws the sensor section"),
+        (["--json", "{tmp}"], "{tmp}: is a folder"),
+        (["--jsn", "x"], "--jsn: unknown option (did you mean --json?)"),
+    ],
+    ids=lambda part: " ".join(part) if isinstance(part, list) else "",
+)
+def test_a_wrong_bench_is_one_clear_line_before_anything_is_measured(
+    arguments: list[str], fragment: str, forked: Callable[..., Outcome], tmp_path: Path
+) -> None:
+    given = [text.replace("{tmp}", str(tmp_path)) for text in arguments]
+    assert_one_clear_line(forked("ram_agent", "bench", *given), fragment.replace("{tmp}", str(tmp_path)))
+    assert list(tmp_path.iterdir()) == []
+
+
 # -------------------------------------------------------------------- mistakes
 
 

@@ -1,0 +1,86 @@
+"""Images and glimpses per second of whole training, ours beside Stable-Baselines3's on the same environment."""
+
+import warnings
+from typing import Any
+
+from ram_agent.bench.report import Cell, Table
+from ram_agent.bench.settings import Settings, announce
+from ram_agent.bench.subject import CORES, GLIMPSES, NAMES, SIDE, digits, make_learner
+from ram_agent.bench.timing import Candidate, compare
+
+UNITS = 256
+THEIRS = ("RecurrentPPO, 10 epochs", "RecurrentPPO, 1 epoch", "A2C")
+"""10 epochs are RecurrentPPO's default; 1 is as often as our learners step through an episode."""
+
+
+def training_tables(settings: Settings) -> list[Table]:
+    """One row a learner."""
+    announce("training")
+    batch, device = settings.batch, settings.device
+    candidates: dict[str, Candidate] = {}
+    sizes: dict[str, int] = {}
+    for core, what in CORES:
+        for kind, name in NAMES.items():
+            learner = make_learner(kind, batch, device, core=core, what=what)
+            name = f"{name}, {core} {UNITS}, what {what}"
+            candidates[name] = (lambda learner=learner: learner.running.add(learner.update()), batch * GLIMPSES)
+            sizes[name] = _parameters(learner.policy)
+    absent: dict[str, str] = {}
+    for name in THEIRS:
+        try:
+            model = stable_baselines(name, batch, settings)
+        except ImportError as error:
+            absent[name] = f"not available: {error}"
+            continue
+        candidates[name] = (lambda model=model: _learn_once(model), batch * GLIMPSES)
+        sizes[name] = _parameters(model.policy)
+    timings = compare(candidates, settings.rounds, limit=90.0, clock=settings.clock)
+    first = next(iter(timings.values()))
+    rows: list[tuple[Cell, ...]] = []
+    for name, timing in timings.items():
+        images = timing.rate.median / GLIMPSES
+        rows.append((name, timing.ratio(first), timing.rate, images, sizes[name], len(timing.seconds), None))
+    rows += [(name, None, None, None, None, None, why) for name, why in absent.items()]
+    note = (
+        f"Cluttered {SIDE}x{SIDE}, {GLIMPSES} glimpses of 3 x 12x12, batch {batch}; scenes, gradients, optimiser and "
+        "logging included. Ratio: times as fast as the first row. Stable-Baselines3's learn from the same scenes in as "
+        "many lanes, one rollout of an episode a lane and one minibatch of all of it per epoch: RecurrentPPO with one "
+        f"LSTM of {UNITS} for actor and critic, A2C, which has no memory, with two layers of {UNITS}; their window is "
+        "one of a grid. Paper's settings: rnn, what 128."
+    )
+    columns = ("learner", "ratio", "glimpses/s", "images/s", "parameters", "rounds", "note")
+    return [Table("training", "Training", note, columns, tuple(rows))]
+
+
+def stable_baselines(name: str, lanes: int, settings: Settings) -> Any:
+    """A Stable-Baselines3 algorithm on our environment. Raises `ImportError` where a part of it is not installed."""
+    from envs.sb3 import make_sb3_env  # pyright: ignore[reportMissingImports]
+
+    shared: dict[str, Any] = {"n_steps": GLIMPSES, "device": settings.device, "seed": 0}
+    if name == "A2C":
+        from stable_baselines3 import A2C
+
+        env = make_sb3_env(lanes, images=digits(settings.device), device=settings.device)
+        return A2C("MultiInputPolicy", env, policy_kwargs={"net_arch": [UNITS, UNITS]}, **shared)
+    from sb3_contrib import RecurrentPPO  # pyright: ignore[reportMissingImports]
+
+    memory = {"lstm_hidden_size": UNITS, "shared_lstm": True, "enable_critic_lstm": False}
+    return RecurrentPPO(
+        "MultiInputLstmPolicy",
+        make_sb3_env(lanes, images=digits(settings.device), device=settings.device),
+        batch_size=lanes * GLIMPSES,
+        n_epochs=10 if "10" in name else 1,
+        policy_kwargs={**memory, "net_arch": {"pi": [UNITS // 2], "vf": []}},
+        **shared,
+    )
+
+
+def _learn_once(model: Any) -> None:
+    """Exactly one rollout and what is learned from it."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # SB3 would rather have a recurrent policy on the CPU, and says so
+        model.learn(model.n_steps * model.n_envs, reset_num_timesteps=False)
+
+
+def _parameters(policy: Any) -> int:
+    return sum(parameter.numel() for parameter in policy.parameters())
