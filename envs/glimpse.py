@@ -264,8 +264,8 @@ class GlimpseVectorEnv(VectorEnv[dict[str, Any], dict[str, Any], Any]):
         everyone = bool(lanes.all())
         chosen = slice(None) if everyone else torch.from_numpy(np.flatnonzero(lanes)).to(self.device)
         seeds, episodes = self._seeds[chosen], self._episodes[chosen]
-        scenes = self.scenes(seeds, episodes)
-        action = self._first.repeat(len(scenes.label), 1)
+        scenes = self.scenes(seeds, episodes, reuse=self._pixels if everyone else None)
+        action = self._first.expand(len(seeds), -1).clone()
         if self._random_place:
             key = self.scenes.key(seeds, episodes)
             place = torch.stack([uniform(key, FIRST_X), uniform(key, FIRST_Y)], dim=-1)

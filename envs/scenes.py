@@ -96,8 +96,13 @@ class SceneMaker:
                 f"expected 1 to {min(height, width)}, the side of the images"
             )
 
-    def __call__(self, seed: Int[Tensor, " lanes"], index: Int[Tensor, " lanes"]) -> Scenes:
-        """Build the scenes `index` of `seed`, one per lane, on the device of the images."""
+    def __call__(
+        self, seed: Int[Tensor, " lanes"], index: Int[Tensor, " lanes"], reuse: Tensor | None = None
+    ) -> Scenes:
+        """Build the scenes `index` of `seed`, one per lane, on the device of the images.
+
+        `reuse` is the `pixels` of as many scenes that no one needs any more: fresh memory costs more than painting it.
+        """
         pixels = self.images.pixels
         lanes, (channels, tall, wide) = len(index), pixels.shape[1:]
         height, width = self.size
@@ -111,17 +116,18 @@ class SceneMaker:
             row = uniform_integer(key, ROW, height - tall + 1)
             column = uniform_integer(key, COLUMN, width - wide + 1)
 
-        # Bytes are added up as whole numbers: exact, so that the order of additions cannot matter, on any device.
         rows, columns = self.border
-        whole = torch.int16 if self.clutter < 128 else torch.int32
         shape = (lanes, channels, height + 2 * rows, width + 2 * columns)
-        canvas = torch.zeros(shape, dtype=whole, device=pixels.device).flatten(2)
+        canvas = torch.empty(shape, dtype=torch.uint8, device=pixels.device) if reuse is None else reuse
+        canvas = canvas.zero_().view(lanes, channels, -1)
+        squares = self._squares(row, column, tall, wide)[:, None].expand(-1, channels, -1)
+        canvas.scatter_(2, squares, pixels.index_select(0, image).flatten(2))
         if self.kind == "cluttered" and self.clutter:
-            patches, places = self._clutter(key)
-            canvas.scatter_add_(2, places, patches.to(whole))
-        squares = self._squares(row, column, tall, wide)
-        canvas.scatter_add_(2, squares[:, None].expand(-1, channels, -1), pixels[image].flatten(2).to(whole))
-        canvas = canvas.clamp_(max=255).to(torch.uint8).view(shape)
+            for patch, places in zip(*self._clutter(key), strict=True):
+                # A patch touches no pixel twice. Sums that stop at 255 do not depend on their order.
+                seen = canvas.gather(2, places).to(torch.int16) + patch
+                canvas.scatter_(2, places, seen.clamp_(max=255).to(torch.uint8))
+        canvas = canvas.view(shape)
         # Products, not quotients: see `without_border`.
         x, y = (2 * column + wide).float() * (1 / width) - 1, (2 * row + tall).float() * (1 / height) - 1
         return Scenes(canvas, self.border, self.images.labels[image], torch.stack([x, y], dim=-1), image)
@@ -132,21 +138,23 @@ class SceneMaker:
         return scene_key(seed.to(device), SPLITS.index(self.split), index.to(device))
 
     def _clutter(self, key: Int[Tensor, " lanes"]) -> tuple[Tensor, Tensor]:
-        """Values (N, C, patches · side²) and their places on the flattened canvas."""
+        """For each patch its values (N, C, side²) and their places on the flattened canvas."""
         pixels, side = self.images.pixels, self.clutter_size
-        channels, tall, wide = pixels.shape[1:]
+        count, channels, tall, wide = pixels.shape
         height, width = self.size
-        draws = CLUTTER + 5 * torch.arange(self.clutter, device=pixels.device)
-        keys = key[:, None]
-        source = uniform_integer(keys, draws, len(self.images))
-        cut_row = uniform_integer(keys, draws + 1, tall - side + 1)
-        cut_column = uniform_integer(keys, draws + 2, wide - side + 1)
-        windows = pixels.unfold(2, side, 1).unfold(3, side, 1)  # (n, C, rows, columns, side, side), a view
-        patches = windows[source, :, cut_row, cut_column].flatten(3).transpose(1, 2).flatten(2)
-        row = uniform_integer(keys, draws + 3, height - side + 1)
-        column = uniform_integer(keys, draws + 4, width - side + 1)
-        places = self._squares(row, column, side, side).flatten(1)
-        return patches, places[:, None].expand(-1, channels, -1)
+        draws = CLUTTER + 5 * torch.arange(self.clutter, device=pixels.device)[:, None]
+        source = uniform_integer(key, draws, count)
+        cut_row = uniform_integer(key, draws + 1, tall - side + 1)
+        cut_column = uniform_integer(key, draws + 2, wide - side + 1)
+        # Every square of all images is a row of one strided view, as in `ram_agent.sensor`.
+        squares = count * channels * tall * wide - ((channels - 1) * tall + side - 1) * wide - side + 1
+        view = pixels.as_strided((squares, channels, side, side), (1, tall * wide, wide, 1))
+        first = (source * (channels * tall) + cut_row) * wide + cut_column
+        patches = view.index_select(0, first.flatten()).unflatten(0, first.shape).flatten(3)
+        row = uniform_integer(key, draws + 3, height - side + 1)
+        column = uniform_integer(key, draws + 4, width - side + 1)
+        places = self._squares(row, column, side, side)
+        return patches, places[:, :, None].expand(-1, -1, channels, -1)
 
     def _squares(self, row: Tensor, column: Tensor, tall: int, wide: int) -> Int[Tensor, "*batch pixels"]:
         """Flat positions in bordered canvases of tall × wide rectangles with these upper left corners on the canvas."""

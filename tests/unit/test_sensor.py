@@ -225,27 +225,19 @@ def test_stn_is_crop_at_whole_pixels_and_stride_one(scales: int, size: tuple[int
     torch.testing.assert_close(soft(canvas, window), hard(canvas, window), atol=1e-10, rtol=0)
 
 
-def forced(local: bool) -> type[Bilinear]:
-    """`stn` with its choice between maps of the whole canvas and of a neighbourhood taken away."""
-    return type("Forced", (Bilinear,), {"_is_local": lambda self, canvas_size: local})
-
-
 @pytest.mark.parametrize(
-    ("size", "local", "channels", "side", "scales"),
+    ("size", "channels", "side", "scales"),
     [
-        ((21, 31), False, 1, 5, 1),
-        ((37, 52), False, 3, 6, 3),
-        ((90, 130), True, 1, 5, 1),
-        ((90, 130), True, 3, 4, 3),
-        ((200, 300), True, 1, 4, 4),
+        ((21, 31), 1, 5, 1),
+        ((37, 52), 3, 6, 3),
+        ((90, 130), 1, 5, 1),
+        ((90, 130), 3, 4, 3),
+        ((200, 300), 1, 4, 4),
     ],
 )
-def test_stn_equals_scipy_at_any_place_and_stride(
-    size: tuple[int, int], local: bool, channels: int, side: int, scales: int
-) -> None:
+def test_stn_equals_scipy_at_any_place_and_stride(size: tuple[int, int], channels: int, side: int, scales: int) -> None:
     lanes = 12
     sensor = Bilinear(size=side, scales=scales, reach=1.0, strides=(0.5, 2.0))
-    assert sensor._is_local(size) == local  # both ways of reading are under test
     canvas = random_canvas(lanes, channels, *size)
     rng = np.random.default_rng(3)
     centres = rng.uniform(0, [size[1], size[0]], size=(lanes, 2))
@@ -263,18 +255,35 @@ def test_stn_equals_scipy_at_any_place_and_stride(
         np.testing.assert_allclose(seen[lane], expected, atol=1e-9)
 
 
-@pytest.mark.parametrize("scales", [1, 3])
-def test_stn_reads_the_same_from_a_neighbourhood_as_from_the_whole_canvas(scales: int) -> None:
-    """Values and gradients, with actions all over their range, its 16 corners first."""
-    canvas = random_canvas(50, 1, 60, 90)
+@pytest.mark.parametrize("channels", [1, 2])
+@pytest.mark.parametrize(("scales", "size"), [(1, (22, 24)), (1, (120, 90)), (3, (60, 70)), (3, (120, 150))])
+def test_stn_is_torchs_grid_sample_of_box_averages_values_and_gradients(
+    scales: int, size: tuple[int, int], channels: int
+) -> None:
+    """With actions all over their range, its 16 corners first; on a canvas that is read whole, and one that is not."""
+    side, sensor = 6, Bilinear(size=6, scales=scales)
+    assert sensor._is_local(size) == (size[0] == 120)
+    canvas = random_canvas(50, channels, *size)
     action = torch.rand(50, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(4)) * 2 - 1
     action[:16] = torch.cartesian_prod(*[torch.tensor([-1.0, 1.0])] * 4)
     action[16:32] = 0.97 * action[:16]
+
+    def by_torch(window: Window) -> Tensor:
+        glimpses = []
+        for k in range(scales):
+            maps = F.avg_pool2d(F.pad(canvas, (8, 8, 8, 8)), 2**k, stride=1)  # entry i averages i - 8 … i - 9 + 2^k
+            middle = to_pixels(window.centre, size) + 8 - (2**k - 1) / 2
+            steps = torch.arange(side, dtype=torch.float64) - (side - 1) / 2
+            place = middle[:, None] + 2**k * steps[:, None] * window.stride[:, None]
+            x, y = 2 * place[..., 0] / maps.shape[-1] - 1, 2 * place[..., 1] / maps.shape[-2] - 1
+            grid = torch.stack([x[:, None].expand(-1, side, -1), y[:, :, None].expand(-1, -1, side)], dim=-1)
+            glimpses.append(F.grid_sample(maps, grid, align_corners=False))
+        return torch.stack(glimpses, dim=1)
+
     seen, gradients = [], []
-    for local in (False, True):
-        sensor = forced(local)(size=6, scales=scales)
+    for read in (by_torch, lambda window: sensor(canvas, window)):
         leaf = action.clone().requires_grad_()
-        glimpse = sensor(canvas, sensor.window(leaf))
+        glimpse = read(sensor.window(leaf))
         glimpse.square().sum().backward()
         seen.append(glimpse)
         gradients.append(leaf.grad[16:])  # the corners themselves put samples on kinks, where either side is right
@@ -414,7 +423,6 @@ def test_the_gradient_to_the_window_is_the_finite_difference(kind: str, size: tu
             [(centres[..., None] + strides[..., None] * steps * 2**k - (0.5 if k == 0 else 0)).ravel() for k in (0, 1)]
         )
         assert np.abs(positions - np.rint(positions)).min() > 1e-3
-        assert sensor._is_local(size) == (size == (70, 90))
     parts = window if kind == "gaussian" else window[:2]
 
     def read(*parts: Tensor) -> Tensor:
