@@ -350,7 +350,9 @@ class GlimpseVectorEnv(VectorEnv[dict[str, Any], dict[str, Any], Any]):
         return {"glimpse": self._out(self._glimpse.flatten(1, 2)), "window": self._out(self._window)}
 
     def _info(self, lanes: np.ndarray) -> dict[str, Any]:
-        target, place = self._label.clone(), self._place.clone()  # each info has memory of its own
+        target, place = self._label, self._place
+        if not self.tensors:  # arrays are written to by whoever gets them: each info has memory of its own
+            target, place = target.clone(), place.clone()
         return {**self._entry("target", target, lanes), **self._entry("place", place, lanes)}
 
     def _final_observations(self, observation: dict[str, Any], lanes: np.ndarray) -> dict[str, Any]:
