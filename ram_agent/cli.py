@@ -76,6 +76,15 @@ class World:
         return len(self.images.split(split))  # type: ignore[arg-type]
 
 
+def check_graph(config: Config, device: torch.device, processes: int) -> None:
+    """Raise `ConfigError` where updates cannot be replayed."""
+    if config.run.cuda_graph and (device.type != "cuda" or processes > 1 or config.training.optimizer != "adam"):
+        raise ConfigError(
+            f"run.cuda_graph: got true with device {device}, {processes} process(es) and training.optimizer "
+            f"{config.training.optimizer}; it takes a CUDA device, one process and adam"
+        )
+
+
 def find_device(name: str) -> torch.device:
     """A device that is there; `auto` takes CUDA where it is. Raises `ConfigError`."""
     if name == "auto":
@@ -157,6 +166,7 @@ def train(given: Any) -> Job:
     else:
         config = load_config(find_config(given.config or "default"), overrides(given))
         world = World(config)  # before the folder: what fails here leaves nothing behind
+        check_graph(config, world.device, ranks.size)
         world.environment("train", 1)  # likewise: scenes or a first window that cannot be
         folder = ranks.share(new_run_folder(config) if ranks.leads else Path())
 

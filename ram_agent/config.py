@@ -161,6 +161,9 @@ class RunConfig(Section):
     seed: int = Field(default=1, ge=0, description="seed of weights, scenes and samples; the test set has its own")
     device: str = Field(default="auto", description="auto, cpu, cuda, cuda:0, ...")
     threads: int = Field(default=0, ge=0, description="torch threads; 0: measured at the start")
+    cuda_graph: bool = Field(
+        default=False, description="replay updates as a CUDA graph: Adam, one process, a CUDA device"
+    )
     overwrite: bool = Field(default=False, description="replace an existing run folder")
     tensorboard: bool = Field(default=True, description="write TensorBoard event files")
     progress: bool = Field(default=True, description="show a progress bar")

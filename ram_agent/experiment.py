@@ -161,7 +161,9 @@ def make_learner(
     env = world.environment("train", training.batch * training.looks)
     torch.manual_seed(config.run.seed)
     policy = build_policy(env, config, look)
-    learner = LEARNERS[training.method](policy, env, training, seed=config.run.seed, ranks=ranks)
+    learner = LEARNERS[training.method](
+        policy, env, training, seed=config.run.seed, ranks=ranks, cuda_graph=config.run.cuda_graph
+    )
     interruption.learner = learner
     learner.stop_requested = bool(interruption.received)  # the signal may have come before there was a learner
     saved = None

@@ -26,6 +26,7 @@ from ram_agent.metrics import Running
 from ram_agent.parallel import ALONE, Ranks
 from ram_agent.policy import RecurrentAttentionPolicy
 from ram_agent.progress import ProgressBar
+from ram_agent.replay import Replayed
 from ram_agent.rollout import Episode, GlimpseEnvironment, rollout
 
 
@@ -69,6 +70,7 @@ class Learner(ABC):
         *,
         seed: int = 0,
         ranks: Ranks = ALONE,
+        cuda_graph: bool = False,
         tensorboard_log: str | Path | None = None,
         verbose: int = 0,
         **settings: Any,
@@ -79,6 +81,8 @@ class Learner(ABC):
             raise ValueError(
                 f"env: got {env.num_envs} lanes, expected batch x looks = {self.training.batch} x {self.training.looks}"
             )
+        if cuda_graph and (self.training.optimizer != "adam" or ranks.size > 1):
+            raise ValueError("cuda_graph: got true, expected false with optimizer sgd or more than one process")
         if policy.window_head.samples != (self.method == "reinforce") and policy.window_head.learns:
             raise ValueError(
                 f"policy: {type(self).__name__} cannot train a window head of kind {policy.blueprint.head!r}; "
@@ -90,7 +94,7 @@ class Learner(ABC):
         self.device = next(policy.parameters()).device
         self.ranks = ranks
         self.generator = torch.Generator(self.device).manual_seed(seed)
-        self.optimizer = _optimizer(policy, self.training)
+        self.optimizer = _optimizer(policy, self.training, self.device if cuda_graph else None)
         # What changes from update to update stands in tensors on the device, so that an update is the same every time.
         self._std = torch.zeros((), device=self.device)
         self._first_image = torch.zeros((), dtype=torch.long, device=self.device)
@@ -98,6 +102,7 @@ class Learner(ABC):
         self._image_of_lane = image[:, None].expand(-1, self.training.looks).flatten()
         self._seeds = torch.full((env.num_envs,), seed, device=self.device)
         self._play = ranks.average(_Play(self))
+        self._replayed = Replayed(self._compute, self.generator) if cuda_graph else None
         self.tensorboard_log = str(tensorboard_log) if tensorboard_log is not None else None
         self.verbose = verbose
         self.num_timesteps = 0
@@ -117,7 +122,12 @@ class Learner(ABC):
     def update(self, on_step: Callable[[], object] | None = None) -> dict[str, Tensor]:
         """One episode in every lane and one step of the optimiser; returns what happened, on the device."""
         self._schedule()
-        facts = self._compute(on_step)
+        if self._replayed is None:
+            facts = self._compute(on_step)
+        else:
+            facts = self._replayed()
+            for _ in range(self.env.glimpses if on_step else 0):  # a replay has no steps of its own
+                on_step()  # type: ignore[misc]
         self.updates += 1
         return facts
 
@@ -128,13 +138,16 @@ class Learner(ABC):
         """
         number = self.updates * self.ranks.size + self.ranks.rank
         rate = self.training.learning_rate * _decay(self.training.learning_rate_schedule, self.progress)
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
+        for group in self._groups:
+            if isinstance(group["lr"], Tensor):
+                group["lr"].fill_(rate)
+            else:
+                group["lr"] = rate
         self._std.fill_(self.window_std(self.progress))
         self._first_image.fill_(number * self.training.batch)
         self.generator.manual_seed(_noise_seed(self.seed, number))
 
-    def _compute(self, on_step: Callable[[], object] | None) -> dict[str, Tensor]:
+    def _compute(self, on_step: Callable[[], object] | None = None) -> dict[str, Tensor]:
         """What happens on the device: nothing in it waits for a value to come back."""
         total, facts = self._play(on_step)
         self.optimizer.zero_grad(set_to_none=True)
@@ -195,6 +208,10 @@ class Learner(ABC):
             "rollout/stride": window.stride.mean(),
             "rollout/sigma": window.sigma.mean(),
         }
+
+    @property
+    def _groups(self) -> list[dict[str, Any]]:
+        return self.optimizer.param_groups
 
     @property
     def progress(self) -> float:
@@ -261,7 +278,7 @@ class Learner(ABC):
         bar.show(error=means["rollout/error"], reward=means["rollout/reward"])
         for tag, value in means.items():
             self.logger.record(tag, value)
-        self.logger.record("train/learning_rate", self.optimizer.param_groups[0]["lr"])
+        self.logger.record("train/learning_rate", float(self._groups[0]["lr"]))
         self.logger.record("train/window_std", self.window_std(self.progress))
         self.logger.record("time/images_per_second", images)
         self.logger.record("time/glimpses_per_second", images * self.env.glimpses)
@@ -338,7 +355,12 @@ class Learner(ABC):
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         self.policy.load_state_dict(state["policy"])
+        own = [{name: group[name] for name in ("lr", "capturable") if name in group} for group in self._groups]
         self.optimizer.load_state_dict(state["optimizer"])
+        for group, kept in zip(self._groups, own, strict=True):
+            group |= (
+                kept  # where this learner keeps its learning rate, which a replay reads; its value is the schedule's
+            )
         self.updates = state["updates"]
         self.num_timesteps = state["num_timesteps"]
         self.total_episodes = state["total_episodes"]
@@ -434,11 +456,16 @@ def _noise_seed(seed: int, number: int) -> int:
     return int.from_bytes(digest[:8], "little")
 
 
-def _optimizer(policy: RecurrentAttentionPolicy, training: TrainingConfig) -> torch.optim.Optimizer:
-    parameters = list(policy.parameters())
+def _optimizer(
+    policy: RecurrentAttentionPolicy, training: TrainingConfig, replay_on: torch.device | None
+) -> torch.optim.Optimizer:
+    """For updates that are replayed the learning rate stands in a tensor, where the schedule can change it."""
+    parameters, rate = list(policy.parameters()), training.learning_rate
     if training.optimizer == "sgd":
-        return torch.optim.SGD(parameters, lr=training.learning_rate, momentum=0.9)
-    return torch.optim.Adam(parameters, lr=training.learning_rate, fused=True)
+        return torch.optim.SGD(parameters, lr=rate, momentum=0.9)
+    if replay_on is None:
+        return torch.optim.Adam(parameters, lr=rate, fused=True)
+    return torch.optim.Adam(parameters, lr=torch.tensor(rate, device=replay_on), fused=True, capturable=True)
 
 
 def _decay(schedule: str, progress: float) -> float:

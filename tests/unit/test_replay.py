@@ -1,0 +1,75 @@
+"""Updates that are replayed: everything but the recording itself, which takes a GPU."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+
+from ram_agent import replay
+from ram_agent.learner import REINFORCE, Learner
+from tests.unit.test_device import make_learner
+
+
+@pytest.fixture
+def recorded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """A stand-in for the GPU: what was recorded is called again. Recording itself, as there, does nothing."""
+    happened: list[str] = []
+
+    def record(function: Callable[[], Any], generator: torch.Generator) -> Callable[[], Any]:
+        happened.append("record")
+
+        def again() -> Any:
+            happened.append("replay")
+            return function()
+
+        return again
+
+    def aside(function: Callable[[], Any]) -> Any:
+        happened.append("aside")
+        return function()
+
+    monkeypatch.setattr(replay, "record_cuda", record)
+    monkeypatch.setattr(replay, "aside_cuda", aside)
+    return happened
+
+
+def replayed(learner: Learner, **settings: Any) -> Learner:
+    """A learner with the same weights whose updates are replayed."""
+    other = REINFORCE(learner.policy, learner.env, learner.training, seed=learner.seed, cuda_graph=True, **settings)
+    return other
+
+
+def test_three_calls_warm_up_and_one_recording_serves_all_others(recorded: list[str]) -> None:
+    learner = replayed(make_learner("crop"))
+    for _ in range(6):
+        learner.update()
+    assert recorded == ["aside"] * 3 + ["record"] + ["replay"] * 3
+
+
+def test_replayed_updates_are_the_same_updates(recorded: list[str], tmp_path: Any) -> None:
+    """Schedules, scenes and noise reach what was recorded; also after a checkpoint was read into it."""
+    settings = {"learning_rate": 0.01, "window_std": 0.3, "window_std_end": 0.05}
+    plain, other = make_learner("crop", **settings), replayed(make_learner("crop", **settings))
+    other.policy.load_state_dict(plain.policy.state_dict())
+    steps = []
+    for learner in (plain, other):
+        learner.learn(6 * 3 * 5, reset_num_timesteps=True)
+        learner.total_episodes = 6 * 12
+        steps.append(learner.num_timesteps)
+    plain.save(tmp_path / "plain")
+    other.restore(tmp_path / "plain")
+    for _ in range(4):
+        one, same = plain.update(), other.update()
+        assert torch.equal(one["train/loss"], same["train/loss"])
+    assert steps[0] == steps[1] == 6 * 3 * 5
+    for name, value in plain.policy.state_dict().items():
+        torch.testing.assert_close(other.policy.state_dict()[name], value)
+    assert recorded.count("replay") >= 4
+    assert isinstance(other.optimizer.param_groups[0]["lr"], torch.Tensor)  # where a recording would read it
+
+
+def test_what_cannot_be_replayed_is_refused() -> None:
+    learner = make_learner("crop", optimizer="sgd")
+    with pytest.raises(ValueError, match="cuda_graph"):
+        replayed(learner)
