@@ -5,7 +5,6 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from jaxtyping import Bool, Int
-from scipy.stats import binomtest
 
 from ram_agent.policy import RecurrentAttentionPolicy
 from ram_agent.rollout import GlimpseEnvironment, rollout
@@ -48,6 +47,8 @@ class Evaluation:
 
 def wilson(wrong: int, total: int) -> tuple[float, float]:
     """95 % interval of a proportion, in percent."""
+    from scipy.stats import binomtest  # 60 MB and a second, needed once a run
+
     interval = binomtest(wrong, total).proportion_ci(method="wilson")
     return 100 * interval.low, 100 * interval.high
 

@@ -24,7 +24,15 @@ def digits(device: torch.device) -> ImageData:
 
 
 def make_learner(
-    kind: str, batch: int, device: torch.device, *, core: str = "lstm", what: int = 256, side: int = SIDE
+    kind: str,
+    batch: int,
+    device: torch.device,
+    *,
+    core: str = "lstm",
+    what: int = 256,
+    side: int = SIDE,
+    precision: str = "float32",
+    cuda_graph: bool = False,
 ) -> Learner:
     """A learner with a `kind` of sensor at the start of its training."""
     config = parse_config(
@@ -32,7 +40,7 @@ def make_learner(
             "scene": {"height": side, "width": side},
             "sensor": {"kind": kind},
             "policy": {"core": core, "what": what},
-            "training": {"method": METHODS[kind], "batch": batch},
+            "training": {"method": METHODS[kind], "batch": batch, "precision": precision},
             "run": {"device": str(device)},
         }
     )
@@ -40,4 +48,5 @@ def make_learner(
         batch, images=digits(device), size=(side, side), sensor=kind, glimpses=GLIMPSES, device=device, tensors=True
     )
     torch.manual_seed(0)
-    return LEARNERS[config.training.method](build_policy(env, config, "learned"), env, config.training)
+    policy = build_policy(env, config, "learned")
+    return LEARNERS[config.training.method](policy, env, config.training, cuda_graph=cuda_graph)

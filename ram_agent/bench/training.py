@@ -1,6 +1,7 @@
 """Images and glimpses per second of whole training, ours beside Stable-Baselines3's on the same environment."""
 
 import warnings
+from itertools import product
 from typing import Any
 
 from ram_agent.bench.report import Cell, Table
@@ -19,10 +20,13 @@ def training_tables(settings: Settings) -> list[Table]:
     batch, device = settings.batch, settings.device
     candidates: dict[str, Candidate] = {}
     sizes: dict[str, int] = {}
-    for core, what in CORES:
-        for kind, name in NAMES.items():
-            learner = make_learner(kind, batch, device, core=core, what=what)
-            name = f"{name}, {core} {UNITS}, what {what}"
+    ways: dict[str, dict[str, Any]] = {"": {}, ", bfloat16": {"precision": "bfloat16"}}
+    if device.type == "cuda":
+        ways |= {f", CUDA graph{name}": {**way, "cuda_graph": True} for name, way in ways.items()}
+    for (core, what), (kind, name), (added, way) in product(CORES, NAMES.items(), ways.items()):
+        if kind == "crop" or not way:  # hard attention is what the other ways are for
+            learner = make_learner(kind, batch, device, core=core, what=what, **way)
+            name = f"{name}, {core} {UNITS}, what {what}{added}"
             candidates[name] = (lambda learner=learner: learner.running.add(learner.update()), batch * GLIMPSES)
             sizes[name] = _parameters(learner.policy)
     absent: dict[str, str] = {}
