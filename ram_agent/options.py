@@ -13,6 +13,9 @@ import yaml
 
 from ram_agent.config import describe, field_names, nearest
 
+SHORT = {"run.threads": ("--threads",), "run.seed": ("--seed",), "run.device": ("--device",)}
+"""Other spellings, those that people have in their fingers."""
+
 
 class Parser(argparse.ArgumentParser):
     """An argument parser whose errors are one line, without the usage in front."""
@@ -48,6 +51,7 @@ def add_config_options(parser: argparse.ArgumentParser, only: Sequence[str] = ("
         shown = "none" if field.default is None else field.default
         groups[section].add_argument(
             f"--{field.name}",
+            *SHORT.get(field.name, ()),
             dest=field.name,
             default=argparse.SUPPRESS,
             metavar="VALUE",

@@ -18,6 +18,7 @@ from PIL import Image
 
 from ram_agent.checkpoint import read_checkpoint
 from ram_agent.config import describe, load_config
+from ram_agent.options import SHORT
 
 ROOT = Path(__file__).parents[2]
 FEW = {
@@ -248,7 +249,8 @@ def test_help_explains_every_field_of_the_configuration(
     assert (status, err) == (0, "")
     shown = "".join(out.split())  # however argparse broke the lines
     for field in describe():
-        assert "".join(f"--{field.name} VALUE {field.help}".split()) in shown, field.name
+        others = "".join(f", {short} VALUE" for short in SHORT.get(field.name, ()))
+        assert "".join(f"--{field.name} VALUE{others} {field.help}".split()) in shown, field.name
 
 
 # -------------------------------------------------------------------- evaluate and render

@@ -27,7 +27,7 @@ class PowerCut(Exception):
     """The machine goes dark: nothing more is written."""
 
 
-def configure(kind: str = "crop", core: str = "lstm", seed: int = 3, **sections: dict[str, Any]) -> Config:
+def configure(kind: str = "crop", core: str = "lstm", seed: int = 4, **sections: dict[str, Any]) -> Config:
     method = "reinforce" if kind == "crop" else "pathwise"
     return make_config(
         scene={"kind": "plain", "height": 10, "width": 12},
@@ -131,7 +131,7 @@ def test_the_run_to_compare_with_has_something_to_lose(uninterrupted: Path) -> N
 
 
 def test_two_runs_of_one_seed_are_bit_equal_and_of_two_seeds_are_not(uninterrupted: Path, tmp_path: Path) -> None:
-    for name, seed in (("same", 3), ("other", 2)):
+    for name, seed in (("same", 4), ("other", 2)):
         train(configure(seed=seed), tmp_path / name)
     assert_same_runs(tmp_path / "same", uninterrupted)
     with pytest.raises(AssertionError):
