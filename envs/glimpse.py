@@ -132,6 +132,7 @@ class GlimpseVectorEnv(VectorEnv[dict[str, Any], dict[str, Any], Any]):
         self.scenes = SceneMaker(self.images.split(split), split, scene, (height, width), clutter, clutter_size, border)
         self.sensor.check(self.scenes.size)
         self._first, self._random_place = self._first_action(first_window)
+        self._first_draws = torch.tensor([FIRST_X, FIRST_Y], device=self.device)
 
         side = self.sensor.size
         shape = (self.sensor.scales * self.images.channels, side, side)
@@ -267,8 +268,7 @@ class GlimpseVectorEnv(VectorEnv[dict[str, Any], dict[str, Any], Any]):
         scenes = self.scenes(seeds, episodes, reuse=self._pixels if everyone else None)
         action = self._first.expand(len(seeds), -1).clone()
         if self._random_place:
-            key = self.scenes.key(seeds, episodes)
-            place = torch.stack([uniform(key, FIRST_X), uniform(key, FIRST_Y)], dim=-1)
+            place = uniform(scenes.key[:, None], self._first_draws)
             action = torch.cat([2 * place - 1, action[:, 2:]], dim=-1)
         if everyone:
             self._pixels, self._label, self._place, self._window = scenes.pixels, scenes.label, scenes.place, action

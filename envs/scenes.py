@@ -38,6 +38,8 @@ class Scenes(NamedTuple):
     """Centre of the image that counts, (x, y) in [-1, 1]: what an oracle would look at."""
     image: Int[Tensor, " lanes"]
     """Its number in the image set."""
+    key: Int[Tensor, " lanes"]
+    """The random stream that made it; draws from 2^20 on are free for others."""
 
     @property
     def canvas(self) -> Float[Tensor, "lanes channels height width"]:
@@ -107,14 +109,17 @@ class SceneMaker:
         lanes, (channels, tall, wide) = len(index), pixels.shape[1:]
         height, width = self.size
         key = self.key(seed, index)
+        # All draws at once: they are few numbers, and what costs is the number of operations.
+        patches = self.clutter if self.kind == "cluttered" else 0
+        draw = random_high(key, torch.arange(CLUTTER + 5 * patches, device=key.device)[:, None])
         total = len(self.images)
-        image = uniform_integer(key, IMAGE, total) if self.split == "train" else index.to(pixels.device) % total
+        image = scaled(draw[IMAGE], total) if self.split == "train" else index.to(pixels.device) % total
         if self.kind == "plain":
             row = torch.full_like(image, (height - tall) // 2)
             column = torch.full_like(image, (width - wide) // 2)
         else:
-            row = uniform_integer(key, ROW, height - tall + 1)
-            column = uniform_integer(key, COLUMN, width - wide + 1)
+            row = scaled(draw[ROW], height - tall + 1)
+            column = scaled(draw[COLUMN], width - wide + 1)
 
         rows, columns = self.border
         shape = (lanes, channels, height + 2 * rows, width + 2 * columns)
@@ -122,37 +127,36 @@ class SceneMaker:
         canvas = canvas.zero_().view(lanes, channels, -1)
         squares = self._squares(row, column, tall, wide)[:, None].expand(-1, channels, -1)
         canvas.scatter_(2, squares, pixels.index_select(0, image).flatten(2))
-        if self.kind == "cluttered" and self.clutter:
-            for patch, places in zip(*self._clutter(key), strict=True):
+        if patches:
+            for patch, places in zip(*self._clutter(draw[CLUTTER:]), strict=True):
                 # A patch touches no pixel twice. Sums that stop at 255 do not depend on their order.
                 seen = canvas.gather(2, places).to(torch.int16) + patch
                 canvas.scatter_(2, places, seen.clamp_(max=255).to(torch.uint8))
         canvas = canvas.view(shape)
         # Products, not quotients: see `without_border`.
         x, y = (2 * column + wide).float() * (1 / width) - 1, (2 * row + tall).float() * (1 / height) - 1
-        return Scenes(canvas, self.border, self.images.labels[image], torch.stack([x, y], dim=-1), image)
+        place, label = torch.stack([x, y], dim=-1), self.images.labels.index_select(0, image)
+        return Scenes(canvas, self.border, label, place, image, key)
 
     def key(self, seed: Int[Tensor, " lanes"], index: Int[Tensor, " lanes"]) -> Int[Tensor, " lanes"]:
-        """The random stream of each scene; draws from 2^20 on are free for others."""
+        """The random stream of each scene."""
         device = self.images.pixels.device
         return scene_key(seed.to(device), SPLITS.index(self.split), index.to(device))
 
-    def _clutter(self, key: Int[Tensor, " lanes"]) -> tuple[Tensor, Tensor]:
+    def _clutter(self, draws: Int[Tensor, "draws lanes"]) -> tuple[Tensor, Tensor]:
         """For each patch its values (N, C, side²) and their places on the flattened canvas."""
         pixels, side = self.images.pixels, self.clutter_size
         count, channels, tall, wide = pixels.shape
         height, width = self.size
-        draws = CLUTTER + 5 * torch.arange(self.clutter, device=pixels.device)[:, None]
-        source = uniform_integer(key, draws, count)
-        cut_row = uniform_integer(key, draws + 1, tall - side + 1)
-        cut_column = uniform_integer(key, draws + 2, wide - side + 1)
+        of_source, of_cut_row, of_cut_column, of_row, of_column = draws.unflatten(0, (-1, 5)).unbind(1)
+        source = scaled(of_source, count)
+        cut_row, cut_column = scaled(of_cut_row, tall - side + 1), scaled(of_cut_column, wide - side + 1)
         # Every square of all images is a row of one strided view, as in `ram_agent.sensor`.
         squares = count * channels * tall * wide - ((channels - 1) * tall + side - 1) * wide - side + 1
         view = pixels.as_strided((squares, channels, side, side), (1, tall * wide, wide, 1))
         first = (source * (channels * tall) + cut_row) * wide + cut_column
         patches = view.index_select(0, first.flatten()).unflatten(0, first.shape).flatten(3)
-        row = uniform_integer(key, draws + 3, height - side + 1)
-        column = uniform_integer(key, draws + 4, width - side + 1)
+        row, column = scaled(of_row, height - side + 1), scaled(of_column, width - side + 1)
         places = self._squares(row, column, side, side)
         return patches, places[:, :, None].expand(-1, -1, channels, -1)
 
@@ -203,9 +207,14 @@ def random_bits(key: Tensor, draw: int | Tensor) -> Tensor:
     return mix(key + (_signed(step) if isinstance(step, int) else step))
 
 
-def uniform_integer(key: Tensor, draw: int | Tensor, below: int) -> Tensor:
-    """Uniform on 0 … below - 1 (by multiplication, Lemire 2019; the bias is under below / 2^31)."""
-    return (_shift_right(random_bits(key, draw), 33) * below) >> 31
+def random_high(key: Tensor, draw: int | Tensor) -> Tensor:
+    """The upper 31 bits of a draw."""
+    return _shift_right(random_bits(key, draw), 33)
+
+
+def scaled(high: Tensor, below: int) -> Tensor:
+    """31 random bits as a whole number 0 … below - 1 (by multiplication, Lemire 2019; the bias is below / 2^31)."""
+    return (high * below) >> 31
 
 
 def uniform(key: Tensor, draw: int | Tensor) -> Tensor:

@@ -16,7 +16,23 @@ from torch import Tensor
 
 from envs.glimpse import GlimpseVectorEnv
 from envs.images import ImageData, ImageSet
-from envs.scenes import GOLDEN, SPLITS, SceneError, SceneMaker, mix, random_bits, scene_key, uniform, uniform_integer
+from envs.scenes import (
+    GOLDEN,
+    SPLITS,
+    SceneError,
+    SceneMaker,
+    mix,
+    random_bits,
+    random_high,
+    scaled,
+    scene_key,
+    uniform,
+)
+
+
+def uniform_integer(key: Tensor, draw: int, below: int) -> Tensor:
+    return scaled(random_high(key, draw), below)
+
 
 WRAP = (1 << 64) - 1
 GAMMA = 0x9E3779B97F4A7C15
