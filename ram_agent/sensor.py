@@ -232,8 +232,8 @@ class Bilinear(Sensor):
         return 2 * ceil(farthest + 1) + 1
 
     def _is_local(self, canvas_size: tuple[int, int]) -> bool:
-        # Maps of the whole canvas serve all T glimpses, a neighbourhood one: local pays from about 4 areas on.
-        return canvas_size[0] * canvas_size[1] > 4 * self._width(2 ** (self.scales - 1)) ** 2
+        # Maps of the whole canvas serve all T glimpses, but are made of every pixel: measured in docs/performance.md.
+        return canvas_size[0] * canvas_size[1] > self._width(2 ** (self.scales - 1)) ** 2
 
     def border(self, canvas_size: tuple[int, int]) -> tuple[int, int]:
         enough = 2 ** (self.scales - 1) + 1  # what begins this far outside does not touch the canvas

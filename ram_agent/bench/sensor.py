@@ -4,7 +4,8 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from jaxtyping import Float
+import torch.nn.functional as F
+from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from ram_agent.bench.report import Cell, Table
@@ -31,7 +32,7 @@ def sensor_tables(settings: Settings) -> list[Table]:
     rows: list[tuple[Cell, ...]] = []
     for side in sides:
         for batch in batches:
-            size = batch * side**2 * 4
+            size = batch * side**2
             if size > LARGEST:
                 nothing = (None,) * (len(COLUMNS) - 4)
                 rows.append((side, batch, "all", *nothing, f"skipped: {size >> 20} MiB of canvases"))
@@ -39,9 +40,10 @@ def sensor_tables(settings: Settings) -> list[Table]:
             announce(f"sensor, {side}x{side}, batch {batch}")
             rows += _rows(side, batch, settings)
     note = (
-        "Three scales of 12x12, one channel, windows anywhere. Times are per glimpse; preparation is once a canvas. In "
-        f"all: forward, backward (a crop has none) and 1/{GLIMPSES} of the preparation. Ratios: times as fast as "
-        "gaussian at the same side and batch; the first is in all. Bytes: what a glimpse must read and write at least."
+        "Three scales of 12x12, one channel, windows anywhere, canvases as the environment paints them. Times are per "
+        "glimpse; preparation is once a canvas, where there is any. In all: forward, backward (a crop has none) and "
+        f"1/{GLIMPSES} of the preparation. Ratios: times as fast as gaussian at the same side and batch; the first is "
+        "in all. Bytes: what a glimpse must read and write at least."
     )
     return [Table("sensor", "Sensor", note, COLUMNS, tuple(rows))]
 
@@ -49,7 +51,7 @@ def sensor_tables(settings: Settings) -> list[Table]:
 def _rows(side: int, batch: int, settings: Settings) -> list[tuple[Cell, ...]]:
     device = settings.device
     generator = torch.Generator(device).manual_seed(side)
-    canvas = torch.rand(batch, 1, side, side, device=device, generator=generator)
+    canvas = torch.randint(0, 256, (batch, 1, side, side), device=device, generator=generator, dtype=torch.uint8)
     candidates: dict[str, Candidate] = {}
     sizes: dict[str, float] = {}
     for kind in KINDS:
@@ -63,8 +65,13 @@ def _rows(side: int, batch: int, settings: Settings) -> list[tuple[Cell, ...]]:
 
 
 def _passes(sensor: Sensor, canvas: Tensor, action: Tensor) -> dict[str, Callable[[], Any]]:
-    """The parts that are timed; a kernel has no `prepare` to time if it takes canvases as they are."""
-    retina = sensor.prepare(canvas)
+    """The parts that are timed; a kernel has no `prepare` to time if it takes canvases as they are painted.
+
+    They are painted as the environment does: bytes, within the border that the sensor asks for.
+    """
+    rows, columns = border = sensor.border((canvas.shape[-2], canvas.shape[-1]))
+    painted = F.pad(canvas, (columns, columns, rows, rows))
+    retina = sensor.prepare(painted, border)
     asked = action.clone().requires_grad_()
     passes: dict[str, Callable[[], Any]] = {"forward": lambda: sensor.read(retina, sensor.window(action))}
     if sensor.differentiable:
@@ -74,8 +81,8 @@ def _passes(sensor: Sensor, canvas: Tensor, action: Tensor) -> dict[str, Callabl
             glimpse.backward(torch.ones_like(glimpse))
 
         passes["gradient"] = both
-    if retina.data is not canvas:
-        passes["prepare"] = lambda: sensor.prepare(canvas)
+    if retina.data is not painted:
+        passes["prepare"] = lambda: sensor.prepare(painted, border)
     return passes
 
 
@@ -108,9 +115,9 @@ def _row(side: int, batch: int, kind: str, timings: dict[str, Timing], size: flo
 def least_bytes(
     sensor: Sensor,
     action: Float[Tensor, "lanes parameters"],
-    canvas: Float[Tensor, "lanes channels height width"],
+    canvas: UInt8[Tensor, "lanes channels height width"],
 ) -> float:
-    """Bytes that a glimpse must read and write at least, in float32, the mean over the windows.
+    """Bytes that a glimpse must read (a byte a pixel) and write (in float32) at least, the mean over the windows.
 
     It reads every pixel that weighs in it, once, and writes itself. For `crop` and `stn` those pixels are the coarsest
     scale's field of view as far as it lies on the canvas; a Gaussian is nowhere 0, so it reads the whole canvas. Maps
@@ -119,7 +126,7 @@ def least_bytes(
     _, channels, height, width = canvas.shape
     glimpse = sensor.scales * channels * sensor.size**2
     if sensor.kind == "gaussian":
-        return 4.0 * (channels * height * width + glimpse)
+        return channels * height * width + 4.0 * glimpse
     left, top, right, bottom = sensor.boxes(sensor.window(action), (height, width))[:, -1].unbind(-1)
     seen = (right.clamp(0, width) - left.clamp(0, width)) * (bottom.clamp(0, height) - top.clamp(0, height))
-    return 4.0 * (channels * float(seen.mean()) + glimpse)
+    return channels * float(seen.mean()) + 4.0 * glimpse

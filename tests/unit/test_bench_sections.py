@@ -16,18 +16,18 @@ SMOKE = Settings(torch.device("cpu"), rounds=1, batch=4, smoke=True)
 
 
 def test_the_least_bytes_of_a_glimpse_are_those_counted_by_hand() -> None:
-    canvas = torch.zeros(1, 1, 60, 60)
+    canvas = torch.zeros(1, 1, 60, 60, dtype=torch.uint8)  # a byte a pixel is read, four a sample are written
     itself = 4 * 3 * 12 * 12
     centre = torch.zeros(1, 6)
-    assert least_bytes(Gaussian(), centre, canvas) == 4 * 60 * 60 + itself
-    assert least_bytes(Crop(), centre[:, :2], canvas) == 4 * 48 * 48 + itself
-    assert least_bytes(Crop(scales=1), centre[:, :2], canvas) == 4 * 12 * 12 + 4 * 12 * 12
+    assert least_bytes(Gaussian(), centre, canvas) == 60 * 60 + itself
+    assert least_bytes(Crop(), centre[:, :2], canvas) == 48 * 48 + itself
+    assert least_bytes(Crop(scales=1), centre[:, :2], canvas) == 12 * 12 + 4 * 12 * 12
     corner = torch.tensor([[1.0, 1.0]])  # the centre of the window lies on the corner: a quarter of it on the canvas
-    assert least_bytes(Crop(reach=1.0), corner, canvas) == 4 * 24 * 24 + itself
+    assert least_bytes(Crop(reach=1.0), corner, canvas) == 24 * 24 + itself
     one, two = Bilinear(strides=(1.0, 1.0)), Bilinear(strides=(2.0, 2.0))
-    assert least_bytes(one, centre[:, :4], canvas) == 4 * 48 * 48 + itself
-    assert least_bytes(two, centre[:, :4], canvas) == 4 * 60 * 60 + itself  # wider than the canvas: clipped to it
-    assert least_bytes(two, centre[:, :4], torch.zeros(1, 3, 240, 240)) == 3 * (4 * 96 * 96 + itself)
+    assert least_bytes(one, centre[:, :4], canvas) == 48 * 48 + itself
+    assert least_bytes(two, centre[:, :4], canvas) == 60 * 60 + itself  # wider than the canvas: clipped to it
+    assert least_bytes(two, centre[:, :4], torch.zeros(1, 3, 240, 240, dtype=torch.uint8)) == 3 * (96 * 96 + itself)
 
 
 def test_what_is_not_installed_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -47,7 +47,7 @@ def test_training_goes_on_without_stable_baselines(monkeypatch: pytest.MonkeyPat
 
 
 def test_canvases_beyond_the_memory_bound_are_skipped_with_a_word(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ram_agent.bench.sensor.LARGEST", 60 * 60 * 4)
+    monkeypatch.setattr("ram_agent.bench.sensor.LARGEST", 60 * 60)
     rows = sensor_tables(SMOKE)[0].records()
     skipped = [(row["side"], row["batch"]) for row in rows if str(row["note"]).startswith("skipped")]
     assert skipped == [(60, 4)]
@@ -63,8 +63,8 @@ def test_the_picture_has_a_curve_for_each_kernel_over_the_sides_that_were_measur
         assert list(line.get_xdata()) == [28, 60]
     gaussian, stn, _ = axes.lines
     rows = {(row["kernel"], row["side"]): row for row in table.records() if row["batch"] == 4}
-    assert gaussian.get_ydata()[1] == rows["gaussian", 60]["µs with gradient"].median
-    both, prepare = rows["stn", 28]["µs with gradient"], rows["stn", 28]["µs prepare"]
-    # Preparation is spread over the glimpses. With a single round the median of sums is the sum of medians.
-    assert stn.get_ydata()[0] == pytest.approx(both.median + prepare.median / 6)
+    for line, name in ((gaussian, "gaussian"), (stn, "stn")):
+        both, prepare = rows[name, 28]["µs with gradient"], rows[name, 28]["µs prepare"]
+        # Preparation is spread over the glimpses. With a single round the median of sums is the sum of medians.
+        assert line.get_ydata()[0] == pytest.approx(both.median + prepare.median / 6)
     assert max(SIDES) == 480

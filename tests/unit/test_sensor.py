@@ -256,7 +256,7 @@ def test_stn_equals_scipy_at_any_place_and_stride(size: tuple[int, int], channel
 
 
 @pytest.mark.parametrize("channels", [1, 2])
-@pytest.mark.parametrize(("scales", "size"), [(1, (22, 24)), (1, (120, 90)), (3, (60, 70)), (3, (120, 150))])
+@pytest.mark.parametrize(("scales", "size"), [(1, (12, 14)), (1, (120, 90)), (3, (40, 50)), (3, (120, 150))])
 def test_stn_is_torchs_grid_sample_of_box_averages_values_and_gradients(
     scales: int, size: tuple[int, int], channels: int
 ) -> None:
