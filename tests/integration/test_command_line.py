@@ -367,6 +367,7 @@ def assert_one_clear_line(outcome: Outcome, *fragments: str) -> None:
         (["--images.source", "{tmp}/none.npz"], ["{tmp}/none.npz"]),
         (["--images.source", "{tmp}/cut.npz"], ["{tmp}/cut.npz"]),
         (["--images.source", "mnsit"], ["did you mean 'mnist'?"]),
+        (["--run.cuda_graph", "true", "--device", "cpu"], ["run.cuda_graph: got true with device cpu"]),
         (["--trainig.batch", "3"], ["--trainig.batch: unknown option (did you mean --training.batch?)"]),
         (["--training.batch"], ["--training.batch: expected one argument"]),
         (["--sensor.size", "80"], ["sensor.size: expected at most 60", "got 80"]),
