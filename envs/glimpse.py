@@ -59,8 +59,8 @@ class GlimpseVectorEnv(VectorEnv[dict[str, Any], dict[str, Any], Any]):
         unless told otherwise (`SAME_STEP` and `NEXT_STEP` as in Gymnasium).
 
     Info
-        `target` (N): the right labels, and `place` (N, 2): the centre of the image, for training and diagnosis only: an
-        agent that reads them cheats. `is_success` (N) at the last step.
+        `target` (N): the right labels, and `place` (N, 2): the centre of the image in [-1, 1] of the canvas, for
+        training, controls and diagnosis only: an agent that reads them cheats. `is_success` (N) at the last step.
 
     Rendering
         `render_mode="rgb_array"`: each lane's scene, the boxes of every scale, the path so far, and what the eye sees.
@@ -247,7 +247,7 @@ class GlimpseVectorEnv(VectorEnv[dict[str, Any], dict[str, Any], Any]):
 
     @property
     def canvas(self) -> Tensor:
-        """The scenes at hand, (N, C, H, W): for pictures; an agent never sees them."""
+        """The scenes at hand, (N, C, H, W): for pictures and full-image controls; an agent never sees them."""
         if self._pixels is None:
             return torch.zeros((self.num_envs, self.images.channels, *self.scenes.size), device=self.device)
         return without_border(self._pixels, self.scenes.border)

@@ -26,7 +26,7 @@ from ram_agent.monitoring import watch
 from ram_agent.options import Parser, add_config_options, overrides
 from ram_agent.parallel import join_ranks, leave_ranks
 from ram_agent.pictures import write_figure, write_gif
-from ram_agent.policy import RecurrentAttentionPolicy
+from ram_agent.policy import Policy, RecurrentAttentionPolicy
 from ram_agent.report import results_table
 from ram_agent.sensor import make_sensor
 
@@ -299,7 +299,7 @@ def _other_data_options(parser: Parser) -> None:
     add_config_options(parser, ["images.", "scene.", "run.device", "run.threads"])
 
 
-def trained_agent(given: Any) -> tuple[Config, RecurrentAttentionPolicy, World, float]:
+def trained_agent(given: Any) -> tuple[Config, Policy, World, float]:
     """The best policy of a run, the world to see it in, and the exploration it ended with.
 
     Other images are the run's scenes over them; with `--scene.kind plain` and no size, canvases as large as the images.

@@ -13,7 +13,9 @@ from typing import Any, Literal, TypeVar
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-ControlKind = Literal["random", "centre"]
+FullImageKind = Literal["cnn", "fc", "modern_cnn"]
+"""Controls that see the whole canvas at once."""
+ControlKind = Literal["random", "centre", "raster", "oracle", FullImageKind]
 
 
 class ConfigError(ValueError):
@@ -147,7 +149,8 @@ class EvaluationConfig(Section):
         default=10, ge=1, description="M sampled passes whose probabilities are averaged for the M-vote error"
     )
     controls: tuple[ControlKind, ...] = Field(
-        default=("random", "centre"), description="window policies whose classifiers are trained alike, for comparison"
+        default=("random", "centre"),
+        description="what is trained alike, for comparison: other ways to look, or networks that see the whole canvas",
     )
     control_episodes: int | None = Field(
         default=None, ge=1, description="training episodes of a control; default: as many"
@@ -192,6 +195,11 @@ class Config(Section):
             raise ValueError(
                 f"sensor.size: expected at most {min(canvas)}, the shorter side of the {canvas[0]}x{canvas[1]} canvas, "
                 f"got {side}"
+            )
+        if "cnn" in self.evaluation.controls and min(canvas) < 10:
+            raise ValueError(
+                "evaluation.controls: expected none named cnn, whose filters are 10x10, on a "
+                f"{canvas[0]}x{canvas[1]} canvas, got {', '.join(self.evaluation.controls)}; take fc or modern_cnn"
             )
         if self.training.method == "pathwise" and self.sensor.kind == "crop":
             raise ValueError(

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Int
 
-from ram_agent.policy import RecurrentAttentionPolicy
+from ram_agent.policy import Policy
 from ram_agent.rollout import GlimpseEnvironment, rollout
 
 TEST_SEED = 20140624
@@ -55,7 +55,7 @@ def wilson(wrong: int, total: int) -> tuple[float, float]:
 
 @torch.no_grad()
 def evaluate(
-    policy: RecurrentAttentionPolicy,
+    policy: Policy,
     env: GlimpseEnvironment,
     scenes: int,
     *,
@@ -70,6 +70,8 @@ def evaluate(
     """
     answers, targets = [], []
     lanes = env.num_envs
+    was_training = policy.training
+    policy.eval()  # batch norm answers with what it learned, not with the company a scene is in, and learns nothing
     for first in range(0, scenes, lanes):
         count = min(lanes, scenes - first)
         shown = {"seed": np.full(lanes, seed), "scenes": first + np.arange(lanes) % count}
@@ -77,4 +79,5 @@ def evaluate(
         probability = torch.stack([episode.logits.softmax(dim=-1) for episode in passes]).sum(dim=0)
         answers.append(probability.argmax(dim=-1)[:, :count].cpu().numpy())
         targets.append(passes[0].target[:count].cpu().numpy())
+    policy.train(was_training)
     return Evaluation(np.concatenate(answers, axis=1), np.concatenate(targets))

@@ -25,12 +25,13 @@ from ram_agent.config import Config, dump_config
 from ram_agent.evaluation import TEST_SEED, evaluate
 from ram_agent.figures import error_by_glimpse, learning_curves
 from ram_agent.files import write_whole
+from ram_agent.full_image import NETWORKS, FullImagePolicy, WholeCanvas
 from ram_agent.gaze import glimpse_paths, glimpse_strip
 from ram_agent.learner import LEARNERS, Learner
 from ram_agent.monitoring import Best, Board, Checkpoints, Pictures, Validation, watch
 from ram_agent.parallel import ALONE, Ranks
 from ram_agent.pictures import write_figure, write_gif
-from ram_agent.policy import RecurrentAttentionPolicy
+from ram_agent.policy import Policy, RecurrentAttentionPolicy
 from ram_agent.rollout import GlimpseEnvironment
 
 CHECKPOINT = Path("checkpoints") / "agent.pt"
@@ -158,7 +159,7 @@ def make_learner(
         training = training.model_copy(
             update={"method": "pathwise", "episodes": config.evaluation.control_episodes or training.episodes}
         )
-    env = world.environment("train", training.batch * training.looks)
+    env = seen_by(look, world.environment("train", training.batch * training.looks))
     torch.manual_seed(config.run.seed)
     policy = build_policy(env, config, look)
     learner = LEARNERS[training.method](
@@ -204,7 +205,9 @@ def train_agent(
     learner.set_logger(board.logger)
     total, every = training.episodes, config.evaluation.every
     images = world.images_in("validation")
-    validation = Validation(world.environment("validation", min(images, 500)), images, every, total, board)
+    validation = Validation(
+        seen_by(look, world.environment("validation", min(images, 500))), images, every, total, board
+    )
     checkpoints = Checkpoints(
         folder / CHECKPOINT,
         config.run.checkpoint_every,
@@ -249,11 +252,17 @@ def check_images(saved: Mapping[str, Any], world: World) -> None:
         )
 
 
-def build_policy(env: GlimpseEnvironment, config: Config, look: str) -> RecurrentAttentionPolicy:
-    """The factory: which window head goes with which way of training."""
+def seen_by(look: str, env: GlimpseEnvironment) -> GlimpseEnvironment:
+    """The environment as an agent or a control sees it: through the eye, or the whole canvas at once."""
+    return WholeCanvas(env) if look in NETWORKS else env
+
+
+def build_policy(env: GlimpseEnvironment, config: Config, look: str) -> Policy:
+    """The factory: which policy is what an agent or a control looks with, which head goes with which training."""
     head = {"reinforce": "sampled", "pathwise": "pathwise"}[config.training.method] if look == "learned" else look
     first, canvas = config.environment.first_window, (config.scene.height, config.scene.width)
-    return RecurrentAttentionPolicy(
+    kind = FullImagePolicy if look in NETWORKS else RecurrentAttentionPolicy
+    return kind(
         env.single_observation_space["glimpse"].shape,
         env.sensor.rest(canvas) if isinstance(first, str) else first,
         int(env.single_action_space["label"].n),
@@ -274,7 +283,9 @@ def measure(config: Config, world: World, agents: list[Agent]) -> dict[str, Any]
         policy = agent.learner.policy
         last = {name: value.clone() for name, value in policy.state_dict().items()}
         policy.load_state_dict(agent.best.weights)
-        result = test_errors(policy, env, images, agent.learner.window_std(1.0), config.evaluation.votes)
+        result = test_errors(
+            policy, seen_by(agent.look, env), images, agent.learner.window_std(1.0), config.evaluation.votes
+        )
         policy.load_state_dict(last)
         if agent.look == "learned":
             numbers = {**result, "controls": {}}
@@ -283,9 +294,7 @@ def measure(config: Config, world: World, agents: list[Agent]) -> dict[str, Any]
     return numbers
 
 
-def test_errors(
-    policy: RecurrentAttentionPolicy, env: GlimpseEnvironment, images: int, std: float, votes: int
-) -> dict[str, Any]:
+def test_errors(policy: Policy, env: GlimpseEnvironment, images: int, std: float, votes: int) -> dict[str, Any]:
     """Test error at mean locations first; sampled and M-vote errors beside it (the same without exploration)."""
     generator = torch.Generator(next(policy.parameters()).device).manual_seed(TEST_SEED)
     mean = evaluate(policy, env, images, generator=generator)

@@ -77,7 +77,12 @@ def learning_curves(
 
 
 def error_by_glimpse(curves: Mapping[str, Sequence[float | int]]) -> Figure:
-    """Error in percent of the answer after glimpses 1 … T, one curve a name (agents, or an agent and its controls)."""
+    """Error in percent of the answer after glimpses 1 … T, one curve a name (agents, or an agent and its controls).
+
+    A single number among longer curves is that of a network which sees the whole canvas at once: drawn level.
+    """
+    looks = max(map(len, curves.values()), default=0)
+    curves = {name: list(curve) * looks if len(curve) == 1 else curve for name, curve in curves.items()}
     figure = Figure(figsize=(4.2, 2.9), layout="constrained")
     ax = figure.subplots()
     shown = _plot_curves(

@@ -1,6 +1,7 @@
 """Heads: where to look next, what it is, how well it will go.
 
 This file, `sensor.py` and the factory in `policy.py` are the only places that know of more than one kind of attention.
+Heads that nobody trains are in `controls.py`.
 """
 
 from abc import ABC, abstractmethod
@@ -96,36 +97,6 @@ class PathwiseWindowHead(LearnedWindowHead):
         mean = self.mean(hidden)
         window = mean.detach() + self.gradient_scale * (mean - mean.detach())
         return Move(window, window, mean)
-
-
-class ControlWindowHead(WindowHead):
-    """An eye at rest but for its place, which no one learns."""
-
-    def __init__(self, first_window: Sequence[float]) -> None:
-        super().__init__()
-        self.register_buffer("rest", torch.tensor(list(first_window)), persistent=False)
-        self.rest: Tensor
-
-
-class RandomWindowHead(ControlWindowHead):
-    """Control: every look that is chosen goes to a uniform place, with the eye otherwise at rest."""
-
-    def forward(
-        self, hidden: Float[Tensor, "lanes hidden"], std: float | Tensor, generator: torch.Generator | None
-    ) -> Move:
-        place = 2 * torch.rand(len(hidden), 2, generator=generator, device=hidden.device) - 1
-        window = torch.cat([place, self.rest[2:].expand(len(hidden), -1)], dim=1)
-        return Move(window, window, window)
-
-
-class CentreWindowHead(ControlWindowHead):
-    """Control: every look that is chosen goes to the middle of the canvas."""
-
-    def forward(
-        self, hidden: Float[Tensor, "lanes hidden"], std: float | Tensor, generator: torch.Generator | None
-    ) -> Move:
-        window = torch.cat([torch.zeros_like(self.rest[:2]), self.rest[2:]]).expand(len(hidden), -1)
-        return Move(window, window, window)
 
 
 def classifier_head(hidden: int, classes: int) -> nn.Linear:

@@ -22,9 +22,10 @@ from torch import Tensor, nn
 from ram_agent import estimators
 from ram_agent.checkpoint import read_checkpoint, write_checkpoint
 from ram_agent.config import TrainingConfig, parse_section
+from ram_agent.full_image import NETWORKS, rebuild_policy
 from ram_agent.metrics import Running
 from ram_agent.parallel import ALONE, Ranks
-from ram_agent.policy import RecurrentAttentionPolicy
+from ram_agent.policy import Policy, RecurrentAttentionPolicy
 from ram_agent.progress import ProgressBar
 from ram_agent.replay import Replayed
 from ram_agent.rollout import Episode, GlimpseEnvironment, rollout
@@ -64,7 +65,7 @@ class Learner(ABC):
 
     def __init__(
         self,
-        policy: RecurrentAttentionPolicy,
+        policy: Policy,
         env: GlimpseEnvironment,
         training: TrainingConfig | None = None,
         *,
@@ -83,10 +84,11 @@ class Learner(ABC):
             )
         if cuda_graph and (self.training.optimizer != "adam" or ranks.size > 1):
             raise ValueError("cuda_graph: got true, expected false with optimizer sgd or more than one process")
-        if policy.window_head.samples != (self.method == "reinforce") and policy.window_head.learns:
+        sampled = self.method == "reinforce"
+        if policy.window_head.samples != sampled and (policy.window_head.learns or policy.blueprint.head in NETWORKS):
             raise ValueError(
-                f"policy: {type(self).__name__} cannot train a window head of kind {policy.blueprint.head!r}; "
-                "use REINFORCE with 'sampled', Pathwise with 'pathwise'"
+                f"policy: {type(self).__name__} cannot train a policy of kind {policy.blueprint.head!r}; "
+                "use REINFORCE with 'sampled', Pathwise with 'pathwise' and with controls"
             )
         self.policy = policy
         self.env = env
@@ -393,7 +395,7 @@ class Learner(ABC):
     def load(cls, path: str | Path, env: GlimpseEnvironment, device: str | torch.device = "cpu") -> "Learner":
         """Read what `save` wrote and go on in `env`. Raises `CheckpointError`, naming the file and what is wrong."""
         saved = read_checkpoint(_with_suffix(path))
-        policy = RecurrentAttentionPolicy.rebuild(saved["blueprint"]).to(device)
+        policy = rebuild_policy(saved["blueprint"]).to(device)
         learner = cls(policy, env, TrainingConfig.model_validate(saved["training"]), seed=saved["seed"])
         learner.load_state_dict(saved["learner"])
         return learner
@@ -407,6 +409,7 @@ class REINFORCE(Learner):
     def window_losses(self, episode: Episode, std: float | Tensor) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
         training = self.training
         returns = estimators.episode_return(training.reward, episode.reward, episode.logits[-1], episode.target)
+        assert isinstance(self.policy, RecurrentAttentionPolicy), "none other has a baseline"
         # b_t sees h_t, from which move t is drawn, and nothing later: it cannot depend on the move that it corrects.
         before_move = episode.hidden[:-1]
         baseline_loss = returns.new_zeros(())
@@ -456,9 +459,7 @@ def _noise_seed(seed: int, number: int) -> int:
     return int.from_bytes(digest[:8], "little")
 
 
-def _optimizer(
-    policy: RecurrentAttentionPolicy, training: TrainingConfig, replay_on: torch.device | None
-) -> torch.optim.Optimizer:
+def _optimizer(policy: Policy, training: TrainingConfig, replay_on: torch.device | None) -> torch.optim.Optimizer:
     """For updates that are replayed the learning rate stands in a tensor, where the schedule can change it."""
     parameters, rate = list(policy.parameters()), training.learning_rate
     if training.optimizer == "sgd":

@@ -23,7 +23,7 @@ from ram_agent.files import write_whole
 from ram_agent.gaze import Gaze, glimpse_paths
 from ram_agent.learner import Learner
 from ram_agent.pictures import encode_gif
-from ram_agent.policy import RecurrentAttentionPolicy
+from ram_agent.policy import Policy
 from ram_agent.rollout import GlimpseEnvironment, rollout
 
 
@@ -209,7 +209,7 @@ class Pictures(BaseCallback):
 
 
 @torch.no_grad()
-def watch(policy: RecurrentAttentionPolicy, env: GlimpseEnvironment) -> Gaze:
+def watch(policy: Policy, env: GlimpseEnvironment) -> Gaze:
     """Play scenes 0 … N-1 of an environment at mean locations and note all that a picture needs."""
     generator = torch.Generator(next(policy.parameters()).device).manual_seed(TEST_SEED)
     episode = rollout(policy, env, seed=[TEST_SEED] * env.num_envs, scenes=range(env.num_envs), generator=generator)

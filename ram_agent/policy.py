@@ -1,5 +1,6 @@
 """One step of the agent: glimpse network + core + heads."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -9,6 +10,7 @@ from torch import Tensor, nn
 
 from ram_agent import heads
 from ram_agent.config import PolicyConfig
+from ram_agent.controls import CONTROLS, ControlWindowHead, Hint
 from ram_agent.core import Core, State
 from ram_agent.glimpse import GlimpseNetwork
 
@@ -23,11 +25,62 @@ class Blueprint(NamedTuple):
     config: PolicyConfig
 
     def as_plain(self) -> dict[str, Any]:
-        """Plain values, for a checkpoint; `RecurrentAttentionPolicy.rebuild` takes them back."""
+        """Plain values, for a checkpoint; `Policy.rebuild` takes them back."""
         return self._replace(config=self.config.model_dump())._asdict()  # type: ignore[arg-type]
 
 
-class RecurrentAttentionPolicy(nn.Module):
+class Policy(nn.Module, ABC):
+    """What is trained and measured: it takes in a glimpse, decides where to look next, and answers.
+
+    Every policy is built from what stands in its `Blueprint`.
+    """
+
+    blueprint: Blueprint
+    window_head: heads.WindowHead
+    classifier: nn.Linear
+
+    @classmethod
+    def rebuild(cls, plain: Mapping[str, Any]) -> "Policy":
+        """A policy of the shape that `Blueprint.as_plain` wrote down, with fresh weights."""
+        return cls(**{**plain, "config": PolicyConfig.model_validate(plain["config"])})
+
+    @abstractmethod
+    def initial_state(self, lanes: int) -> State:
+        """The state before the first look."""
+
+    @abstractmethod
+    def look(
+        self,
+        glimpse: Float[Tensor, "lanes planes height width"],
+        window: Float[Tensor, "lanes parameters"],
+        state: State,
+    ) -> tuple[Float[Tensor, "lanes hidden"], State]:
+        """Take in one glimpse: h_t and the new state."""
+
+    def move(
+        self,
+        hidden: Float[Tensor, "lanes hidden"],
+        std: float | Tensor = 0.0,
+        generator: torch.Generator | None = None,
+        hint: Hint | None = None,
+    ) -> heads.Move:
+        """Decide where to look next; `std` is the exploration of heads that sample, 0 for the mean.
+
+        `hint` goes to controls alone: a learned head has no argument that could take it. Always in full precision:
+        bfloat16 has 8 bits for a place.
+        """
+        with torch.autocast(hidden.device.type, enabled=False):
+            if isinstance(self.window_head, ControlWindowHead):
+                return self.window_head(hidden, std, generator, hint)
+            return self.window_head(hidden, std, generator)
+
+    def answer(self, hidden: Float[Tensor, "*batch hidden"]) -> Float[Tensor, "*batch classes"]:
+        """Logits; always in full precision."""
+        with torch.autocast(hidden.device.type, enabled=False):
+            return self.classifier(hidden)
+
+
+class RecurrentAttentionPolicy(Policy):
     """The recurrent attention model (Mnih et al. 2014, figure 1).
 
     `glimpse_shape` is (K·C, G, G) and `first_window` the P numbers of the eye at rest: both as the environment gives
@@ -56,13 +109,7 @@ class RecurrentAttentionPolicy(nn.Module):
         self.classifier = heads.classifier_head(config.hidden, classes)
         self.baseline = heads.BaselineHead(config.hidden)
 
-    @classmethod
-    def rebuild(cls, plain: Mapping[str, Any]) -> "RecurrentAttentionPolicy":
-        """A policy of the shape that `Blueprint.as_plain` wrote down, with fresh weights."""
-        return cls(**{**plain, "config": PolicyConfig.model_validate(plain["config"])})
-
     def initial_state(self, lanes: int) -> State:
-        """The state before the first look."""
         return self.core.initial_state(lanes)
 
     def look(
@@ -71,30 +118,11 @@ class RecurrentAttentionPolicy(nn.Module):
         window: Float[Tensor, "lanes parameters"],
         state: State,
     ) -> tuple[Float[Tensor, "lanes hidden"], State]:
-        """Take in one glimpse: h_t and the new state."""
         return self.core(self.glimpse(glimpse, window), state)
-
-    def move(
-        self,
-        hidden: Float[Tensor, "lanes hidden"],
-        std: float | Tensor = 0.0,
-        generator: torch.Generator | None = None,
-    ) -> heads.Move:
-        """Decide where to look next; `std` is the exploration of heads that sample, 0 for the mean.
-
-        Always in full precision: bfloat16 has 8 bits for a place.
-        """
-        with torch.autocast(hidden.device.type, enabled=False):
-            return self.window_head(hidden, std, generator)
-
-    def answer(self, hidden: Float[Tensor, "*batch hidden"]) -> Float[Tensor, "*batch classes"]:
-        """Logits; always in full precision."""
-        with torch.autocast(hidden.device.type, enabled=False):
-            return self.classifier(hidden)
 
 
 def make_window_head(kind: str, first_window: Sequence[float], config: PolicyConfig) -> heads.WindowHead:
-    """`sampled` (hard attention), `pathwise` (soft attention), or a control: `random`, `centre`."""
+    """`sampled` (hard attention), `pathwise` (soft attention), or one of `CONTROLS`."""
     match kind:
         case "sampled":
             return heads.SampledWindowHead(config.hidden, config.location, first_window, config.detach_location)
@@ -102,8 +130,6 @@ def make_window_head(kind: str, first_window: Sequence[float], config: PolicyCon
             return heads.PathwiseWindowHead(
                 config.hidden, config.location, first_window, config.detach_location, config.window_gradient
             )
-        case "random":
-            return heads.RandomWindowHead(first_window)
-        case "centre":
-            return heads.CentreWindowHead(first_window)
-    raise ValueError(f"window head: got {kind!r}, expected sampled, pathwise, random or centre")
+    if kind in CONTROLS:
+        return CONTROLS[kind](first_window)
+    raise ValueError(f"window head: got {kind!r}, expected one of sampled, pathwise, {', '.join(CONTROLS)}")

@@ -1,7 +1,9 @@
 """What a run has to show, in one table for people."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, get_args
+
+from ram_agent.config import FullImageKind
 
 
 def results_table(results: Mapping[str, Any]) -> str:
@@ -27,7 +29,8 @@ def results_table(results: Mapping[str, Any]) -> str:
         lines.append(f"  {'learned, sampled location':<28}{results['test_error_sampled']:7.2f}")
         lines.append(f"  {'learned, ' + str(results['votes']) + '-vote':<28}{results['test_error_voted']:7.2f}")
         for look, control in results["controls"].items():
-            lines.append(_row(f"{look}, trained alike", control, dataset["name"]))
+            way = "the whole canvas" if look in get_args(FullImageKind) else "trained alike"
+            lines.append(_row(f"{look}, {way}", control, dataset["name"]))
         lines.append("")
         by_glimpse = "  ".join(f"{error:.1f}" for error in results["error_by_glimpse"])
         lines.append(f"  error after each glimpse: {by_glimpse}")

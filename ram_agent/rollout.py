@@ -7,7 +7,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from ram_agent.policy import RecurrentAttentionPolicy
+from ram_agent.controls import Hint
+from ram_agent.policy import Policy
 from ram_agent.sensor import Sensor
 
 
@@ -49,7 +50,7 @@ class Episode(NamedTuple):
 
 
 def rollout(
-    policy: RecurrentAttentionPolicy,
+    policy: Policy,
     env: GlimpseEnvironment,
     *,
     std: float | Tensor = 0.0,
@@ -65,13 +66,13 @@ def rollout(
     """
     options = None if scenes is None else {"scene": scenes}
     observation, info = env.reset(seed=seed, options=options)
-    target = info["target"]
+    target, place = info["target"], info.get("place")
     state = policy.initial_state(env.num_envs)
     no_answer = torch.zeros_like(target)
     hiddens, windows, moves = [], [], []
-    for _ in range(env.glimpses - 1):
+    for look in range(1, env.glimpses):
         hidden, state = policy.look(observation["glimpse"], observation["window"], state)
-        move = policy.move(hidden, std, generator)
+        move = policy.move(hidden, std, generator, Hint(look, env.glimpses, env.sensor.reach, place))
         hiddens.append(hidden)
         windows.append(observation["window"])
         moves.append(move)

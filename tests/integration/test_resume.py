@@ -6,13 +6,13 @@ import json
 import os
 import signal
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import torch
 
 from ram_agent.checkpoint import read_checkpoint, write_checkpoint
-from ram_agent.config import Config
+from ram_agent.config import Config, ControlKind
 from ram_agent.experiment import CHECKPOINT, Interruption, run_experiment, train_agent
 from ram_agent.learner import Learner
 from tests.making import make_config, make_world
@@ -39,10 +39,10 @@ def configure(kind: str = "crop", core: str = "lstm", seed: int = 4, **sections:
     )
 
 
-def train(config: Config, folder: Path, *, resume: bool = False) -> None:
+def train(config: Config, folder: Path, *, look: str = "learned", resume: bool = False) -> None:
     interruption = Interruption()
     with interruption.watching():
-        train_agent(config, make_world(config), folder, "learned", resume=resume, interruption=interruption)
+        train_agent(config, make_world(config), folder, look, resume=resume, interruption=interruption)
 
 
 def stop_in_update(monkeypatch: pytest.MonkeyPatch, number: int, how: str) -> None:
@@ -61,17 +61,22 @@ def stop_in_update(monkeypatch: pytest.MonkeyPatch, number: int, how: str) -> No
 
 
 def train_stopped_and_resumed(
-    config: Config, folder: Path, monkeypatch: pytest.MonkeyPatch, *stops: int, how: str = "signal"
+    config: Config,
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    *stops: int,
+    how: str = "signal",
+    look: str = "learned",
 ) -> None:
     for session, stop in enumerate(stops):
         with monkeypatch.context() as patch:
             stop_in_update(patch, stop, how)
             if how == "power cut":
                 with pytest.raises(PowerCut):
-                    train(config, folder, resume=session > 0)
+                    train(config, folder, look=look, resume=session > 0)
             else:
-                train(config, folder, resume=session > 0)
-    train(config, folder, resume=True)
+                train(config, folder, look=look, resume=session > 0)
+    train(config, folder, look=look, resume=True)
 
 
 def without_times(tree: Any) -> Any:
@@ -178,6 +183,15 @@ def test_every_eye_and_every_core_resumes_bit_equal(
     assert_same_runs(tmp_path / "parts", tmp_path / "whole")
 
 
+@pytest.mark.parametrize("kind", ["crop", "gaussian"])
+@pytest.mark.parametrize("look", get_args(ControlKind))
+def test_every_control_resumes_bit_equal(look: str, kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = configure(kind, evaluation={"every": 56})
+    train(config, tmp_path / "whole", look=look)
+    train_stopped_and_resumed(config, tmp_path / "parts", monkeypatch, 5, look=look)
+    assert_same_runs(*(tmp_path / name / "controls" / look for name in ("parts", "whole")))
+
+
 def fresh_optimizer(saved: dict[str, Any]) -> None:
     saved["learner"]["optimizer"]["state"] = {}
 
@@ -214,11 +228,12 @@ def experiment(config: Config, folder: Path, *, resume: bool = False) -> tuple[d
     return run_experiment(config, make_world(config), folder, resume=resume)
 
 
+@pytest.mark.parametrize("look", ["random", "modern_cnn"])
 @pytest.mark.parametrize("stop", [3, 10, 13, 20], ids=["agent", "agent's end", "control", "control's end"])
 def test_a_whole_experiment_stopped_in_agent_or_control_ends_with_the_same_results(
-    stop: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    stop: int, look: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    config = configure(evaluation={"controls": ["random"], "every": 40})
+    config = configure(evaluation={"controls": [look], "every": 40})
     results, signalled = experiment(config, tmp_path / "whole")
     assert signalled == 0
     handlers = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
@@ -237,7 +252,7 @@ def test_a_whole_experiment_stopped_in_agent_or_control_ends_with_the_same_resul
         key: results[key] for key in results.keys() - timed
     }
     assert_same_runs(tmp_path / "parts", tmp_path / "whole")
-    control = Path("controls") / "random"
+    control = Path("controls") / look
     assert_same_runs(tmp_path / "parts" / control, tmp_path / "whole" / control)
 
 

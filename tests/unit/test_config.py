@@ -1,5 +1,6 @@
 """Configurations: what is written reads back equal, and a mistake is one line that names it."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -204,7 +205,7 @@ def test_an_unknown_key_is_refused_with_the_nearest_right_one(tree: dict[str, An
         ("training", "episodes", 0),
         ("training", "clip", 0),
         ("training", "reward", "money"),
-        ("evaluation", "controls", ["oracle"]),
+        ("evaluation", "controls", ["prophet"]),
         ("evaluation", "votes", 0),
         ("run", "seed", -1),
         ("run", "overwrite", "perhaps"),
@@ -214,6 +215,22 @@ def test_a_wrong_value_is_refused_with_its_field_and_what_came(section: str, fie
     message = complaint({section: {field: value}})
     assert message.startswith(f"{section}.{field}: got ")
     assert repr(value[0] if isinstance(value, list) and field == "controls" else value) in message
+
+
+def test_a_control_that_does_not_exist_is_refused_with_the_list_of_those_that_do() -> None:
+    message = complaint({"evaluation": {"controls": ["random", "prophet"]}})
+    assert message.startswith("evaluation.controls: got 'prophet'")
+    assert re.findall(r"'(\w+)'", message)[1:] == ["random", "centre", "raster", "oracle", "cnn", "fc", "modern_cnn"]
+
+
+def test_a_canvas_too_small_for_the_filters_of_cnn_is_refused() -> None:
+    small = {"scene": {"height": 9, "width": 30}, "sensor": {"size": 4}}
+    message = complaint(small | {"evaluation": {"controls": ["centre", "cnn"]}})
+    assert message == (
+        "evaluation.controls: expected none named cnn, whose filters are 10x10, on a 9x30 canvas, got centre, cnn; "
+        "take fc or modern_cnn"
+    )
+    parse_config(small | {"evaluation": {"controls": ["centre", "fc", "modern_cnn"]}})
 
 
 def test_a_name_that_would_not_do_for_a_folder_is_refused() -> None:

@@ -15,7 +15,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from envs.glimpse import GlimpseVectorEnv
 from ram_agent.config import PolicyConfig
-from ram_agent.learner import LEARNERS, Learner
+from ram_agent.controls import CONTROLS
+from ram_agent.full_image import NETWORKS, FullImagePolicy, WholeCanvas
+from ram_agent.learner import LEARNERS, Learner, Pathwise
 from ram_agent.policy import RecurrentAttentionPolicy
 
 WAITS = {"_local_scalar_dense", "is_nonzero", "equal", "nonzero", "masked_select", "unique", "bincount"}
@@ -83,6 +85,24 @@ def test_an_update_asks_the_device_for_nothing(kind: str, precision: str, monkey
         for _ in range(2):
             learner.running.add(learner.update())
     assert learner.updates == 3
+
+
+def make_control(control: str, sensor: str = "crop", **settings: Any) -> Learner:
+    env: Any = GlimpseVectorEnv(6, images="digits", sensor=sensor, glimpse_size=4, scales=2, glimpses=3, tensors=True)
+    env = WholeCanvas(env) if control in NETWORKS else env
+    kind = FullImagePolicy if control in NETWORKS else RecurrentAttentionPolicy
+    shape, first = env.single_observation_space["glimpse"].shape, env.sensor.rest((60, 60))
+    return Pathwise(kind(shape, first, 10, head=control), env, seed=3, **settings)
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+@pytest.mark.parametrize("control", [*CONTROLS, *NETWORKS])
+def test_nor_does_one_of_a_control(control: str, precision: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for sensor in ["crop", "gaussian", "stn"] if control in CONTROLS else ["crop"]:
+        learner = make_control(control, sensor, precision=precision)
+        learner.update()
+        with nothing_comes_back(monkeypatch):
+            learner.running.add(learner.update())
 
 
 @pytest.mark.parametrize("core", ["rnn", "gru"])

@@ -84,6 +84,8 @@ def test_only_small_confusion_matrices_carry_numbers(number: int, written: bool)
 def test_error_by_glimpse_counts_from_one() -> None:
     figure = figures.error_by_glimpse({"crop": [50, 20, 10], "random": [80, 70]})
     assert lines(figure, 0) == {"crop": [(1, 50), (2, 20), (3, 10)], "random": [(1, 80), (2, 70)]}
+    level = figures.error_by_glimpse({"crop": [50, 20, 10], "cnn": [5]})  # which sees the whole canvas at once
+    assert lines(level, 0)["cnn"] == [(1, 5), (2, 5), (3, 5)]
     for curves in ({"crop": [0.0]}, {}):
         render(figures.error_by_glimpse(curves))
 

@@ -12,10 +12,8 @@ from torch import Tensor
 from ram_agent.estimators import log_probability, score_function_loss
 from ram_agent.heads import (
     BaselineHead,
-    CentreWindowHead,
     LearnedWindowHead,
     PathwiseWindowHead,
-    RandomWindowHead,
     SampledWindowHead,
     classifier_head,
 )
@@ -214,39 +212,6 @@ def test_detach_decides_whether_the_locations_gradient_goes_on_to_the_core(
     if hidden.grad is not None:
         assert hidden.grad.norm() > 1e-3
     assert all(parameter.grad is not None and parameter.grad.norm() > 0 for parameter in head.parameters())
-
-
-# -------------------------------------------------------------------- controls
-
-
-def test_random_looks_are_uniform_with_the_eye_otherwise_at_rest() -> None:
-    move = RandomWindowHead(FIRST)(torch.zeros(20_000, HIDDEN), 0.1, seeded(4))
-    place = move.window[:, :2].numpy()
-    for axis in (0, 1):
-        assert stats.kstest(place[:, axis], stats.uniform(-1, 2).cdf).pvalue > 1e-4
-    assert abs(np.corrcoef(place.T)[0, 1]) < 5 / 20_000**0.5
-    assert torch.equal(move.window[:, 2:], torch.tensor(FIRST[2:]).expand(20_000, -1))
-    again = RandomWindowHead(FIRST)(torch.zeros(20_000, HIDDEN), 0.1, seeded(4))
-    assert torch.equal(again.window, move.window)
-
-
-@pytest.mark.parametrize("lanes", [1, 3])
-def test_centre_looks_go_to_the_centre_with_the_eye_otherwise_at_rest(lanes: int) -> None:
-    move = CentreWindowHead(FIRST)(hidden_state(lanes), 0.1, seeded())
-    assert torch.equal(move.window, torch.tensor([0.0, 0.0, *FIRST[2:]]).expand(lanes, -1))
-
-
-@pytest.mark.parametrize("control", [RandomWindowHead, CentreWindowHead])
-@pytest.mark.parametrize("first", [FIRST[:2], FIRST[:4], FIRST])
-def test_controls_have_nothing_to_learn_and_nothing_to_save(
-    control: type[RandomWindowHead] | type[CentreWindowHead], first: tuple[float, ...]
-) -> None:
-    head = control(first)
-    assert not list(head.parameters())
-    assert not head.state_dict()
-    move = head(hidden_state(2).requires_grad_(), 0.1, seeded())
-    assert not move.window.requires_grad
-    assert {part.shape for part in move} == {(2, len(first))}
 
 
 # -------------------------------------------------------------------- classifier and baseline

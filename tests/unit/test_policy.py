@@ -9,6 +9,7 @@ from torch import Tensor
 
 from ram_agent import heads
 from ram_agent.config import PolicyConfig
+from ram_agent.controls import CONTROLS, Hint
 from ram_agent.estimators import log_probability, score_function_loss
 from ram_agent.policy import RecurrentAttentionPolicy, make_window_head
 from ram_agent.sensor import Sensor, make_sensor
@@ -49,7 +50,7 @@ def play(policy: RecurrentAttentionPolicy, sensor: Sensor, lanes: int = 6, std: 
         hidden, state = policy.look(glimpse, window, state)
         hiddens.append(hidden)
         if look < 2:
-            moves.append(policy.move(hidden, std, generator))
+            moves.append(policy.move(hidden, std, generator, Hint(look + 1, 3, 0.9, torch.zeros(lanes, 2))))
             window = moves[-1].window
     target, returns = torch.arange(lanes) % CLASSES, torch.rand(lanes, generator=generator)
     before = torch.stack(hiddens[:-1])
@@ -112,7 +113,7 @@ def test_soft_attentions_gradient_is_window_gradient_times_the_whole(kind: str) 
         torch.testing.assert_close(found[0.05][name], 0.05 * whole, rtol=1e-4, atol=1e-9)
 
 
-@pytest.mark.parametrize("head", ["random", "centre"])
+@pytest.mark.parametrize("head", CONTROLS)
 def test_controls_train_the_classifier_alone(head: str) -> None:
     sensor = make_sensor("gaussian", size=4, scales=2)
     policy = build(head, sensor)
@@ -156,14 +157,14 @@ def test_the_policy_takes_in_every_value_of_a_glimpse(channels: int) -> None:
     assert (gradient.abs().amax(dim=0) > 0).all()
 
 
-@pytest.mark.parametrize("head", ["sampled", "pathwise", "random", "centre"])
+@pytest.mark.parametrize("head", ["sampled", "pathwise", *CONTROLS])
 @pytest.mark.parametrize("core", ["rnn", "lstm"])
 def test_the_blueprint_builds_a_policy_of_the_same_shape(head: str, core: str) -> None:
     sensor = make_sensor("stn", size=4, scales=2)
     policy = build(head, sensor, core=core)
     twin = RecurrentAttentionPolicy(**policy.blueprint._asdict())
     assert {name.split(".")[0] for name in policy.state_dict()} == PARTS - (
-        {"window_head"} if head in ("random", "centre") else set()
+        {"window_head"} if head in CONTROLS else set()
     )
     twin.load_state_dict(policy.state_dict())
     assert torch.equal(play(policy, sensor).classification, play(twin, sensor).classification)
@@ -181,5 +182,7 @@ def test_the_config_reaches_the_window_head() -> None:
 
 
 def test_an_unknown_window_head_is_an_error_that_names_it() -> None:
-    with pytest.raises(ValueError, match=r"^window head: got 'oracle', expected .*sampled.*pathwise.*random.*centre"):
-        make_window_head("oracle", (0.0, 0.0), PolicyConfig())
+    with pytest.raises(
+        ValueError, match=r"^window head: got 'prophet', .*sampled, pathwise, random, centre, raster, oracle"
+    ):
+        make_window_head("prophet", (0.0, 0.0), PolicyConfig())
