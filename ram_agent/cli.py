@@ -33,7 +33,7 @@ from ram_agent.sensor import make_sensor
 from ram_agent.sweep import State, command, in_order, state_of, summarise, summary_table
 from ram_agent.table import Job as Training
 from ram_agent.table import read_jobs
-from ram_agent.workers import LocalWorkers, RayWorkers, cores
+from ram_agent.workers import LocalWorkers, RayWorkers, check_ray, cores
 
 FOLDERS_OF_CONFIGS = (Path(__file__).parent / "configs", Path(__file__).parent.parent / "configs")
 """In a wheel, and in a checkout."""
@@ -310,6 +310,8 @@ def sweep_table(given: Any) -> Job:
     """Run what is left of a table and show what it comes to; what is done already is not done again."""
     if given.workers < 1:
         raise ConfigError(f"--workers: expected 1 or more, got {given.workers}")
+    if given.backend == "ray":
+        check_ray()
     path = find_config(given.table, "table", "tables")
     out = Path(given.out or Path("runs") / path.stem).absolute()
     threads = max(1, cores() // given.workers)

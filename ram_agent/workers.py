@@ -130,6 +130,12 @@ class _LocalProcess:
 # -------------------------------------------------------------------- Ray
 
 
+def check_ray() -> None:
+    """Raise `ConfigError` where Ray, an extra, is not installed."""
+    if find_spec("ray") is None:
+        raise ConfigError("--backend ray: Ray is not installed; pip install 'ram-agent[ray]', or take local")
+
+
 class RayWorkers:
     """All tasks are handed to Ray at once, which decides where and when each runs.
 
@@ -139,8 +145,6 @@ class RayWorkers:
     """
 
     def __init__(self, workers: int, threads: int) -> None:
-        if find_spec("ray") is None:
-            raise ConfigError("--backend ray: Ray is not installed; pip install 'ram-agent[ray]', or take local")
         self.ray = ray = import_module("ray")
         self.lanes = 2**31
         address = {} if "RAY_ADDRESS" in os.environ else {"num_cpus": workers * threads}

@@ -44,7 +44,10 @@ if mode == "meet":
         if time.monotonic() > until:
             sys.exit("the other never came")
         time.sleep(0.01)
-if mode in ("wait", "deaf"):
+if mode == "late":
+    with open(folder + "/results.json", "w") as file:
+        json.dump({"test_error": float(error), "dataset": {"name": "digits"}}, file)
+if mode in ("wait", "deaf", "late"):
     open(folder + "/here", "w").close()
     time.sleep(60)
 with open(folder + "/results.json", "w") as file:
@@ -318,6 +321,15 @@ def test_a_signal_stops_the_jobs_in_order_and_starts_no_more(
     assert status == 128 + number
     assert said[-1].endswith("a seed 1  stopped, saved")
     assert [job["status"] for job in written(tmp_path).values()] == ["to resume", "new", "new", "new"]
+
+
+def test_a_signal_that_comes_after_the_results_finds_the_job_done(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    status, said = signalled(tmp_path, monkeypatch, "late", signal.SIGTERM, 1)
+    assert status == 143
+    assert said[-1].endswith("a seed 1  done: test error 10.00 % [digits], 1 of 4")
+    assert written(tmp_path)["a1"]["status"] == "done"
 
 
 def test_a_second_signal_kills(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
