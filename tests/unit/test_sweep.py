@@ -199,7 +199,7 @@ def test_a_dry_run_shows_what_is_left_and_touches_nothing(
 
 def test_a_state_is_read_from_the_folder(tmp_path: Path) -> None:
     done, halted, begun, none = jobs_of(tmp_path)
-    lay(done, error=4.0, saved=True)
+    lay(done, error=4.0)  # whether or not its checkpoint was kept
     lay(halted, saved=True)
     lay(begun)
     assert [state_of(job) for job in (done, halted, begun, none)] == ["done", "to resume", "new", "new"]
@@ -237,11 +237,13 @@ def test_a_job_that_still_runs_is_not_started_twice(tmp_path: Path) -> None:
     task = Task([sys.executable, "-S", "-c", "input()"], job.log, False, tmp_path)
     orphan = [sys.executable, "-S", "-c", "import time; time.sleep(60)"]
     with launch(task._replace(command=orphan)) as process:
-        with pytest.raises(ConfigError, match="a process is training it"):
-            state_of(job)
-        with pytest.raises(BlockingIOError):
-            launch(task)
-        process.kill()
+        try:
+            with pytest.raises(ConfigError, match="a process is training it"):
+                state_of(job)
+            with pytest.raises(BlockingIOError):
+                launch(task)
+        finally:
+            process.kill()
     assert state_of(job) == "new"
 
 
