@@ -1,6 +1,6 @@
 """The command line. Here the agent and the environments are tied together (and in `bench`, which measures both)."""
 
-import json
+import argparse
 import shutil
 import sys
 from collections.abc import Callable, Sequence
@@ -20,7 +20,7 @@ from ram_agent.bench import suite
 from ram_agent.bench.settings import Settings
 from ram_agent.checkpoint import CheckpointError, read_checkpoint
 from ram_agent.config import Config, ConfigError, load_config, nearest
-from ram_agent.experiment import CHECKPOINT, Dataset, check_images, run_experiment, test_errors
+from ram_agent.experiment import CHECKPOINT, Dataset, check_images, final_results, run_experiment, test_errors
 from ram_agent.gaze import glimpse_paths
 from ram_agent.monitoring import watch
 from ram_agent.options import Parser, add_config_options, overrides
@@ -28,7 +28,12 @@ from ram_agent.parallel import join_ranks, leave_ranks
 from ram_agent.pictures import write_figure, write_gif
 from ram_agent.policy import Policy, RecurrentAttentionPolicy
 from ram_agent.report import results_table
+from ram_agent.runner import Runner
 from ram_agent.sensor import make_sensor
+from ram_agent.sweep import State, command, in_order, state_of, summarise, summary_table
+from ram_agent.table import Job as Training
+from ram_agent.table import read_jobs
+from ram_agent.workers import LocalWorkers, RayWorkers, check_ray, cores
 
 FOLDERS_OF_CONFIGS = (Path(__file__).parent / "configs", Path(__file__).parent.parent / "configs")
 """In a wheel, and in a checkout."""
@@ -103,7 +108,13 @@ def main(arguments: Sequence[str] | None = None, program: str = "ram-agent") -> 
     parser = Parser(prog=program, description="Recurrent visual attention: train, measure and watch glimpse agents.")
     parser.add_argument("--version", action="version", version=f"ram-agent {ram_agent.__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    add = {"train": _train_options, "evaluate": _evaluate_options, "render": _render_options, "bench": _bench_options}
+    add = {
+        "train": _train_options,
+        "sweep": _sweep_options,
+        "evaluate": _evaluate_options,
+        "render": _render_options,
+        "bench": _bench_options,
+    }
     parsers = {name: add_options(commands) for name, add_options in add.items()}
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     if program != "ram-agent" and arguments and arguments[0] in parsers:
@@ -114,7 +125,14 @@ def main(arguments: Sequence[str] | None = None, program: str = "ram-agent") -> 
         known, _ = parser.parse_known_args(arguments)
         given = parsers[known.command].parse_all(arguments[arguments.index(known.command) + 1 :])
         given.command = known.command
-    prepare = {"train": train, "evaluate": evaluate_run, "render": render_run, "bench": bench_project}[given.command]
+    given.arguments = arguments
+    prepare = {
+        "train": train,
+        "sweep": sweep_table,
+        "evaluate": evaluate_run,
+        "render": render_run,
+        "bench": bench_project,
+    }[given.command]
     try:
         try:
             job = prepare(given)
@@ -196,16 +214,17 @@ def train(given: Any) -> Job:
     return together
 
 
-def find_config(name: str) -> Path:
-    """A path as it is, or the name of a config that came with the package. Raises `ConfigError`."""
+def find_config(name: str, kind: str = "config", below: str = ".") -> Path:
+    """A path as it is, or the name of a config that came with the package, in `below`. Raises `ConfigError`."""
     path = Path(name)
     if path.exists():
         return path
-    shipped = {file.stem: file for folder in reversed(FOLDERS_OF_CONFIGS) for file in sorted(folder.glob("*.yaml"))}
+    folders = [folder / below for folder in reversed(FOLDERS_OF_CONFIGS)]
+    shipped = {file.stem: file for folder in folders for file in sorted(folder.glob("*.yaml"))}
     if name in shipped:
         return shipped[name]
     raise ConfigError(
-        f"config {name}: no such file{nearest(path.stem, sorted(shipped))}; shipped: {', '.join(sorted(shipped))}"
+        f"{kind} {name}: no such file{nearest(path.stem, sorted(shipped))}; shipped: {', '.join(sorted(shipped))}"
     )
 
 
@@ -255,15 +274,9 @@ def _resumed(given: Any) -> tuple[Config, Path]:
             f"{wrong[0] if wrong else given.config} cannot change"
         )
     folder = run_folder(given.resume)
-    if finished(folder):
+    if final_results(folder):
         raise ConfigError(f"--resume {folder}: the run is finished; its results are in {folder / 'results.json'}")
     return load_config(folder / "config.yaml", changed), folder
-
-
-def finished(folder: Path) -> bool:
-    """Whether a run has been measured on the test set, which happens once."""
-    results = folder / "results.json"
-    return results.is_file() and "test_error" in json.loads(results.read_text(encoding="utf-8"))
 
 
 def run_folder(name: str) -> Path:
@@ -272,6 +285,58 @@ def run_folder(name: str) -> Path:
     if not (folder / "config.yaml").is_file():
         raise ConfigError(f"run {folder}: not a run folder (no config.yaml in it)")
     return folder
+
+
+# -------------------------------------------------------------------- sweep
+
+
+def _sweep_options(commands: Any) -> Parser:
+    parser = commands.add_parser("sweep", help="train every row of a table with every seed; go on where it was")
+    parser.add_argument("table", metavar="TABLE", help="a YAML file, or a name in configs/tables/")
+    parser.add_argument("--out", metavar="DIR", help="where DIR/<row>/seed<k> go [default: runs/<table>]")
+    parser.add_argument("--workers", type=int, default=1, help="trainings at a time [default: 1]")
+    parser.add_argument("--backend", choices=["local", "ray"], default="local", help="who runs them [default: local]")
+    parser.add_argument("--dry-run", action="store_true", help="show what would run, and start nothing")
+    parser.add_argument(
+        "--keep-going",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="after a training has failed, start the others all the same [default: yes]",
+    )
+    return parser
+
+
+def sweep_table(given: Any) -> Job:
+    """Run what is left of a table and show what it comes to; what is done already is not done again."""
+    if given.workers < 1:
+        raise ConfigError(f"--workers: expected 1 or more, got {given.workers}")
+    if given.backend == "ray":
+        check_ray()
+    path = find_config(given.table, "table", "tables")
+    out = Path(given.out or Path("runs") / path.stem).absolute()
+    threads = max(1, cores() // given.workers)
+    jobs = read_jobs(path, out, threads, find_config)
+    states: dict[Training, State] = {each: state_of(each) for each in jobs}
+    left = in_order(states)
+
+    def job() -> int:
+        print(f"{path}: {len(jobs)} trainings, {len(jobs) - len(left)} done; to {out}", flush=True)
+        if given.dry_run:
+            for each in left:
+                print(f"  {each!s:24} {states[each]:9}  {' '.join(command(each, states[each]))}")
+            return 0
+        on_ray = given.backend == "ray" and left
+        workers = RayWorkers(given.workers, threads) if on_ray else LocalWorkers(given.workers)
+        runner = Runner(out, states, workers, keep_going=given.keep_going, say=lambda line: print(line, flush=True))
+        status = runner.run()
+        print(f"\n{summary_table(summarise(jobs))}\n\n  written to {out / 'sweep.json'}")
+        for failed, reason in runner.failures.items():
+            print(f"  failed: {failed}, {reason}\n          all it said: {failed.log}")
+        if status > 128:
+            print(f"  interrupted; the same command goes on: ram-agent {' '.join(given.arguments)}")
+        return status
+
+    return job
 
 
 # -------------------------------------------------------------------- evaluate and render

@@ -5,7 +5,7 @@ is a `ConfigError`: one line that names the field, the value that came and what 
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -219,14 +219,7 @@ def load_config(path: Path | None = None, overrides: Mapping[str, Any] | None = 
     """
     tree: dict[str, Any] = {}
     if path is not None:
-        try:
-            tree = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-        except OSError as error:
-            raise ConfigError(f"config {path}: {error.strerror or error}") from None
-        except (yaml.YAMLError, UnicodeDecodeError) as error:
-            raise ConfigError(f"config {path}: not YAML: {' '.join(str(error).split())}") from None
-        if not isinstance(tree, dict):
-            raise ConfigError(f"config {path}: expected sections such as 'scene:', got {type(tree).__name__}")
+        tree = read_yaml(path, "config", "scene:")
         tree.setdefault("name", path.stem)
     for name, value in (overrides or {}).items():
         section, _, field = name.rpartition(".")
@@ -235,6 +228,19 @@ def load_config(path: Path | None = None, overrides: Mapping[str, Any] | None = 
             raise ConfigError(f"{section}: expected a section, got {branch!r}")
         branch[field] = value
     return parse_config(tree, str(path) if path and not overrides else "")
+
+
+def read_yaml(path: Path, kind: str, key: str) -> dict[str, Any]:
+    """The mapping that a YAML file holds; `kind` and `key` say in an error what was expected. Raises `ConfigError`."""
+    try:
+        tree = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    except OSError as error:
+        raise ConfigError(f"{kind} {path}: {error.strerror or error}") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{kind} {path}: not YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(tree, dict):
+        raise ConfigError(f"{kind} {path}: expected sections such as '{key}', got {type(tree).__name__}")
+    return tree
 
 
 def parse_config(tree: Mapping[str, Any], origin: str = "") -> Config:
@@ -253,12 +259,14 @@ def dump_config(config: Config) -> str:
 SectionType = TypeVar("SectionType", bound=Section)
 
 
-def parse_section(section: type[SectionType], tree: Mapping[str, Any]) -> SectionType:
-    """Validate one section by itself. Raises `ConfigError`."""
+def parse_section(
+    section: type[SectionType], tree: Mapping[str, Any], names: Iterable[str] | None = None
+) -> SectionType:
+    """Validate one section by itself; `names` are its fields, and those below it. Raises `ConfigError`."""
     try:
         return section.model_validate(tree)
     except ValidationError as error:
-        raise ConfigError(_one_line(error, list(section.model_fields))) from None
+        raise ConfigError(_one_line(error, list(names or section.model_fields))) from None
 
 
 class Described(BaseModel):
@@ -303,12 +311,15 @@ def _one_line(error: ValidationError, names: list[str] | None = None) -> str:
     first = error.errors()[0]
     path = [str(part) for part in first["loc"]]
     sections = [name for name, field in Config.model_fields.items() if isinstance(field.default, Section)]
-    if path and path[0] in sections:
+    if names:
+        name = ".".join(path)
+    elif path and path[0] in sections:
         name = ".".join(path[:2])
     else:
         name = path[0] if path else ""
     if first["type"] == "extra_forbidden":
-        return f"{name}: unknown setting{nearest(name, names or field_names() + sections)}"
+        guess = nearest(path[-1], names) if names else nearest(name, field_names() + sections)
+        return f"{name}: unknown setting{guess}"
     message = first["msg"].removeprefix("Value error, ")
     if first["type"] == "value_error":
         return f"{name}.{message}" if name in sections else message

@@ -338,6 +338,20 @@ def describe_run(config: Config, world: World, agents: list[Agent]) -> dict[str,
     }
 
 
+def final_results(folder: Path) -> dict[str, Any] | None:
+    """The results of a run that was measured on the test set, which happens once; None of any other. Raises
+    `ValueError`.
+    """
+    file = folder / "results.json"
+    try:
+        results = json.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    except ValueError as error:
+        raise ValueError(f"{file}: not JSON ({error}); remove it, and the run goes on from its checkpoint") from None
+    return results if "test_error" in results else None
+
+
 def versions() -> dict[str, str]:
     """Of everything that can change a number."""
     found = {"python": platform.python_version()}

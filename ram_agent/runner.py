@@ -1,0 +1,170 @@
+"""Running the jobs of a sweep: hand them to workers, watch them end, write down how it stands."""
+
+import json
+import signal
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from pathlib import Path
+from types import FrameType
+
+from ram_agent.config import dump_config
+from ram_agent.experiment import CHECKPOINT, final_results
+from ram_agent.files import write_whole
+from ram_agent.sweep import State, command, in_order, last_line, summarise
+from ram_agent.table import Job
+from ram_agent.workers import Outcome, Running, Task, Workers
+
+
+@dataclass
+class Record:
+    """What sweep.json says of a job."""
+
+    row: str
+    seed: int
+    folder: str
+    status: str
+    """done, to resume, new, running or failed."""
+    test_error: float | None = None
+    started: float | None = None
+    """Of its last process, like `ended`: seconds since 1970."""
+    ended: float | None = None
+
+
+class Runner:
+    """Runs what is left of a table; `out`/sweep.json always says how it stands."""
+
+    def __init__(
+        self,
+        out: Path,
+        states: Mapping[Job, State],
+        workers: Workers,
+        *,
+        keep_going: bool = True,
+        say: Callable[[str], None] = print,
+    ) -> None:
+        self.out, self.states, self.workers, self.keep_going, self.say = out, states, workers, keep_going, say
+        self.waiting = in_order(states)
+        self.running: dict[Job, Running] = {}
+        self.seen: set[Job] = set()
+        """Jobs that have begun to run; Ray keeps others waiting."""
+        self.withdrawn: set[Job] = set()
+        self.failures: dict[Job, str] = {}
+        self.signals: list[int] = []
+        self.passed_on = 0
+        self.records = self._records()
+
+    def run(self) -> int:
+        """Returns the exit status: 0, 1 where a job failed, or 128 + the signal that ended it."""
+        with self._listening():
+            self._write()
+            while self.running or self.waiting:
+                if self.signals:
+                    self._pass_on()
+                elif self.failures and not self.keep_going:
+                    self._withdraw()
+                while self.waiting and len(self.running) < self.workers.lanes and not self.signals:
+                    self._start(self.waiting.pop(0))
+                for job in list(self.running):
+                    self._look_at(job)
+                time.sleep(0.05)
+        return 128 + self.signals[0] if self.signals else int(bool(self.failures))
+
+    @contextmanager
+    def _listening(self) -> Iterator[None]:
+        previous = {number: signal.signal(number, self._receive) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield
+        finally:
+            for number, handler in previous.items():
+                signal.signal(number, handler)
+
+    def _receive(self, number: int, frame: FrameType | None) -> None:
+        self.signals.append(number)
+
+    def _pass_on(self) -> None:
+        """The first signal asks the jobs to save and end, the second ends them."""
+        self.waiting = []
+        while self.passed_on < min(len(self.signals), 2):
+            for running in self.running.values():
+                running.stop()
+            self.passed_on += 1
+
+    def _withdraw(self) -> None:
+        """Start no more: neither here nor at Ray."""
+        self.waiting = []
+        for job in self.running.keys() - self.seen - self.withdrawn:
+            self.running[job].stop()
+            self.withdrawn.add(job)
+
+    def _start(self, job: Job) -> None:
+        state, folder = self.states[job], Path.cwd()
+        if state == "new":
+            write_whole(job.settings, dump_config(job.config).encode())
+        try:
+            task = Task(command(job, state), job.log, state == "to resume", folder)
+            self.running[job] = self.workers.start(task)
+        except OSError as error:
+            self._fail(job, f"cannot start: {error.strerror or error}")
+
+    def _look_at(self, job: Job) -> None:
+        running = self.running[job]
+        outcome = running.outcome()
+        if job not in self.seen and running.started():
+            self.seen.add(job)
+            self.records[job].status, self.records[job].started = "running", time.time()
+            self._tell(job, "started" if self.states[job] == "new" else "resumed")
+        if outcome:
+            del self.running[job]
+            self._end(job, outcome)
+
+    def _end(self, job: Job, outcome: Outcome) -> None:
+        record, results = self.records[job], final_results(job.folder)
+        if job in self.seen:
+            record.started, record.ended = outcome.started, outcome.ended
+        if results:  # whatever came after them: a signal that was too late, say
+            record.status, record.test_error = "done", results["test_error"]
+            done = sum(each.status == "done" for each in self.records.values())
+            name = results["dataset"]["name"]
+            self._tell(job, f"done: test error {record.test_error:.2f} % [{name}], {done} of {len(self.records)}")
+        elif self.signals or job in self.withdrawn:
+            record.status = "to resume" if (job.folder / CHECKPOINT).is_file() else "new"
+            if job in self.seen:
+                self._tell(job, "stopped, " + ("saved" if record.status == "to resume" else "before its first save"))
+        else:
+            self._fail(job, f"exit status {outcome.status}: {last_line(job.log)}")
+
+    def _fail(self, job: Job, reason: str) -> None:
+        self.failures[job] = reason
+        self.records[job].status = "failed"
+        self._tell(job, f"failed, {reason}")
+
+    def _tell(self, job: Job, news: str) -> None:
+        width = max(len(str(each)) for each in self.records)
+        self.say(f"{datetime.now():%H:%M:%S}  {job!s:{width}}  {news}")
+        self._write()
+
+    def _records(self) -> dict[Job, Record]:
+        """How it stands before the start; when the jobs ran, an earlier sweep of this table has written down."""
+        try:
+            before = json.loads((self.out / "sweep.json").read_text(encoding="utf-8"))["jobs"]
+        except (FileNotFoundError, ValueError, KeyError):
+            before = []  # the folders of the runs say all that is needed
+        times = {(old["row"], old["seed"]): (old["started"], old["ended"]) for old in before}
+        records = {}
+        for job, state in self.states.items():
+            results = final_results(job.folder)
+            error = results["test_error"] if results else None
+            records[job] = Record(
+                job.row, job.seed, str(job.folder), state, error, *times.get((job.row, job.seed), (None, None))
+            )
+        return records
+
+    def _write(self) -> None:
+        content = {
+            "rows": [summary._asdict() for summary in summarise(list(self.records))],
+            "jobs": [asdict(record) for record in self.records.values()],
+        }
+        write_whole(self.out / "sweep.json", (json.dumps(content, indent=2) + "\n").encode())

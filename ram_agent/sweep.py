@@ -1,0 +1,127 @@
+"""Many trainings: which are done, which go on, in which order, and what they come to over seeds.
+
+Everything that is known of a job is read from its run folder, so that a sweep that was interrupted, or killed, goes on
+with the same command. `table.py` says what the jobs are, `runner.py` runs them.
+"""
+
+import statistics
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+from ram_agent.config import Config, ConfigError, load_config
+from ram_agent.experiment import CHECKPOINT, final_results
+from ram_agent.table import Job
+from ram_agent.workers import busy
+
+State = Literal["done", "to resume", "new"]
+
+
+# -------------------------------------------------------------------- jobs and their folders
+
+
+def state_of(job: Job) -> State:
+    """Read from the folder. Raises `ConfigError` where that holds another experiment, or one that is being trained."""
+    if busy(job.log):
+        raise ConfigError(f"{job.folder}: a process is training it (it holds {job.log}); wait for it, or end it")
+    results = final_results(job.folder)
+    if results is None and not (job.folder / CHECKPOINT).is_file():
+        return "new"
+    ran = load_config(job.folder / "config.yaml")
+    if name := next(different(job.config, ran), None):
+        raise ConfigError(
+            f"{job.folder}: was run with another {name} than the table asks for; "
+            "choose another --out, or move the folder away"
+        )
+    return "to resume" if results is None else "done"
+
+
+def different(asked: Config, ran: Config) -> Iterator[str]:
+    """The fields in which two experiments differ; how they are run is no part of them, the seed is."""
+    ours, theirs = (config.model_dump(exclude={"name"}) for config in (asked, ran))
+    for tree in (ours, theirs):
+        tree["run"] = {"seed": tree["run"]["seed"]}
+        if asked.images.source == "auto":  # settled by the run itself
+            tree["images"] = {}
+    for section, fields in ours.items():
+        yield from (f"{section}.{name}" for name, value in fields.items() if theirs[section][name] != value)
+
+
+def in_order(states: Mapping[Job, State]) -> list[Job]:
+    """What is left to do: first what was interrupted, then the first seed of every row before the second of any."""
+    return sorted((job for job in states if states[job] != "done"), key=lambda job: states[job] != "to resume")
+
+
+def command(job: Job, state: State) -> list[str]:
+    """The training as it would be typed."""
+    train = [sys.executable, "-m", "ram_agent", "train"]
+    if state == "to resume":  # with the threads it began with: it ends as if it had never been stopped
+        return [*train, "--resume", str(job.folder), "--run.progress", "false"]
+    leftovers = job.folder.is_dir() and any(job.folder.iterdir())
+    return [*train, str(job.settings), *(["--run.overwrite", "true"] if leftovers else [])]
+
+
+def last_line(log: Path) -> str:
+    """What a training said last."""
+    try:
+        lines = log.read_text(encoding="utf-8", errors="replace").split("\n")
+    except FileNotFoundError:
+        return "no log"
+    return next((line.strip() for line in reversed(lines) if line.strip()), "nothing")
+
+
+# -------------------------------------------------------------------- what they come to
+
+
+class Summary(NamedTuple):
+    """One row over its seeds."""
+
+    row: str
+    seeds: list[int]
+    """That are done."""
+    of: int
+    images: list[str]
+    """What they were measured on: one name, or there is no mean."""
+    test_error: float | None
+    """In percent, mean over seeds."""
+    test_error_ci95_over_seeds: tuple[float, float] | None
+    """Student's t over seeds: how training varies, not how many test images there are. From two seeds on."""
+
+
+def summarise(jobs: Sequence[Job]) -> list[Summary]:
+    """A line for each row, in the order of the table."""
+    summaries = []
+    for row in dict.fromkeys(job.row for job in jobs):
+        of_row = [job for job in jobs if job.row == row]
+        results = {job.seed: final for job in of_row if (final := final_results(job.folder))}
+        images = sorted({final["dataset"]["name"] for final in results.values()})
+        errors = [final["test_error"] for final in results.values()] if len(images) == 1 else []
+        mean = statistics.fmean(errors) if errors else None
+        summaries.append(Summary(row, list(results), len(of_row), images, mean, t_interval(errors)))
+    return summaries
+
+
+def t_interval(errors: Sequence[float]) -> tuple[float, float] | None:
+    """95 % interval of the mean over seeds, as if errors were normal (Student 1908); None below two."""
+    if len(errors) < 2:
+        return None
+    from scipy.stats import t  # a second, needed once a sweep
+
+    half = float(t.ppf(0.975, len(errors) - 1)) * statistics.stdev(errors) / len(errors) ** 0.5
+    mean = statistics.fmean(errors)
+    return mean - half, mean + half
+
+
+def summary_table(summaries: Sequence[Summary]) -> str:
+    """The table at the end of a sweep."""
+    width = max(3, *(len(summary.row) for summary in summaries))
+    lines = [f"{'row':{width}}  seeds  test error, % (95 % t-interval over seeds)  images"]
+    for row, seeds, of, images, mean, interval in summaries:
+        shown = "-" if mean is None else f"{mean:.2f}"
+        if mean is not None:
+            shown += f" ({interval[0]:.2f} to {interval[1]:.2f})" if interval else " (one seed: no interval)"
+        elif images:
+            shown = "no mean over different images"
+        lines.append(f"{row:{width}}  {f'{len(seeds)}/{of}':5}  {shown:42}  {', '.join(images)}".rstrip())
+    return "\n".join(lines)

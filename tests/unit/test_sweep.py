@@ -1,0 +1,364 @@
+"""A sweep: what is left is read from folders, what is done is left alone, and one failure is not the others'."""
+
+import json
+import math
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from scipy.stats import ttest_1samp
+
+from ram_agent import runner as running
+from ram_agent.cli import find_config, main
+from ram_agent.config import ConfigError, dump_config
+from ram_agent.experiment import CHECKPOINT
+from ram_agent.runner import Runner
+from ram_agent.sweep import command, in_order, state_of, summarise, summary_table, t_interval
+from ram_agent.table import Job, read_jobs
+from ram_agent.workers import LocalWorkers, Task, busy, launch
+
+TABLE: dict[str, Any] = {"rows": [{"config": "smoke", "name": "a"}, {"config": "smoke", "name": "b"}], "seeds": [1, 2]}
+
+# What stands for a training: the folder of a run, in a hundredth of the time.
+FAKE = """
+import json, os, signal, sys, time
+folder, error, mode = sys.argv[1:]
+os.makedirs(folder + "/checkpoints", exist_ok=True)
+def stopped(*_):
+    open(folder + "/checkpoints/agent.pt", "w").close()
+    sys.exit(143)
+signal.signal(signal.SIGTERM, stopped if mode != "deaf" else signal.SIG_IGN)
+print("at work", flush=True)
+if mode == "fail":
+    sys.exit("ram-agent: error: something is wrong")
+if mode == "meet":
+    open(folder + "/here", "w").close()
+    others = os.path.dirname(os.path.dirname(folder))
+    until = time.monotonic() + 30
+    while not all(os.path.exists(f"{others}/{row}/seed1/here") for row in "ab"):
+        if time.monotonic() > until:
+            sys.exit("the other never came")
+        time.sleep(0.01)
+if mode == "late":
+    with open(folder + "/results.json", "w") as file:
+        json.dump({"test_error": float(error), "dataset": {"name": "digits"}}, file)
+if mode in ("wait", "deaf", "late"):
+    open(folder + "/here", "w").close()
+    time.sleep(60)
+with open(folder + "/results.json", "w") as file:
+    json.dump({"test_error": float(error), "dataset": {"name": "digits"}}, file)
+"""
+
+
+def write(path: Path, tree: Any) -> Path:
+    path.write_text(tree if isinstance(tree, str) else yaml.safe_dump(tree))
+    return path
+
+
+def jobs_of(tmp_path: Path, **changed: Any) -> list[Job]:
+    return read_jobs(write(tmp_path / "table.yaml", TABLE | changed), tmp_path / "out", 3, find_config)
+
+
+def lay(job: Job, *, error: float | None = None, saved: bool = False, images: str = "digits") -> None:
+    """The folder of a run that is done, interrupted, or has not saved yet."""
+    (job.folder / CHECKPOINT).parent.mkdir(parents=True)
+    (job.folder / "config.yaml").write_text(dump_config(job.config))
+    if saved:
+        (job.folder / CHECKPOINT).touch()
+    results = {"dataset": {"name": images}} | ({"interrupted": True} if error is None else {"test_error": error})
+    (job.folder / "results.json").write_text(json.dumps(results))
+
+
+def run(
+    tmp_path: Path, jobs: Sequence[Job], modes: dict[str, str], monkeypatch: pytest.MonkeyPatch, **settings: Any
+) -> tuple[int, Runner, list[str]]:
+    """A sweep over stand-ins; a mode for `row seed`."""
+
+    def stand_in(job: Job, state: str) -> list[str]:
+        mode = modes.get(f"{job.row}{job.seed}", "go")
+        return [sys.executable, "-S", "-c", FAKE, str(job.folder), str(10 * job.seed), mode]
+
+    monkeypatch.setattr(running, "command", stand_in)
+    said: list[str] = []
+    workers = LocalWorkers(settings.pop("workers", 1))
+    sweep = Runner(
+        tmp_path / "out",
+        {job: state_of(job) for job in jobs},
+        workers,
+        say=settings.pop("say", said.append),
+        **settings,
+    )
+    return sweep.run(), sweep, said
+
+
+def written(tmp_path: Path) -> dict[str, dict[str, Any]]:
+    """The jobs of sweep.json."""
+    jobs = json.loads((tmp_path / "out" / "sweep.json").read_text())["jobs"]
+    return {f"{job['row']}{job['seed']}": job for job in jobs}
+
+
+# -------------------------------------------------------------------- tables
+
+
+def test_rows_seeds_and_overrides_become_configs_a_row_before_the_table_before_the_file(tmp_path: Path) -> None:
+    rows = [{"config": "smoke"}, {"config": "smoke", "name": "b", "set": {"training.batch": 7, "run.threads": 2}}]
+    jobs = jobs_of(tmp_path, rows=rows, set={"training.batch": 5, "sensor.size": 8})
+    assert [str(job) for job in jobs] == ["smoke seed 1", "b seed 1", "smoke seed 2", "b seed 2"]
+    assert [job.config.training.batch for job in jobs] == [5, 7, 5, 7]
+    assert {job.config.sensor.size for job in jobs} == {8}
+    assert [job.config.run.threads for job in jobs] == [3, 2, 3, 2]  # what a row names is not overruled
+    assert [job.config.run.seed for job in jobs] == [1, 1, 2, 2]
+    assert jobs[3].folder == tmp_path / "out" / "b" / "seed2"
+    assert jobs[3].config.run.folder == str(jobs[3].folder)
+    assert jobs[0].config.training.episodes == 2000  # the file's
+
+
+@pytest.mark.parametrize(
+    ("tree", "fragments"),
+    [
+        ("rows: [", ["not YAML"]),
+        ("- 1", ["expected sections such as 'rows:', got list"]),
+        ({"rows": []}, ["rows: got []"]),
+        ({"seeds": []}, ["seeds: got []"]),
+        ({"seeds": [1, 1]}, ["seeds: expected each once, got 1, 1"]),
+        ({"seeds": [True]}, ["seeds.0: got True"]),
+        ({"seeds": [-1]}, ["seeds.0: got -1"]),
+        ({"seed": [1]}, ["seed: unknown setting (did you mean seeds?)"]),
+        ({"rows": [{"confg": "smoke"}]}, ["rows.0.config", "required"]),
+        ({"rows": [{"config": "smoke", "nam": "x"}]}, ["rows.0.nam: unknown setting (did you mean name?)"]),
+        ({"rows": [{"config": "smok"}]}, ["rows.0 (smok): config smok: no such file (did you mean smoke?)"]),
+        ({"rows": [{"config": "smoke"}] * 2}, ["rows.1.name: got 'smoke' a second time"]),
+        ({"rows": [{"config": "smoke", "name": ".."}]}, ["rows.0.name: got '..', expected letters"]),
+        ({"rows": [{"config": "smoke", "name": "a/b"}]}, ["rows.0.name: got 'a/b'"]),
+        ({"set": {"run.seed": 3}}, ["set.run.seed: the sweep sets it"]),
+        ({"set": {"trainig.batch": 3}}, ["set.trainig.batch: unknown setting (did you mean training.batch?)"]),
+        ({"set": {"training": {"batch": 3}}}, ["set.training: unknown setting"]),
+        ({"rows": [{"config": "smoke", "set": {"training.batch": 0}}]}, ["rows.0 (smoke): training.batch: got 0"]),
+        ({"set": {"training.method": "pathwise"}}, ["rows.0 (a): training.method: expected reinforce"]),
+    ],
+    ids=str,
+)
+def test_a_wrong_table_is_one_clear_line_and_starts_nothing(
+    tree: Any, fragments: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    table = write(tmp_path / "table.yaml", tree if isinstance(tree, str) else TABLE | tree)
+    assert main(["sweep", str(table), "--out", str(tmp_path / "out")]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith(f"ram-agent: error: table {table}: ")
+    assert err.count("\n") == 1
+    for fragment in fragments:
+        assert fragment in err
+    assert list(tmp_path.iterdir()) == [table]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--workers", "0"], "--workers: expected 1 or more, got 0"),
+        (["table_smok"], "table table_smok: no such file (did you mean table_smoke?)"),
+    ],
+)
+def test_a_wrong_option_is_one_clear_line(
+    arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    table = [] if arguments[0].startswith("table") else ["table_smoke"]
+    assert main(["sweep", *table, *arguments]) == 2
+    assert capsys.readouterr().err.startswith(f"ram-agent: error: {message}")
+
+
+@pytest.mark.parametrize("table", sorted((Path(__file__).parents[2] / "configs" / "tables").glob("*.yaml")), ids=str)
+def test_every_table_that_is_shipped_resolves(table: Path, tmp_path: Path) -> None:
+    assert find_config(table.stem, "table", "tables") == table
+    assert len(read_jobs(table, tmp_path, 1, find_config)) >= 4
+
+
+def test_a_dry_run_shows_what_is_left_and_touches_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    jobs = jobs_of(tmp_path)
+    lay(jobs[0], error=4.0, saved=True)
+    lay(jobs[1], saved=True)
+    monkeypatch.setattr(running, "command", None)  # whatever starts anything fails
+    there = sorted(tmp_path.rglob("*"))
+    assert main(["sweep", str(tmp_path / "table.yaml"), "--out", str(tmp_path / "out"), "--dry-run"]) == 0
+    out = capsys.readouterr().out
+    assert "4 trainings, 1 done" in out
+    assert [line.split()[0:3:2] for line in out.splitlines()[1:]] == [["b", "1"], ["a", "2"], ["b", "2"]]
+    assert f"--resume {jobs[1].folder}" in out
+    assert sorted(tmp_path.rglob("*")) == there
+
+
+# -------------------------------------------------------------------- states and order
+
+
+def test_a_state_is_read_from_the_folder(tmp_path: Path) -> None:
+    done, halted, begun, none = jobs_of(tmp_path)
+    lay(done, error=4.0)  # whether or not its checkpoint was kept
+    lay(halted, saved=True)
+    lay(begun)
+    assert [state_of(job) for job in (done, halted, begun, none)] == ["done", "to resume", "new", "new"]
+    assert command(halted, "to resume")[-4:] == ["--resume", str(halted.folder), "--run.progress", "false"]
+    assert command(begun, "new")[-3:] == [str(begun.settings), "--run.overwrite", "true"]
+    assert command(none, "new")[-1] == str(none.settings)
+
+
+def test_a_folder_of_another_experiment_is_refused_rather_than_taken_for_this_one(tmp_path: Path) -> None:
+    job, *_ = jobs_of(tmp_path)
+    lay(job, error=4.0)
+    for threads in (1, 5):  # how it runs is no part of what it is
+        assert state_of(jobs_of(tmp_path, set={"run.threads": threads})[0]) == "done"
+    with pytest.raises(ConfigError, match=r"seed1: was run with another training\.batch than the table asks for"):
+        state_of(jobs_of(tmp_path, set={"training.batch": 9})[0])
+
+
+def test_images_that_a_run_settled_itself_are_no_difference(tmp_path: Path) -> None:
+    job, *_ = jobs_of(tmp_path)
+    lay(job, error=4.0)  # on the digits
+    assert state_of(jobs_of(tmp_path, set={"images.source": "auto"})[0]) == "done"
+    with pytest.raises(ConfigError, match=r"another images\.source"):
+        state_of(jobs_of(tmp_path, set={"images.source": "mnist"})[0])
+
+
+def test_what_was_interrupted_goes_first_then_one_seed_of_every_row(tmp_path: Path) -> None:
+    a1, b1, a2, b2 = jobs_of(tmp_path)
+    assert in_order({a1: "new", b1: "new", a2: "new", b2: "new"}) == [a1, b1, a2, b2]
+    assert in_order({a1: "new", b1: "done", a2: "new", b2: "to resume"}) == [b2, a1, a2]
+
+
+def test_a_job_that_still_runs_is_not_started_twice(tmp_path: Path) -> None:
+    job, *_ = jobs_of(tmp_path)
+    assert not busy(job.log)
+    task = Task([sys.executable, "-S", "-c", "input()"], job.log, False, tmp_path)
+    orphan = [sys.executable, "-S", "-c", "import time; time.sleep(60)"]
+    with launch(task._replace(command=orphan)) as process:
+        try:
+            with pytest.raises(ConfigError, match="a process is training it"):
+                state_of(job)
+            with pytest.raises(BlockingIOError):
+                launch(task)
+        finally:
+            process.kill()
+    assert state_of(job) == "new"
+
+
+# -------------------------------------------------------------------- what they come to
+
+
+def test_the_interval_is_the_one_of_students_test() -> None:
+    errors = [4.41, 4.9, 4.2, 5.3]
+    expected = ttest_1samp(errors, 0).confidence_interval(0.95)
+    assert t_interval(errors) == pytest.approx((expected.low, expected.high))
+    assert t_interval([4.41]) is None
+    low, high = t_interval([4.0, 5.0]) or (math.nan, math.nan)
+    assert high - low == pytest.approx(12.706204736)  # two seeds: t(0.975, 1) = tan(0.475 pi), a closed form
+    assert math.tan(0.475 * math.pi) == pytest.approx(12.706204736)
+
+
+def test_a_row_is_averaged_over_its_seeds_and_never_over_different_images(tmp_path: Path) -> None:
+    a1, b1, a2, b2 = jobs = jobs_of(tmp_path)
+    lay(a1, error=4.0)
+    assert [(each.row, each.seeds, each.test_error) for each in summarise(jobs)] == [("a", [1], 4.0), ("b", [], None)]
+    assert "4.00 (one seed: no interval)" in summary_table(summarise(jobs))
+    lay(a2, error=5.0)
+    lay(b1, error=4.0, images="mnist")
+    lay(b2, error=5.0, images="digits")
+    a, b = summarise(jobs)
+    assert (a.test_error, a.seeds, a.of) == (4.5, [1, 2], 2)
+    assert (b.test_error, b.test_error_ci95_over_seeds, b.images) == (None, None, ["digits", "mnist"])
+    table = summary_table([a, b])
+    assert "4.50 (-1.85 to 10.85)" in table
+    assert "t-interval over seeds" in table
+    assert "no mean over different images" in table
+
+
+# -------------------------------------------------------------------- running
+
+
+def test_a_failed_job_is_named_with_its_last_line_and_the_others_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    status, sweep, said = run(tmp_path, jobs_of(tmp_path), {"a1": "fail"}, monkeypatch)
+    assert status == 1
+    assert {str(job): why for job, why in sweep.failures.items()} == {
+        "a seed 1": "exit status 1: ram-agent: error: something is wrong"
+    }
+    assert [written(tmp_path)[job]["status"] for job in ("a1", "b1", "a2", "b2")] == ["failed", "done", "done", "done"]
+    assert [written(tmp_path)[job]["test_error"] for job in ("a1", "b1", "a2", "b2")] == [None, 10, 20, 20]
+    assert len([line for line in said if "started" in line]) == 4
+
+
+def test_without_keep_going_nothing_starts_after_a_failure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    status, _, said = run(tmp_path, jobs_of(tmp_path), {"a1": "fail"}, monkeypatch, keep_going=False)
+    assert status == 1
+    assert len([line for line in said if "started" in line]) == 1
+
+
+def test_two_workers_work_at_the_same_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each job waits for the other."""
+    jobs = jobs_of(tmp_path, seeds=[1])
+    status, sweep, _ = run(tmp_path, jobs, {"a1": "meet", "b1": "meet"}, monkeypatch, workers=2)
+    assert status == 0, sweep.failures
+    a, b = written(tmp_path).values()
+    assert max(a["started"], b["started"]) < min(a["ended"], b["ended"])
+
+
+def test_one_worker_works_on_one_job_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run(tmp_path, jobs_of(tmp_path), {}, monkeypatch)
+    a1, b1, a2, b2 = written(tmp_path).values()
+    for before, after in ((a1, b1), (b1, a2), (a2, b2)):
+        assert before["ended"] <= after["started"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_stops_the_jobs_in_order_and_starts_no_more(
+    number: signal.Signals, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    status, said = signalled(tmp_path, monkeypatch, "wait", number, 1)
+    assert status == 128 + number
+    assert said[-1].endswith("a seed 1  stopped, saved")
+    assert [job["status"] for job in written(tmp_path).values()] == ["to resume", "new", "new", "new"]
+
+
+def test_a_signal_that_comes_after_the_results_finds_the_job_done(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    status, said = signalled(tmp_path, monkeypatch, "late", signal.SIGTERM, 1)
+    assert status == 143
+    assert said[-1].endswith("a seed 1  done: test error 10.00 % [digits], 1 of 4")
+    assert written(tmp_path)["a1"]["status"] == "done"
+
+
+def test_a_second_signal_kills(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    status, said = signalled(tmp_path, monkeypatch, "deaf", signal.SIGINT, 2)
+    assert status == 130
+    assert said[-1].endswith("a seed 1  stopped, before its first save")
+    assert not busy(tmp_path / "out" / "a" / "seed1.log")
+
+
+def signalled(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: str, number: int, times: int
+) -> tuple[int, list[str]]:
+    """Signals as soon as the first job is at work."""
+    said: list[str] = []
+    here = tmp_path / "out" / "a" / "seed1" / "here"
+    sent = 0
+    look_at = Runner._look_at
+
+    def look(self: Runner, job: Job) -> None:
+        nonlocal sent
+        if here.exists() and sent < times:
+            os.kill(os.getpid(), number)
+            sent += 1
+        look_at(self, job)
+
+    monkeypatch.setattr(Runner, "_look_at", look)
+    before = signal.getsignal(number)
+    status, _, _ = run(tmp_path, jobs_of(tmp_path), {"a1": mode}, monkeypatch, say=said.append)
+    assert signal.getsignal(number) is before
+    return status, said
