@@ -249,6 +249,13 @@ def check_images(saved: Mapping[str, Any], world: World) -> None:
         )
 
 
+def best_policy(saved: Mapping[str, Any], device: torch.device) -> RecurrentAttentionPolicy:
+    """The policy of a checkpoint with its best weights by validation, or, where it has none, its last."""
+    policy = RecurrentAttentionPolicy.rebuild(saved["blueprint"]).to(device)
+    policy.load_state_dict(saved["best"]["weights"] if saved["best"] else saved["learner"]["policy"])
+    return policy
+
+
 def build_policy(env: GlimpseEnvironment, config: Config, look: str) -> RecurrentAttentionPolicy:
     """The factory: which window head goes with which way of training."""
     head = {"reinforce": "sampled", "pathwise": "pathwise"}[config.training.method] if look == "learned" else look
