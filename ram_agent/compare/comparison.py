@@ -7,6 +7,7 @@ from itertools import combinations
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from ram_agent.checkpoint import CheckpointError
 from ram_agent.compare.document import Picture, html, markdown
@@ -155,7 +156,7 @@ def draw(compared: Compared, out: Path) -> Pictures:
         if subject.examined:
             name = f"fixations_{number:02d}_{_slug(subject.method.name)}.png"
             density = np.sum([each.fixations for each in subject.examined.values()], axis=0)
-            write_figure(fixation_map(density), out / name)
+            write_figure(fixation_map(torch.from_numpy(density)), out / name)
             fixations.append(Picture(name, names[subject.method.name]))
     return Pictures(
         curves="validation_error.png" if curves else None,

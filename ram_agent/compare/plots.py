@@ -69,14 +69,15 @@ def paths_side_by_side(gazes: Mapping[str, Gaze]) -> Figure:
     first = next(iter(gazes.values()))
     lanes, (height, width) = len(first.target), first.canvas.shape[-2:]
     panel = panel_size(height, width, 1.5)
-    room = 0.7 if first.has_long_names else 0.55  # a line for the method and one for each verdict
+    verdict = 0.4 if first.has_long_names else 0.25
+    room = verdict + 0.35  # inches: between the method's name and the row above it there is some air
     figure, axes = image_grid([panel[0]] * lanes, [panel[1]] * len(gazes), between=(0.12, room), top=room)
     across, down = figure.get_size_inches()
     for row, (name, gaze) in zip(axes, gazes.items(), strict=True):
         for lane, ax in enumerate(row):
             show_path(ax, gaze, lane, panel[0])
-        top = row[0].get_position().y1 + (room - 0.08) / down
-        figure.text(0.1 / across, top, name, fontsize=TITLE, color=INK, va="top", weight="bold")
+        above = row[0].get_position().y1 + verdict / down
+        figure.text(0.1 / across, above, name, fontsize=TITLE, color=INK, va="bottom", weight="bold")
     return figure
 
 
@@ -84,13 +85,17 @@ def paths_side_by_side(gazes: Mapping[str, Gaze]) -> Figure:
 
 
 def _ink(number: int, *, marks: bool = False) -> dict[str, Any]:
-    """The look of the curves of method `number`: other dashes each time the colours begin anew."""
-    styles = len(LINE_STYLES)
-    colour, _, marker = LINE_STYLES[number % styles]
-    dashes = LINE_STYLES[(number + number // styles) % 4][1]
+    """The look of the curves of method `number`: other dashes and markers each time the colours begin anew."""
+    again, colour = divmod(number, len(LINE_STYLES))
+    dashes = LINE_STYLES[(colour + again) % 4][1]
+    marker = LINE_STYLES[(colour + again) % len(LINE_STYLES)][2]
     return {
-        "color": colour, "linestyle": dashes, "linewidth": 1.3, "markersize": 3.5, "marker": marker if marks else "",
-    }  # fmt: skip
+        "color": LINE_STYLES[colour][0],
+        "linestyle": dashes,
+        "linewidth": 1.3,
+        "marker": marker if marks else "",
+        "markersize": 3.5,
+    }
 
 
 def _curve(ax: Axes, run: Run, measure: Any, number: int) -> None:
