@@ -42,7 +42,7 @@ def group(runs: Sequence[Run]) -> tuple[tuple[Method, ...], Settings]:
         key = (run.config.name, run.look, *settings.values())
         alike.setdefault(key, []).append(run)
         of[key] = settings
-    suffixes: dict[tuple[str, ...], str] = {}
+    suffixes: dict[tuple[str, ...], list[str]] = {}
     common: dict[str, str] = {}
     for namesakes in {key[:2] for key in alike}:
         keys = [key for key in alike if key[:2] == namesakes]
@@ -53,8 +53,9 @@ def group(runs: Sequence[Run]) -> tuple[tuple[Method, ...], Settings]:
     for key, members in alike.items():
         name, look = key[:2]
         chosen, doubles = _one_a_seed(members)
-        title = name + ("" if look == "learned" else f": {look}") + suffixes[key]
-        methods.append(Method(title, chosen, doubles))
+        control = [] if look == "learned" else [f"control {look}"]
+        said = ", ".join(control + suffixes[key])
+        methods.append(Method(f"{name} ({said})" if said else name, chosen, doubles))
     return tuple(methods), common
 
 
@@ -89,8 +90,8 @@ def _settings_of_all(runs: Sequence[Run]) -> list[dict[str, str]]:
     return every
 
 
-def _differences(namesakes: Sequence[Settings]) -> tuple[list[str], dict[str, str]]:
-    """What to add to each name, and the values of the majority, where there are others."""
+def _differences(namesakes: Sequence[Settings]) -> tuple[list[list[str]], dict[str, str]]:
+    """What each has to say of itself, and the values of the majority, where there are others."""
     usual: dict[str, str] = {}
     told: list[list[str]] = [[] for _ in namesakes]
     short = Counter(field.rpartition(".")[2] for field in namesakes[0])
@@ -107,7 +108,7 @@ def _differences(namesakes: Sequence[Settings]) -> tuple[list[str], dict[str, st
         for settings, parts in zip(namesakes, told, strict=True):
             if settings[field] != majority:
                 parts.append(f"{name} {settings[field] or 'unknown'}")
-    return [f" ({', '.join(parts)})" if parts else "" for parts in told], usual
+    return told, usual
 
 
 def _one_a_seed(runs: Sequence[Run]) -> tuple[tuple[Run, ...], tuple[Run, ...]]:

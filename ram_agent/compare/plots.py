@@ -39,7 +39,8 @@ def validation_curves(methods: Mapping[str, Sequence[Run]], images: str) -> Figu
                 _curve(ax, run, measure, number)
         _error_axis(ax, errors)
         ax.set_xlabel(label, fontsize=LABEL)
-        ax.xaxis.set_major_formatter(EngFormatter(sep=""))
+        if label != "seconds of updates":  # k and M are known of episodes; 500m of a second is no time that people read
+            ax.xaxis.set_major_formatter(EngFormatter(sep=""))
         ax.xaxis.set_major_locator(MaxNLocator(5))
         ax.set_xlim(left=0)
         if not ax.lines:
@@ -114,7 +115,7 @@ def _error_axis(ax: Axes, errors: Sequence[float]) -> None:
         ax.yaxis.set_minor_locator(NullLocator())
         ax.yaxis.set_minor_formatter(NullFormatter())
     else:
-        ax.set_ylim(bottom=0)
+        ax.set_ylim(0, 1.06 * max(errors, default=100) or 1)
     ax.grid(axis="y", color="#e5e5e5", linewidth=0.6)
     ax.set_axisbelow(True)
     style(ax)

@@ -202,7 +202,8 @@ def _differences(compared: Compared) -> list[Block]:
     count = len(compared.pairs)
     how = (
         "Every run's best weights were shown the test set once more, and methods are compared image by image. The "
-        "interval (95 %, normal approximation of the mean of paired differences) is over images, for these weights."
+        "interval (95 %, normal approximation of the mean of paired differences) is over images, for these weights. "
+        "Methods on other images or in other scenes are not paired."
     )
     if count > 1:
         how += (
@@ -333,8 +334,12 @@ def _cost(compared: Compared) -> list[Block]:
 
 
 def _mean(values: Iterable[float | None], digits: int = 0) -> str:
+    """Times below ten seconds, which only trials have, get a digit more; counts are whole and stay so."""
     known = [value for value in values if value is not None]
-    return f"{fmean(known):,.{digits}f}" if known else NOTHING
+    if not known:
+        return NOTHING
+    mean = fmean(known)
+    return f"{mean:,.{digits or int(mean < 10 and not mean.is_integer())}f}"
 
 
 def _set(values: Iterable[object]) -> str:

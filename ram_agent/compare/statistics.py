@@ -13,9 +13,6 @@ from jaxtyping import Bool
 FEWEST_SEEDS = 3
 """Below that an interval over seeds is too wide to tell anything (Student's t: 12.7 standard errors for two)."""
 
-ROUNDING = 1e-9
-"""Far below what one answer adds to a share over seeds, far above what adding shares up in another order does."""
-
 
 @dataclass(frozen=True)
 class Estimate:
@@ -86,8 +83,8 @@ def paired(first: Bool[np.ndarray, "seeds images"], second: Bool[np.ndarray, "ot
     if images < 2:
         raise ValueError(f"images: got {images}, expected 2 or more to compare two methods on")
     half_width = 1.959964 * float(np.std(differences, ddof=1)) / np.sqrt(images)
-    first_right = int((differences < -ROUNDING).sum())
-    second_right = int((differences > ROUNDING).sum())
+    first_right = int((differences < 0).sum())
+    second_right = int((differences > 0).sum())
     uneven = first_right + second_right
     p = float(binomtest(first_right, uneven).pvalue) if uneven else 1.0
     difference = Estimate(100 * float(differences.mean()), 100 * float(half_width))

@@ -69,7 +69,7 @@ def row(text: str, *cells: str) -> list[str]:
 
 def test_the_table_shows_what_the_runs_stored(runs: Path, report: Report):
     stored = results(runs / "hard")
-    for name, numbers in {"hard": stored, "hard: random": stored["controls"]["random"]}.items():
+    for name, numbers in {"hard": stored, "hard (control random)": stored["controls"]["random"]}.items():
         cells = row(report.markdown, name, "digits")
         low, high = numbers["test_error_ci95"]
         assert cells[2:6] == [
@@ -95,7 +95,7 @@ def test_a_paired_difference_is_that_of_the_stored_errors(runs: Path, report: Re
 
 def test_runs_on_different_images_are_never_paired(report: Report):
     section = report.markdown.split("## Which is better")[1].split("## ")[0]
-    assert "hard: random" in section
+    assert "hard (control random)" in section
     assert not re.search(r"\bother\b( is better| and |:)|(than|and) other\b|\| other \|", section)
     assert "noise" in row(report.markdown, "other")[1]
 
@@ -178,6 +178,11 @@ def _interrupt(path: Path) -> None:
     path.write_text(json.dumps({key: stored[key] for key in stored if "test_" not in key} | {"interrupted": True}))
 
 
+def _lose_the_images(path: Path) -> None:
+    settings = yaml.safe_load(path.read_text())
+    path.write_text(yaml.safe_dump(settings | {"images": {"source": str(path.parent / "gone.npz")}}))
+
+
 DAMAGES: dict[str, tuple[str, Callable[[Path], object], str]] = {
     "no_results": ("results.json", Path.unlink, "results.json is missing"),
     "cut_results": ("results.json", _cut, "results.json cannot be read (JSONDecodeError)"),
@@ -188,19 +193,27 @@ DAMAGES: dict[str, tuple[str, Callable[[Path], object], str]] = {
     "text_metrics": ("metrics.csv", lambda path: path.write_text("step,a\nx,y\n"), "metrics.csv cannot be read"),
     "no_checkpoint": ("checkpoints/agent.pt", Path.unlink, "agent.pt: no such file"),
     "cut_checkpoint": ("checkpoints/agent.pt", _cut, "agent.pt: damaged or not a checkpoint"),
+    "no_images": ("config.yaml", _lose_the_images, "no_images was not evaluated here"),
     "another_error": ("results.json", _say_another_error, "stored a test error of 1.23 %"),
 }
 
 
 @pytest.fixture(scope="module")
 def mended(runs: Path) -> str:
-    """The report on one sound run among damaged copies of it."""
-    for name, (file, damage, _) in DAMAGES.items():
+    """The report on one sound run among damaged copies of it, and on two more that say they are other seeds of it."""
+
+    def copy(name: str, change: Callable[[dict], object]) -> Path:
         shutil.copytree(runs / "soft", runs / name)
-        settings = yaml.safe_load((runs / name / "config.yaml").read_text()) | {"name": name}
+        settings = yaml.safe_load((runs / name / "config.yaml").read_text())
+        change(settings)
         (runs / name / "config.yaml").write_text(yaml.safe_dump(settings))
-        damage(runs / name / file)
-    folders = [str(runs / name) for name in (*DAMAGES, "soft")]
+        return runs / name
+
+    for name, (file, damage, _) in DAMAGES.items():
+        damage(copy(name, lambda settings, name=name: settings.update(name=name)) / file)
+    for seed in (2, 3):
+        copy(f"seed_{seed}", lambda settings, seed=seed: settings["run"].update(seed=seed))
+    folders = [str(runs / name) for name in (*DAMAGES, "soft", "seed_2", "seed_3")]
     assert main(["compare", *folders, "--no-time", "--out", str(runs / "mended")]) == 0
     return (runs / "mended" / "comparison.md").read_text()
 
@@ -214,8 +227,17 @@ def test_what_is_damaged_is_said_and_still_shown(name: str, mended: str):
 
 def test_what_is_sound_among_damaged_runs_is_shown(runs: Path, mended: str):
     assert row(mended, "soft", "digits")[2] == f"{results(runs / 'soft')['test_error']:.2f}"
-    assert re.search(r"(soft|no_metrics) and (soft|no_metrics): no difference is shown", mended)
+    assert re.search(
+        r"(soft|no_metrics) and (soft|no_metrics): no difference is shown .* (3 and 1|1 and 3) seeds", mended
+    )
     assert "ms at batch" not in mended
+
+
+def test_three_seeds_have_an_interval_over_seeds(runs: Path, mended: str):
+    """They are one agent thrice: no scatter."""
+    error = f"{results(runs / 'soft')['test_error']:.2f}"
+    cells = row(mended, "soft", "digits")
+    assert (cells[3], cells[6]) == (f"{error} to {error} over 3 seeds", "3")
 
 
 def test_an_unfinished_run_shows_its_validation_error(runs: Path, mended: str):

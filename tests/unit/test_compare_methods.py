@@ -96,14 +96,14 @@ def test_it_stays_apart_where_its_like_stand_on_different_images():
 def test_controls_are_methods_of_their_own():
     assert named(run(), run(look="random"), run(look="centre")) == {
         "hard": [1],
-        "hard: random": [1],
-        "hard: centre": [1],
+        "hard (control random)": [1],
+        "hard (control centre)": [1],
     }
 
 
 def test_controls_trained_for_longer_are_another_method():
     short, long = run(look="random", evaluation__control_episodes=100), run(look="random")
-    assert set(named(short, long)) == {"hard: random (episodes 100)", "hard: random (episodes 1200000)"}
+    assert set(named(short, long)) == {"hard (control random, episodes 100)", "hard (control random, episodes 1200000)"}
 
 
 def test_a_seed_counts_once_the_finished_run_of_it_rather():

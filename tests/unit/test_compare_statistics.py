@@ -81,7 +81,7 @@ def test_an_agent_does_not_differ_from_itself():
 
 
 def test_equal_shares_of_other_numbers_of_seeds_are_equal():
-    """1 of 3 seeds and 2 of 6: the same, though floating point adds them up differently."""
+    """1 of 3 seeds and 2 of 6: the shares count, not the answers."""
     first = np.tile([[True], [False], [False]], (1, 50))
     found = paired(first, np.tile(first, (2, 1)))
     assert (found.only_first_right, found.only_second_right) == (0, 0)
