@@ -19,14 +19,24 @@ from ram_agent.animation import gaze_frames
 from ram_agent.bench import suite
 from ram_agent.bench.settings import Settings
 from ram_agent.checkpoint import CheckpointError, read_checkpoint
-from ram_agent.config import Config, ConfigError, load_config, nearest
-from ram_agent.experiment import CHECKPOINT, Dataset, check_images, final_results, run_experiment, test_errors
+from ram_agent.compare.comparison import compare
+from ram_agent.compare.gather import gather
+from ram_agent.config import Config, ConfigError, load_config, nearest, override, parse_config
+from ram_agent.experiment import (
+    CHECKPOINT,
+    Dataset,
+    best_policy,
+    check_images,
+    final_results,
+    run_experiment,
+    test_errors,
+)
 from ram_agent.gaze import glimpse_paths
 from ram_agent.monitoring import watch
 from ram_agent.options import Parser, add_config_options, overrides
 from ram_agent.parallel import join_ranks, leave_ranks
 from ram_agent.pictures import write_figure, write_gif
-from ram_agent.policy import Policy, RecurrentAttentionPolicy
+from ram_agent.policy import Policy
 from ram_agent.report import results_table
 from ram_agent.runner import Runner
 from ram_agent.sensor import make_sensor
@@ -113,6 +123,7 @@ def main(arguments: Sequence[str] | None = None, program: str = "ram-agent") -> 
         "sweep": _sweep_options,
         "evaluate": _evaluate_options,
         "render": _render_options,
+        "compare": _compare_options,
         "bench": _bench_options,
     }
     parsers = {name: add_options(commands) for name, add_options in add.items()}
@@ -131,6 +142,7 @@ def main(arguments: Sequence[str] | None = None, program: str = "ram-agent") -> 
         "sweep": sweep_table,
         "evaluate": evaluate_run,
         "render": render_run,
+        "compare": compare_runs,
         "bench": bench_project,
     }[given.command]
     try:
@@ -400,9 +412,7 @@ def trained_agent(given: Any) -> tuple[Config, Policy, World, float]:
             f"images: {world.images.channels} colour channels, but this run was trained on "
             f"{saved['blueprint']['glimpse_shape'][0] // config.sensor.scales}"
         )
-    policy = RecurrentAttentionPolicy.rebuild(saved["blueprint"]).to(world.device)
-    policy.load_state_dict(saved["best"]["weights"] if saved["best"] else saved["learner"]["policy"])
-    return config, policy, world, config.training.last_window_std
+    return config, best_policy(saved, world.device), world, config.training.last_window_std
 
 
 def evaluate_run(given: Any) -> Job:
@@ -441,6 +451,57 @@ def render_run(given: Any) -> Job:
         write_figure(glimpse_paths(gaze), target / "glimpse_paths.png")
         write_gif(gaze_frames(gaze), target / "glimpse_paths.gif")
         print(f"{target / 'glimpse_paths.png'}\n{target / 'glimpse_paths.gif'}")
+        return 0
+
+    return job
+
+
+# -------------------------------------------------------------------- compare
+
+
+def _compare_options(commands: Any) -> Parser:
+    parser = commands.add_parser(
+        "compare",
+        help="hold runs against one another: a report in Markdown and HTML with tables and plots",
+        usage="%(prog)s RUN [RUN ...] [--out DIR] [--no-evaluate] [--no-time]",
+    )
+    parser.add_argument("runs", nargs="+", metavar="RUN", help="run folders, unfinished ones too")
+    parser.add_argument(
+        "--out", default="comparison", metavar="DIR", help="where report and plots go [default: comparison]"
+    )
+    parser.add_argument(
+        "--no-evaluate",
+        action="store_true",
+        help="leave out all that needs images or weights: paired differences, fixations, glimpse paths, cost",
+    )
+    parser.add_argument("--no-time", action="store_true", help="leave out milliseconds per image")
+    add_config_options(parser, ["images.folder", "run.device"])
+    return parser
+
+
+def compare_runs(given: Any) -> Job:
+    """Write comparison.md, comparison.html and their plots."""
+    runs = gather([Path(name) for name in given.runs])
+    out = Path(given.out)
+    if out.exists() and not out.is_dir():
+        raise ConfigError(f"--out: {out} is a file, expected a folder")
+    out.mkdir(parents=True, exist_ok=True)
+    changed = overrides(given)
+    if "run.device" in changed:
+        find_device(changed["run.device"])
+    loaded: dict[tuple[str, str | None], ImageData] = {}
+
+    def world_of(config: Config) -> World:
+        config = parse_config(override(config.model_dump(), changed))
+        source = config.images.source, config.images.folder
+        if source not in loaded:
+            loaded[source] = load_images(*source)
+        return World(config, loaded[source])
+
+    def job() -> int:
+        torch.set_num_threads(1)
+        for file in compare(runs, None if given.no_evaluate else world_of, out, timed=not given.no_time):
+            print(file)
         return 0
 
     return job

@@ -221,13 +221,19 @@ def load_config(path: Path | None = None, overrides: Mapping[str, Any] | None = 
     if path is not None:
         tree = read_yaml(path, "config", "scene:")
         tree.setdefault("name", path.stem)
-    for name, value in (overrides or {}).items():
+    override(tree, overrides or {})
+    return parse_config(tree, str(path) if path and not overrides else "")
+
+
+def override(tree: dict[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
+    """Set `section.field` → value in a tree of plain values, and hand it back. Raises `ConfigError`."""
+    for name, value in overrides.items():
         section, _, field = name.rpartition(".")
         branch = tree.setdefault(section, {}) if section else tree
         if not isinstance(branch, dict):
             raise ConfigError(f"{section}: expected a section, got {branch!r}")
         branch[field] = value
-    return parse_config(tree, str(path) if path and not overrides else "")
+    return tree
 
 
 def read_yaml(path: Path, kind: str, key: str) -> dict[str, Any]:

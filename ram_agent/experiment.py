@@ -25,7 +25,7 @@ from ram_agent.config import Config, dump_config
 from ram_agent.evaluation import TEST_SEED, evaluate
 from ram_agent.figures import error_by_glimpse, learning_curves
 from ram_agent.files import write_whole
-from ram_agent.full_image import NETWORKS, FullImagePolicy, WholeCanvas
+from ram_agent.full_image import NETWORKS, FullImagePolicy, WholeCanvas, rebuild_policy
 from ram_agent.gaze import glimpse_paths, glimpse_strip
 from ram_agent.learner import LEARNERS, Learner
 from ram_agent.monitoring import Best, Board, Checkpoints, Pictures, Validation, watch
@@ -255,6 +255,13 @@ def check_images(saved: Mapping[str, Any], world: World) -> None:
 def seen_by(look: str, env: GlimpseEnvironment) -> GlimpseEnvironment:
     """The environment as an agent or a control sees it: through the eye, or the whole canvas at once."""
     return WholeCanvas(env) if look in NETWORKS else env
+
+
+def best_policy(saved: Mapping[str, Any], device: torch.device) -> Policy:
+    """The policy of a checkpoint with its best weights by validation, or, where it has none, its last."""
+    policy = rebuild_policy(saved["blueprint"]).to(device)
+    policy.load_state_dict(saved["best"]["weights"] if saved["best"] else saved["learner"]["policy"])
+    return policy
 
 
 def build_policy(env: GlimpseEnvironment, config: Config, look: str) -> Policy:

@@ -65,16 +65,9 @@ def glimpse_paths(gaze: Gaze, columns: int = 4) -> Figure:
     height, width = gaze.canvas.shape[-2:]
     panel = panel_size(height, width, 1.75)
     title = 0.46 if gaze.has_long_names else 0.32
-    figure, axes = _image_grid([panel[0]] * columns, [panel[1]] * rows, between=(0.12, title), top=title)
+    figure, axes = image_grid([panel[0]] * columns, [panel[1]] * rows, between=(0.12, title), top=title)
     for lane in range(lanes):
-        ax = axes[lane // columns][lane % columns]
-        _show_canvas(ax, gaze.canvas[lane])
-        boxes = as_array(gaze.boxes[:, lane, 0])
-        for box, colour in zip(boxes, time_colours(len(boxes)), strict=True):
-            ax.add_patch(outline(box, colour, 1.1))
-        draw_path(ax, centres(boxes), time_colours(len(boxes)), unit=72 * panel[0] / _view_width(height, width))
-        text, colour = gaze.verdict(lane, " →\n" if gaze.has_long_names else " → ")
-        ax.set_title(text, fontsize=TITLE, color=colour, pad=4)
+        show_path(axes[lane // columns][lane % columns], gaze, lane, panel[0])
     for lane in range(lanes, rows * columns):
         axes[lane // columns][lane % columns].remove()
     return figure
@@ -86,7 +79,7 @@ def glimpse_strip(gaze: Gaze, lane: int) -> Figure:
     height, width = gaze.canvas.shape[-2:]
     panel = panel_size(height, width, 1.3)
     column = max(panel[0], 0.8)  # room for the belief below
-    figure, axes = _image_grid(
+    figure, axes = image_grid(
         [column] * looks,
         [panel[1]] + [min(column, 1.0)] * scales,
         between=(0.1, 0.1),
@@ -97,7 +90,7 @@ def glimpse_strip(gaze: Gaze, lane: int) -> Figure:
     for look in range(looks):
         boxes = as_array(gaze.boxes[look, lane])
         ax = axes[0][look]
-        _show_canvas(ax, gaze.canvas[lane])
+        show_canvas(ax, gaze.canvas[lane])
         for k in reversed(range(scales)):
             ax.add_patch(outline(boxes[k], scale_colour(k), 1.3))
         ax.set_title(f"glimpse {look + 1}" if look == 0 else str(look + 1), fontsize=LABEL, color=FAINT, pad=3)
@@ -146,7 +139,7 @@ def _view_width(height: int, width: int) -> float:
     return width + 2 * canvas_margin(height, width)
 
 
-def _image_grid(
+def image_grid(
     widths: Sequence[float],
     heights: Sequence[float],
     *,
@@ -171,7 +164,19 @@ def _image_grid(
     return figure, axes
 
 
-def _show_canvas(ax: Axes, canvas: Tensor) -> None:
+def show_path(ax: Axes, gaze: Gaze, lane: int, width: float) -> None:
+    """One episode on axes that are `width` inches wide: canvas, windows, path, and above it target and answer."""
+    show_canvas(ax, gaze.canvas[lane])
+    boxes = as_array(gaze.boxes[:, lane, 0])
+    for box, colour in zip(boxes, time_colours(len(boxes)), strict=True):
+        ax.add_patch(outline(box, colour, 1.1))
+    view = _view_width(*gaze.canvas.shape[-2:])
+    draw_path(ax, centres(boxes), time_colours(len(boxes)), unit=72 * width / view)
+    text, colour = gaze.verdict(lane, " →\n" if gaze.has_long_names else " → ")
+    ax.set_title(text, fontsize=TITLE, color=colour, pad=4)
+
+
+def show_canvas(ax: Axes, canvas: Tensor) -> None:
     height, width = canvas.shape[-2:]
     margin = canvas_margin(height, width)
     ax.imshow(as_picture(canvas), extent=(0, width, height, 0), interpolation="nearest")

@@ -1,0 +1,201 @@
+"""The comparison from runs to files: group, look again, hold against one another, draw, write."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import combinations
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from ram_agent.checkpoint import CheckpointError
+from ram_agent.compare.document import Picture, html, markdown
+from ram_agent.compare.examine import (
+    Examined,
+    Revived,
+    WorldOf,
+    count_flops,
+    examine,
+    milliseconds,
+    revive,
+    same_test_set,
+    wrong_of,
+)
+from ram_agent.compare.gather import Run
+from ram_agent.compare.methods import Method, Settings, group
+from ram_agent.compare.plots import errors_by_glimpse, paths_side_by_side, validation_curves
+from ram_agent.compare.report import Compared, Pair, Pictures, Subject, report
+from ram_agent.compare.statistics import between_seeds, paired
+from ram_agent.figures import fixation_map
+from ram_agent.files import write_whole
+from ram_agent.full_image import NETWORKS
+from ram_agent.pictures import write_figure
+
+TITLE = "Runs compared"
+
+
+@dataclass(frozen=True)
+class TestSet:
+    """What makes two test sets the same: the images and how they lie on canvases."""
+
+    sha256: str
+    scene: tuple[object, ...]
+    images: int
+
+
+def compare(runs: Sequence[Run], world_of: WorldOf | None, out: Path, *, timed: bool = True) -> list[Path]:
+    """Write `comparison.md`, `comparison.html` and their plots into `out`; returns the two.
+
+    Without `world_of`, which makes the world that a configuration describes, nothing is evaluated.
+    """
+    methods, common = group(runs)
+    compared = look_again(methods, common, world_of, timed=timed)
+    blocks = report(compared, draw(compared, out))
+    files = {"comparison.md": markdown(blocks), "comparison.html": html(blocks, out, TITLE)}
+    for name, text in files.items():
+        write_whole(out / name, text.encode())
+    return [out / name for name in files]
+
+
+def look_again(methods: Sequence[Method], common: Settings, world_of: WorldOf | None, *, timed: bool) -> Compared:
+    """Examine every finished run whose weights and images are at hand, and compare methods on the same test set."""
+    trouble: list[str] = []
+    subjects = [Subject(method) for method in methods]
+    if world_of:
+        revived: dict[str, Revived] = {}
+        for number, method in enumerate(methods):
+            seen = _examine(method, world_of, trouble)
+            if not seen:
+                continue
+            agent = revived[method.name] = seen[0][0]
+            subjects[number] = replace(
+                subjects[number],
+                examined={agent.run.config.run.seed: what for agent, what in seen},
+                parameters=sum(weights.numel() for weights in agent.policy.parameters()),
+                flops=count_flops(agent),
+                device=str(next(agent.policy.parameters()).device),
+            )
+        times = milliseconds(revived) if timed and revived else {}
+        subjects = [replace(each, milliseconds=times.get(each.method.name)) for each in subjects]
+    return Compared(tuple(subjects), common, tuple(_pairs(subjects, trouble)), tuple(trouble), world_of is not None)
+
+
+def _examine(method: Method, world_of: WorldOf, trouble: list[str]) -> list[tuple[Revived, Examined]]:
+    seen = []
+    for run in method.finished:
+        try:
+            agent = revive(run, world_of)
+            what = examine(agent)
+        except (CheckpointError, ValueError, OSError) as error:
+            trouble.append(f"{run.folder} was not evaluated here: {' '.join(str(error).split())}")
+            continue
+        assert run.measured
+        if abs(what.error - run.measured.error) > 1e-6:
+            trouble.append(
+                f"{run.folder} stored a test error of {run.measured.error:.2f} %; here it has {what.error:.2f} %. "
+                "Another version, device or number of threads can do that; pairs are formed with what was found here."
+            )
+        seen.append((agent, what))
+    return seen
+
+
+def test_set(run: Run) -> TestSet | None:
+    """None where it is not known, which is the same as nothing else."""
+    if not run.sha256 or not run.measured:
+        return None
+    scene = run.config.scene
+    clutter = (scene.clutter, scene.clutter_size) if scene.kind == "cluttered" else ()
+    return TestSet(run.sha256, (scene.kind, scene.height, scene.width, *clutter), run.measured.images)
+
+
+def _pairs(subjects: Sequence[Subject], trouble: list[str]) -> list[Pair]:
+    pairs = []
+    for first, second in combinations([each for each in subjects if each.examined], 2):
+        sets = {test_set(each.method.finished[0]) for each in (first, second)}
+        if len(sets) > 1 or None in sets:
+            continue
+        ours, theirs = list(first.examined.values()), list(second.examined.values())
+        if not same_test_set(ours[0], theirs[0]):
+            trouble.append(f"{first.method.name} and {second.method.name} were shown other labels: not paired.")
+            continue
+        if len(ours[0].wrong) < 2:
+            continue
+        if np.mean([each.error for each in ours]) > np.mean([each.error for each in theirs]):
+            first, second, ours, theirs = second, first, theirs, ours
+        pairs.append(
+            Pair(
+                better=first.method.name,
+                other=second.method.name,
+                paired=paired(wrong_of(ours), wrong_of(theirs)),
+                seeds=(len(ours), len(theirs)),
+                over_seeds=between_seeds([each.error for each in ours], [each.error for each in theirs]),
+            )
+        )
+    return pairs
+
+
+# -------------------------------------------------------------------- pictures
+
+
+def draw(compared: Compared, out: Path) -> Pictures:
+    """Write the plots that there is something to draw for."""
+    names = {subject.method.name: _label(subject, compared.datasets) for subject in compared.subjects}
+    images = compared.datasets[0] if len(compared.datasets) == 1 else "images in brackets"
+    curves = validation_curves({names[each.method.name]: each.method.runs for each in compared.subjects}, images)
+    if curves:
+        write_figure(curves, out / "validation_error.png")
+    by_glimpse = {
+        names[each.method.name]: _mean_by_glimpse(each.method.finished)
+        for each in compared.subjects
+        if each.method.finished
+    }
+    if by_glimpse:
+        write_figure(errors_by_glimpse(by_glimpse, images), out / "error_by_glimpse.png")
+    fixations = []
+    for number, subject in enumerate(compared.subjects, start=1):
+        if subject.examined and _has_eye(subject):
+            name = f"fixations_{number:02d}_{_slug(subject.method.name)}.png"
+            density = np.sum([each.fixations for each in subject.examined.values()], axis=0)
+            write_figure(fixation_map(torch.from_numpy(density)), out / name)
+            fixations.append(Picture(name, names[subject.method.name]))
+    return Pictures(
+        curves="validation_error.png" if curves else None,
+        by_glimpse="error_by_glimpse.png" if by_glimpse else None,
+        fixations=tuple(fixations),
+        paths=tuple(_draw_paths(compared.subjects, names, out)),
+    )
+
+
+def _draw_paths(subjects: Sequence[Subject], names: Mapping[str, str], out: Path) -> list[str]:
+    """One picture a test set, so that what stands below one another is the same image."""
+    sets: dict[TestSet | None, list[Subject]] = {}
+    for subject in subjects:
+        if subject.examined and _has_eye(subject):
+            sets.setdefault(test_set(subject.method.finished[0]), []).append(subject)
+    files = []
+    for number, members in enumerate(sets.values(), start=1):
+        gazes = {names[each.method.name]: next(iter(each.examined.values())).gaze for each in members}
+        files.append(f"glimpse_paths_{number}.png")
+        write_figure(paths_side_by_side(gazes), out / files[-1])
+    return files
+
+
+def _mean_by_glimpse(runs: Sequence[Run]) -> list[float]:
+    """Over seeds, which all have the same number of glimpses: it is part of what makes a method."""
+    return np.mean([run.measured.by_glimpse for run in runs if run.measured], axis=0).tolist()
+
+
+def _has_eye(subject: Subject) -> bool:
+    """Whether it looks anywhere at all; some controls see the whole canvas at once."""
+    return subject.method.runs[0].look not in NETWORKS
+
+
+def _label(subject: Subject, datasets: Sequence[str]) -> str:
+    """The images stand beside every number: in the name, where they are not the same for all."""
+    name = subject.method.name
+    return name if len(datasets) == 1 else f"{name} [{subject.method.runs[0].dataset}]"
+
+
+def _slug(name: str) -> str:
+    return re.sub(r"[^A-Za-z0-9]+", "_", name).strip("_")[:60]

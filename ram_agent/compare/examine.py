@@ -1,0 +1,170 @@
+"""Finished runs looked at once more, here: their best weights on the test set, where they look, what they cost."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from math import ceil
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int
+from torch.utils.flop_counter import FlopCounterMode
+
+from ram_agent.bench.timing import compare as time_in_turn
+from ram_agent.checkpoint import CheckpointError, read_checkpoint
+from ram_agent.compare.gather import Run
+from ram_agent.config import Config
+from ram_agent.evaluation import TEST_SEED, evaluate
+from ram_agent.experiment import CHECKPOINT, World, best_policy, check_images, seen_by
+from ram_agent.gaze import Gaze, centres
+from ram_agent.monitoring import watch
+from ram_agent.policy import Policy
+from ram_agent.rollout import GlimpseEnvironment, rollout
+
+LANES = 500
+"""Test images shown at once, and those whose fixations are counted."""
+CELLS = 30
+"""Of a fixation map, along the longer side of the canvas: 2 pixels of a 60×60 one."""
+PICTURED = 6
+"""Test images in the picture of glimpse paths: the first ones, whatever became of them."""
+BATCHES = (1, 256)
+ROUNDS, LIMIT = 9, 20.0
+"""Timings of each method, and the seconds that all together may take."""
+
+WorldOf = Callable[[Config], World]
+
+
+@dataclass(frozen=True)
+class Revived:
+    """A trained agent that can look again."""
+
+    run: Run
+    policy: Policy
+    world: World
+
+    def environment(self, lanes: int) -> GlimpseEnvironment:
+        """The test split, as this agent sees it."""
+        return seen_by(self.run.look, self.world.environment("test", lanes))
+
+    def few(self, lanes: int) -> GlimpseEnvironment:
+        """No more lanes than test images."""
+        return self.environment(min(lanes, self.world.images_in("test")))
+
+
+@dataclass(frozen=True)
+class Examined:
+    """What one run did with the test set, at mean locations."""
+
+    wrong: Bool[np.ndarray, " images"]
+    target: Int[np.ndarray, " images"]
+    fixations: Float[np.ndarray, "rows columns"]
+    """Looks per cell of the canvas, but for the first look, which no agent chooses; over `LANES` images at most."""
+    gaze: Gaze
+
+    @property
+    def error(self) -> float:
+        """In percent."""
+        return float(100 * self.wrong.mean())
+
+
+def revive(run: Run, world_of: WorldOf) -> Revived:
+    """Raises `CheckpointError`, `ValueError` or `OSError` where the checkpoint or the images are not to be had."""
+    saved = read_checkpoint(run.folder / CHECKPOINT)
+    world = world_of(run.config)
+    try:
+        check_images(saved, world)
+        device = world.environment("test", 1).device
+        return Revived(run, best_policy(saved, device), world)
+    except (KeyError, TypeError, RuntimeError) as error:
+        what = " ".join(str(error).split())
+        raise CheckpointError(f"checkpoint {run.folder / CHECKPOINT}: does not fit this ram-agent ({what})") from None
+
+
+def examine(agent: Revived) -> Examined:
+    """Measured as at the end of a training: the same scenes, the same generator."""
+    env = agent.few(LANES)
+    generator = torch.Generator(env.device).manual_seed(TEST_SEED)
+    result = evaluate(agent.policy, env, agent.world.images_in("test"), generator=generator)
+    gaze = watch(agent.policy, env)
+    return Examined(result.wrong[-1], result.target, count_fixations(gaze), _first(gaze, PICTURED))
+
+
+def count_fixations(gaze: Gaze) -> Float[np.ndarray, "rows columns"]:
+    """Centres of windows per cell; what lies outside the canvas is counted at its border."""
+    height, width = gaze.canvas.shape[-2:]
+    cell = max(height, width) / CELLS
+    rows, columns = ceil(height / cell), ceil(width / cell)
+    looks = gaze.boxes[1:] if len(gaze.boxes) > 1 else gaze.boxes
+    points = centres(looks[:, :, 0].reshape(-1, 4).numpy())
+    x = np.clip(points[:, 0] / cell, 0, columns - 1).astype(int)
+    y = np.clip(points[:, 1] / cell, 0, rows - 1).astype(int)
+    return np.bincount(y * columns + x, minlength=rows * columns).reshape(rows, columns).astype(float)
+
+
+@torch.no_grad()
+def count_flops(agent: Revived, lanes: int = 8) -> float:
+    """Floating-point operations of one evaluation episode of one image.
+
+    Counted are products of matrices and convolutions, a multiplication and an addition as two; the rest is not.
+    """
+    env = agent.few(lanes)
+    with FlopCounterMode(display=False) as counter:
+        rollout(agent.policy, env, **_shown(env, agent.world.images_in("test")))
+    return counter.get_total_flops() / env.num_envs
+
+
+def milliseconds(agents: Mapping[str, Revived]) -> dict[str, dict[int, float]]:
+    """Per image, the median of rounds in turn over all agents: name → batch → time. One thread; scenes included."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        candidates = {
+            (name, batch): (_episode(agent, batch), batch) for name, agent in agents.items() for batch in BATCHES
+        }
+        keys = {f"{name} {batch}": (name, batch) for name, batch in candidates}
+        timings = time_in_turn({key: candidates[pair] for key, pair in keys.items()}, ROUNDS, limit=LIMIT)
+    finally:
+        torch.set_num_threads(threads)
+    found: dict[str, dict[int, float]] = {name: {} for name in agents}
+    for key, (name, batch) in keys.items():
+        found[name][batch] = timings[key].cost(1e3).median
+    return found
+
+
+def same_test_set(first: Examined, second: Examined) -> bool:
+    """Whether the labels agree, image by image: what has to be so where the images and the scenes are the same."""
+    return np.array_equal(first.target, second.target)
+
+
+def wrong_of(examined: Sequence[Examined]) -> Bool[np.ndarray, "seeds images"]:
+    return np.stack([each.wrong for each in examined])
+
+
+def _episode(agent: Revived, batch: int) -> Callable[[], object]:
+    env = agent.environment(batch)
+    shown = _shown(env, agent.world.images_in("test"))
+
+    @torch.no_grad()
+    def play() -> object:
+        return rollout(agent.policy, env, **shown).reward.cpu()  # waits for the device
+
+    return play
+
+
+def _shown(env: GlimpseEnvironment, images: int) -> dict[str, Any]:
+    """The first scenes of the test set, from the start again where there are fewer than lanes."""
+    generator = torch.Generator(env.device).manual_seed(TEST_SEED)
+    lanes = np.arange(env.num_envs)
+    return {"seed": np.full(len(lanes), TEST_SEED), "scenes": lanes % images, "generator": generator}
+
+
+def _first(gaze: Gaze, lanes: int) -> Gaze:
+    """The first episodes alone; a whole batch of canvases would be kept in memory otherwise."""
+    return gaze._replace(
+        canvas=gaze.canvas[:lanes].clone(),
+        boxes=gaze.boxes[:, :lanes],
+        glimpses=gaze.glimpses[:, :lanes].clone(),
+        target=gaze.target[:lanes],
+        answers=gaze.answers[:, :lanes],
+        probability=gaze.probability[:, :lanes],
+    )

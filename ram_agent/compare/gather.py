@@ -1,0 +1,242 @@
+"""Run folders → `Run`s. What a folder lacks is a sentence in `Run.gaps`; the others are shown all the same."""
+
+import csv
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+from ram_agent.checkpoint import CheckpointError, read_checkpoint
+from ram_agent.config import Config, ConfigError, load_config
+from ram_agent.experiment import CHECKPOINT
+from ram_agent.full_image import NETWORKS
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What a finished run stored about the test set. Errors are in percent."""
+
+    error: float
+    """At mean locations, of the best weights by validation."""
+    interval: tuple[float, float]
+    """95 %, over test images (Wilson)."""
+    sampled: float
+    voted: float
+    votes: int
+    images: int
+    by_glimpse: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Validated:
+    """One validation during training."""
+
+    episodes: int
+    seconds: float | None
+    """Of updates until then, interpolated: only training rows of `metrics.csv` have a time."""
+    error: float
+
+
+@dataclass(frozen=True)
+class Run:
+    """One trained agent: the learned policy of a run, or one of its controls. None: not known."""
+
+    folder: Path
+    """Where its metrics and its checkpoint are."""
+    look: str
+    """`learned`, or the kind of control."""
+    config: Config
+    dataset: str
+    sha256: str
+    """Of the images; empty where not known."""
+    measured: Measured | None
+    validation_error: float | None
+    """The lowest."""
+    episodes: int | None
+    seconds: float | None
+    threads: int | None
+    device: str
+    processes: int
+    parameters: int | None
+    pixels: int | None
+    """Read per image, over all glimpses."""
+    curve: tuple[Validated, ...]
+    gaps: tuple[str, ...]
+    """What is missing, a sentence each."""
+
+
+def gather(folders: Sequence[Path]) -> tuple[Run, ...]:
+    """Every agent of every run, a folder named twice once. Raises `ConfigError` where a folder does not hold a run."""
+    different = {folder.resolve(): folder for folder in reversed(folders)}
+    for folder in folders:
+        if not (folder / "config.yaml").is_file():
+            raise ConfigError(f"run {folder}: not a run folder (no config.yaml in it)")
+    return tuple(run for folder in reversed(different.values()) for run in _agents(folder))
+
+
+def _agents(folder: Path) -> list[Run]:
+    """The learned agent and its controls, as far as there is a trace of them."""
+    config = load_config(folder / "config.yaml")
+    results, gap = _read_results(folder / "results.json")
+    controls = results.get("controls")
+    measured = controls if isinstance(controls, dict) else {}
+    begun = {path.name for path in (folder / "controls").glob("*") if path.is_dir()}
+    looks = [look for look in config.evaluation.controls if look in measured or look in begun]
+    runs = [_agent(folder, "learned", config, results, results, gap)]
+    return runs + [
+        _agent(folder / "controls" / look, look, config, results, measured.get(look, {}), gap) for look in looks
+    ]
+
+
+def _agent(
+    folder: Path, look: str, config: Config, results: Mapping[str, Any], numbers: Mapping[str, Any], gap: str
+) -> Run:
+    """`results` are of the whole run, `numbers` those of this agent."""
+    learned = look == "learned"
+    unfinished = bool(gap or results.get("interrupted"))
+    gaps = [gap] if gap and learned else []
+    rows, trouble = _read_metrics(folder / "metrics.csv")
+    gaps += [trouble] if trouble else []
+    measured = None
+    if "test_error" in numbers:
+        try:
+            measured = _measured(numbers)
+        except (KeyError, TypeError, ValueError) as error:
+            gaps.append(f"results.json lacks what a finished run stores ({error}); train it again to have its errors.")
+    elif not unfinished:
+        gaps.append("results.json has no test error for it.")
+    elif not gap and learned:
+        gaps.append("It was interrupted and has no test error; `python train.py --resume` goes on with it.")
+    facts = results or _facts_of_checkpoint(folder / CHECKPOINT)
+    dataset = facts.get("dataset")
+    dataset = dataset if isinstance(dataset, dict) else {}
+    curve = tuple(_validated(rows))
+    episodes = _number(numbers.get("episodes"))
+    if episodes is None:
+        steps = [int(row["step"]) for row in rows]
+        episodes = max(steps, default=None)
+    seconds = _number(facts.get("seconds")) if learned else None
+    if seconds is None:
+        seconds = max((row["time/seconds"] for row in rows if "time/seconds" in row), default=None)
+    stored = facts.get("validation_errors")
+    validation = _number(stored.get(look)) if isinstance(stored, dict) else None
+    if validation is None:
+        validation = min((point.error for point in curve), default=None)
+    return Run(
+        folder=folder,
+        look=look,
+        config=config,
+        dataset=str(dataset.get("name", config.images.source)),
+        sha256=str(dataset.get("sha256", "")),
+        measured=measured,
+        validation_error=validation,
+        episodes=None if episodes is None else int(episodes),
+        seconds=seconds,
+        threads=_whole(facts.get("threads")),
+        device=str(facts.get("device", "")),
+        processes=_whole(facts.get("processes")) or 1,
+        parameters=_whole(facts.get("parameters")) if learned else None,
+        pixels=_pixels(
+            look, config, _whole(results.get("glimpse_pixels") if look in NETWORKS else facts.get("glimpse_pixels"))
+        ),
+        curve=curve,
+        gaps=tuple(gaps),
+    )
+
+
+def _pixels(look: str, config: Config, by_eye: int | None) -> int | None:
+    """Pixels read per image: by the looks of an eye, as stored, or the whole canvas once."""
+    if look not in NETWORKS or by_eye is None:
+        return by_eye
+    channels = by_eye // (config.environment.glimpses * config.sensor.scales * config.sensor.size**2)
+    return channels * config.scene.height * config.scene.width
+
+
+def _read_results(path: Path) -> tuple[dict[str, Any], str]:
+    """What is in `results.json`, and what is wrong with it."""
+    try:
+        results = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}, "results.json is missing: the run is not finished; `python train.py --resume` goes on with it."
+    except (OSError, ValueError) as error:
+        return {}, f"results.json cannot be read ({type(error).__name__}): it is damaged."
+    if not isinstance(results, dict):
+        return {}, f"results.json is damaged: it holds a {type(results).__name__}, not the results of a run."
+    return results, ""
+
+
+def _measured(numbers: Mapping[str, Any]) -> Measured:
+    low, high = numbers["test_error_ci95"]
+    return Measured(
+        error=float(numbers["test_error"]),
+        interval=(float(low), float(high)),
+        sampled=float(numbers["test_error_sampled"]),
+        voted=float(numbers["test_error_voted"]),
+        votes=int(numbers["votes"]),
+        images=int(numbers["test_images"]),
+        by_glimpse=tuple(map(float, numbers["error_by_glimpse"])),
+    )
+
+
+def _facts_of_checkpoint(path: Path) -> dict[str, Any]:
+    """What a checkpoint knows of what `results.json` would say: the images, the pixels read."""
+    try:
+        saved = read_checkpoint(path)
+        planes, height, width = saved["blueprint"]["glimpse_shape"]
+        dataset = {"name": saved["images"], "sha256": saved["sha256"]}
+        config = load_config(_run_of(path) / "config.yaml")
+    except (CheckpointError, ConfigError, KeyError, TypeError, ValueError):
+        return {}
+    return {"dataset": dataset, "glimpse_pixels": config.environment.glimpses * planes * height * width}
+
+
+def _run_of(checkpoint: Path) -> Path:
+    """The run folder of a checkpoint, be it the agent's or a control's."""
+    folder = checkpoint.parents[1]
+    return folder.parents[1] if folder.parent.name == "controls" else folder
+
+
+def _read_metrics(path: Path) -> tuple[list[dict[str, float]], str]:
+    """The numbers of every row of `metrics.csv`, in the order of their steps, and what is wrong with the file."""
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            rows = [
+                {key: float(value) for key, value in row.items() if value and key != "images"}
+                for row in csv.DictReader(file)
+            ]
+        return sorted(rows, key=lambda row: row["step"]), ""
+    except FileNotFoundError:
+        return [], "metrics.csv is missing: no learning curve."
+    except (OSError, ValueError, TypeError, AttributeError, KeyError, csv.Error) as error:
+        return [], f"metrics.csv cannot be read ({type(error).__name__}): no learning curve."
+
+
+def _validated(rows: Sequence[Mapping[str, float]]) -> list[Validated]:
+    times = [(0.0, 0.0)] + [(row["step"], row["time/seconds"]) for row in rows if "time/seconds" in row]
+    return [
+        Validated(int(row["step"]), _seconds_at(row["step"], times), row["eval/error"])
+        for row in rows
+        if "eval/error" in row
+    ]
+
+
+def _seconds_at(step: float, times: Sequence[tuple[float, float]]) -> float | None:
+    """Linear between the rows around `step`; beyond the last row, at the mean rate up to there."""
+    if len(times) < 2:
+        return None
+    for (before, earlier), (after, later) in pairwise(times):
+        if before <= step <= after and after > before:
+            return earlier + (later - earlier) * (step - before) / (after - before)
+    last, seconds = times[-1]
+    return seconds * step / last
+
+
+def _number(value: Any) -> float | None:
+    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+
+
+def _whole(value: Any) -> int | None:
+    number = _number(value)
+    return None if number is None else int(number)

@@ -1,0 +1,134 @@
+"""Runs → methods: what was trained alike but for the seed."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ram_agent.compare.gather import Run
+
+BOOKKEEPING = ("run.", "images.folder", "evaluation.controls", "evaluation.control_episodes")
+"""Settings that do not change what an agent learns: a run with controls and one without are the same method."""
+
+Settings = Mapping[str, str]
+"""`section.field` → value, as text."""
+
+
+@dataclass(frozen=True)
+class Method:
+    """Runs that differ in their seed alone."""
+
+    name: str
+    runs: tuple[Run, ...]
+    """One a seed, in the order of the seeds."""
+    doubles: tuple[Run, ...]
+    """Runs of a seed that is there already: they are no further evidence, and are left out."""
+
+    @property
+    def finished(self) -> tuple[Run, ...]:
+        """The runs that were measured on the test set."""
+        return tuple(run for run in self.runs if run.measured)
+
+
+def group(runs: Sequence[Run]) -> tuple[tuple[Method, ...], Settings]:
+    """Methods in the order in which their first runs were named, and what every method has that does not say otherwise.
+
+    A method is called by its experiment's name. Where several share it, it names the fields in which it differs from
+    the majority of its namesakes, or, where there is no majority, its own value.
+    """
+    alike: dict[tuple[str, ...], list[Run]] = {}
+    of: dict[tuple[str, ...], dict[str, str]] = {}
+    for run, settings in zip(runs, _settings_of_all(runs), strict=True):
+        key = (run.config.name, run.look, *settings.values())
+        alike.setdefault(key, []).append(run)
+        of[key] = settings
+    suffixes: dict[tuple[str, ...], list[str]] = {}
+    common: dict[str, str] = {}
+    for namesakes in {key[:2] for key in alike}:
+        keys = [key for key in alike if key[:2] == namesakes]
+        named, usual = _differences([of[key] for key in keys])
+        suffixes |= dict(zip(keys, named, strict=True))
+        common |= usual
+    methods = []
+    for key, members in alike.items():
+        name, look = key[:2]
+        chosen, doubles = _one_a_seed(members)
+        control = [] if look == "learned" else [f"control {look}"]
+        said = ", ".join(control + suffixes[key])
+        methods.append(Method(f"{name} ({said})" if said else name, chosen, doubles))
+    return tuple(methods), common
+
+
+def settings_of(run: Run) -> dict[str, str]:
+    """What makes a method, field by field."""
+    tree = run.config.model_dump(mode="json")
+    fields = {
+        f"{section}.{field}": _text(value)
+        for section, values in tree.items()
+        if isinstance(values, dict)
+        for field, value in values.items()
+        if not f"{section}.{field}".startswith(BOOKKEEPING)
+    }
+    if run.look != "learned":
+        fields["training.episodes"] = _text(run.config.evaluation.control_episodes or run.config.training.episodes)
+    return fields | {"processes": str(run.processes), "images.sha256": run.sha256[:12]}
+
+
+def _settings_of_all(runs: Sequence[Run]) -> list[dict[str, str]]:
+    """A run that does not know its images counts as one on those of the others with its settings, if they agree."""
+    every = [settings_of(run) for run in runs]
+    known: dict[tuple[str, ...], set[str]] = {}
+    keys = [
+        (run.config.name, run.look, *(value for name, value in mine.items() if name != "images.sha256"))
+        for run, mine in zip(runs, every, strict=True)
+    ]
+    for key, mine in zip(keys, every, strict=True):
+        known.setdefault(key, set()).update(filter(None, [mine["images.sha256"]]))
+    for key, mine in zip(keys, every, strict=True):
+        if not mine["images.sha256"] and len(known[key]) == 1:
+            mine["images.sha256"] = next(iter(known[key]))
+    return every
+
+
+def _differences(namesakes: Sequence[Settings]) -> tuple[list[list[str]], dict[str, str]]:
+    """What each has to say of itself, and the values of the majority, where there are others."""
+    usual: dict[str, str] = {}
+    told: list[list[str]] = [[] for _ in namesakes]
+    short = Counter(field.rpartition(".")[2] for field in namesakes[0])
+    for field in namesakes[0]:
+        values = Counter(settings[field] for settings in namesakes)
+        if len(values) == 1:
+            continue
+        value, times = values.most_common(1)[0]
+        majority = value if 2 * times > len(namesakes) else None
+        if majority is not None:
+            usual[field] = majority
+        name = field.rpartition(".")[2]
+        name = name if short[name] == 1 else field
+        for settings, parts in zip(namesakes, told, strict=True):
+            if settings[field] != majority:
+                parts.append(f"{name} {settings[field] or 'unknown'}")
+    return told, usual
+
+
+def _one_a_seed(runs: Sequence[Run]) -> tuple[tuple[Run, ...], tuple[Run, ...]]:
+    """For each seed the first finished run, or the first; and the rest."""
+    chosen: dict[int, Run] = {}
+    for run in sorted(runs, key=lambda run: run.measured is None):  # stable: finished ones first, else as named
+        chosen.setdefault(run.config.run.seed, run)
+    kept = list(chosen.values())
+    return (
+        tuple(sorted(kept, key=lambda run: run.config.run.seed)),
+        tuple(run for run in runs if not any(run is other for other in kept)),
+    )
+
+
+def _text(value: Any) -> str:
+    """As YAML would have it, lists without brackets."""
+    if isinstance(value, list):
+        return " ".join(map(_text, value))
+    if isinstance(value, bool):
+        return str(value).lower()
+    if value is None:
+        return "none"
+    return f"{value:g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,140 @@
+"""Methods held against one another, as pictures. Pure functions from data to `Figure`, in the inks of `figures`."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import EngFormatter, LogLocator, MaxNLocator, NullFormatter, NullLocator, StrMethodFormatter
+
+from ram_agent.compare.gather import Run
+from ram_agent.figures import FAINT, INK, LABEL, LINE_STYLES, SMALL, TITLE, panel_size, style
+from ram_agent.gaze import Gaze, image_grid, show_path
+
+POINTS = 72
+"""In an inch."""
+
+
+def validation_curves(methods: Mapping[str, Sequence[Run]], images: str) -> Figure | None:
+    """Validation error against episodes, seconds of updates and pixels read: a curve a run, an ink a method.
+
+    None where no run has a curve. A run that does not know one of the three is left out of that panel.
+    """
+    measures = (
+        ("episodes", lambda run, point: point.episodes),
+        ("seconds of updates", lambda run, point: point.seconds),
+        ("pixels read", lambda run, point: None if run.pixels is None else point.episodes * run.pixels),
+    )
+    shown = {name: runs for name, runs in methods.items() if any(run.curve for run in runs)}
+    if not shown:
+        return None
+    figure = Figure(figsize=(9.6, 3.2 + _legend_height(list(shown), 9.6)), layout="constrained")
+    axes = figure.subplots(1, 3, sharey=True)
+    errors = [point.error for runs in shown.values() for run in runs for point in run.curve]
+    for ax, (label, measure) in zip(axes, measures, strict=True):
+        for number, runs in enumerate(shown.values()):
+            for run in runs:
+                _curve(ax, run, measure, number)
+        _error_axis(ax, errors)
+        ax.set_xlabel(label, fontsize=LABEL)
+        if label != "seconds of updates":  # k and M are known of episodes; 500m of a second is no time that people read
+            ax.xaxis.set_major_formatter(EngFormatter(sep=""))
+        ax.xaxis.set_major_locator(MaxNLocator(5))
+        ax.set_xlim(left=0)
+        if not ax.lines:
+            ax.text(0.5, 0.5, "not known", transform=ax.transAxes, ha="center", fontsize=LABEL, color=FAINT)
+    axes[0].set_ylabel(f"validation error (%), {images}", fontsize=LABEL)
+    _legend(figure, list(shown), 9.6)
+    return figure
+
+
+def errors_by_glimpse(curves: Mapping[str, Sequence[float]], images: str) -> Figure:
+    """Test error of the answer after each glimpse, one curve a method."""
+    width = 5.6
+    figure = Figure(figsize=(width, 3.2 + _legend_height(list(curves), width)), layout="constrained")
+    ax = figure.subplots()
+    for number, errors in enumerate(curves.values()):
+        ax.plot(range(1, len(errors) + 1), errors, **_ink(number, marks=True))
+    _error_axis(ax, [error for errors in curves.values() for error in errors])
+    ax.set_xlabel("glimpses", fontsize=LABEL)
+    ax.set_ylabel(f"test error (%), {images}", fontsize=LABEL)
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+    _legend(figure, list(curves), width, marks=True)
+    return figure
+
+
+def paths_side_by_side(gazes: Mapping[str, Gaze]) -> Figure:
+    """A row a method, a column an image: the same test images, with the path that each method's gaze took."""
+    first = next(iter(gazes.values()))
+    lanes, (height, width) = len(first.target), first.canvas.shape[-2:]
+    panel = panel_size(height, width, 1.5)
+    verdict = 0.4 if first.has_long_names else 0.25
+    room = verdict + 0.35  # inches: between the method's name and the row above it there is some air
+    figure, axes = image_grid([panel[0]] * lanes, [panel[1]] * len(gazes), between=(0.12, room), top=room)
+    across, down = figure.get_size_inches()
+    for row, (name, gaze) in zip(axes, gazes.items(), strict=True):
+        for lane, ax in enumerate(row):
+            show_path(ax, gaze, lane, panel[0])
+        above = row[0].get_position().y1 + verdict / down
+        figure.text(0.1 / across, above, name, fontsize=TITLE, color=INK, va="bottom", weight="bold")
+    return figure
+
+
+# ---------------------------------------------------------------- pieces of pictures
+
+
+def _ink(number: int, *, marks: bool = False) -> dict[str, Any]:
+    """The look of the curves of method `number`: other dashes and markers each time the colours begin anew."""
+    again, colour = divmod(number, len(LINE_STYLES))
+    dashes = LINE_STYLES[(colour + again) % 4][1]
+    marker = LINE_STYLES[(colour + again) % len(LINE_STYLES)][2]
+    return {
+        "color": LINE_STYLES[colour][0],
+        "linestyle": dashes,
+        "linewidth": 1.3,
+        "marker": marker if marks else "",
+        "markersize": 3.5,
+    }
+
+
+def _curve(ax: Axes, run: Run, measure: Any, number: int) -> None:
+    values = [(measure(run, point), point.error) for point in run.curve]
+    points = np.array([pair for pair in values if pair[0] is not None], dtype=float).reshape(-1, 2)
+    if len(points):
+        ax.plot(points[:, 0], points[:, 1], **_ink(number, marks=len(points) == 1))
+
+
+def _error_axis(ax: Axes, errors: Sequence[float]) -> None:
+    """Logarithmic where errors differ by much: late in training is where methods part."""
+    if errors and min(errors) > 0 and max(errors) > 5 * min(errors):
+        ax.set_yscale("log")
+        ax.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+        ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 3, 5)))
+        ax.yaxis.set_minor_locator(NullLocator())
+        ax.yaxis.set_minor_formatter(NullFormatter())
+    else:
+        ax.set_ylim(0, 1.06 * max(errors, default=100) or 1)
+    ax.grid(axis="y", color="#e5e5e5", linewidth=0.6)
+    ax.set_axisbelow(True)
+    style(ax)
+
+
+def _legend(figure: Figure, names: Sequence[str], width: float, *, marks: bool = False) -> None:
+    lines = [Line2D([], [], **_ink(number, marks=marks)) for number in range(len(names))]
+    figure.legend(
+        lines, names, loc="outside lower left", ncols=_columns(names, width), frameon=False, fontsize=SMALL,
+        handlelength=3,
+    )  # fmt: skip
+
+
+def _columns(names: Sequence[str], width: float) -> int:
+    """How many names stand beside one another in `width` inches."""
+    one = (0.62 * SMALL * max(map(len, names)) + 6 * SMALL) / POINTS
+    return max(1, min(len(names), int(width / one)))
+
+
+def _legend_height(names: Sequence[str], width: float) -> float:
+    lines = -(-len(names) // _columns(names, width))
+    return 1.6 * SMALL * lines / POINTS

@@ -1,0 +1,265 @@
+"""`ram-agent compare` on tiny runs, from training to the report."""
+
+import base64
+import json
+import re
+import shutil
+from collections.abc import Callable
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+import yaml
+
+from ram_agent.cli import World, main
+from ram_agent.compare.examine import count_flops, revive
+from ram_agent.compare.gather import gather
+
+ROOT = Path(__file__).parents[2]
+TINY = [
+    "--training.episodes=400", "--evaluation.every=200", "--run.log_every=100", "--run.threads=1",
+    "--run.progress=false", "--run.tensorboard=false", "--run.pictures=0",
+]  # fmt: skip
+
+
+class Report(NamedTuple):
+    folder: Path
+    markdown: str
+    html: str
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """`hard` with a control, `soft` without, on the digits; `other` on images that are not theirs."""
+    folder = tmp_path_factory.mktemp("runs")
+    generator = np.random.default_rng(1)
+    np.savez(
+        folder / "noise.npz", images=generator.integers(0, 256, (200, 28, 28), np.uint8), labels=np.arange(200) % 10
+    )
+    config = str(ROOT / "configs" / "smoke.yaml")
+    for name, settings in {
+        "hard": ["--evaluation.controls=[random]"],
+        "soft": ["--evaluation.controls=[]", "--sensor.kind=stn", "--training.method=pathwise"],
+        "other": ["--evaluation.controls=[]", f"--images.source={folder / 'noise.npz'}"],
+    }.items():
+        assert main(["train", config, f"--name={name}", f"--run.folder={folder / name}", *TINY, *settings]) == 0
+    return folder
+
+
+@pytest.fixture(scope="module")
+def report(runs: Path) -> Report:
+    """Of all three."""
+    out = runs / "report"
+    assert main(["compare", *(str(runs / name) for name in ("hard", "soft", "other")), "--out", str(out)]) == 0
+    return Report(out, (out / "comparison.md").read_text(), (out / "comparison.html").read_text())
+
+
+def results(run: Path) -> dict:
+    return json.loads((run / "results.json").read_text())
+
+
+def row(text: str, *cells: str) -> list[str]:
+    """The first row of a table that begins with these cells."""
+    start = "| " + " | ".join(cells) + " |"
+    line = next(line for line in text.splitlines() if line.startswith(start))
+    return [cell.strip() for cell in line.strip("|").split("|")]
+
+
+def test_the_table_shows_what_the_runs_stored(runs: Path, report: Report):
+    stored = results(runs / "hard")
+    for name, numbers in {"hard": stored, "hard (control random)": stored["controls"]["random"]}.items():
+        cells = row(report.markdown, name, "digits")
+        low, high = numbers["test_error_ci95"]
+        assert cells[2:6] == [
+            f"{numbers['test_error']:.2f}",
+            f"{low:.2f} to {high:.2f} over images",
+            f"{numbers['test_error_sampled']:.2f}",
+            f"{numbers['test_error_voted']:.2f}",
+        ]
+        assert cells[7] == "400"
+
+
+def test_a_paired_difference_is_that_of_the_stored_errors(runs: Path, report: Report):
+    """They were evaluated anew, on the same scenes: all that can differ is a mistake."""
+    errors = sorted((results(runs / name)["test_error"], name) for name in ("hard", "soft"))
+    (low, better), (high, other) = errors
+    found = re.search(rf"\| {better} \| {other} \| ([\d.]+) ±.*? \| ([\d,]+) \| ([\d,]+) \|", report.markdown)
+    found = found or re.search(rf"\| {other} \| {better} \| ([\d.]+) ±.*? \| ([\d,]+) \| ([\d,]+) \|", report.markdown)
+    assert found
+    images = results(runs / "hard")["test_images"]
+    assert float(found[1]) == pytest.approx(high - low, abs=0.006)
+    assert abs(int(found[2]) - int(found[3])) == round((high - low) * images / 100)
+
+
+def test_runs_on_different_images_are_never_paired(report: Report):
+    section = report.markdown.split("## Which is better")[1].split("## ")[0]
+    assert "hard (control random)" in section
+    assert not re.search(r"\bother\b( is better| and |:)|(than|and) other\b|\| other \|", section)
+    assert "noise" in row(report.markdown, "other")[1]
+
+
+def test_every_picture_is_there_and_named(report: Report):
+    named = set(re.findall(r"\]\(([^)]+\.png)\)", report.markdown))
+    assert named == {path.name for path in report.folder.glob("*.png")}
+    assert {"validation_error.png", "error_by_glimpse.png", "glimpse_paths_1.png", "glimpse_paths_2.png"} <= named
+    assert sum(name.startswith("fixations_") for name in named) == 4
+
+
+def test_the_page_needs_no_other_file(report: Report):
+    assert not re.search(r"https?:", report.html)
+    sources: list[str] = []
+    open_tags: list[str] = []
+
+    class Page(HTMLParser):
+        def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+            given = dict(attrs)
+            assert not {"href", "srcset"} & given.keys()
+            if tag == "img":
+                sources.append(given["src"] or "")
+            elif tag != "meta":
+                open_tags.append(tag)
+
+        def handle_endtag(self, tag: str) -> None:
+            assert open_tags.pop() == tag
+
+    Page().feed(report.html)
+    assert not open_tags
+    assert len(sources) == len(list(report.folder.glob("*.png")))
+    for source in sources:
+        kind, _, content = source.partition(",")
+        assert kind == "data:image/png;base64"
+        assert base64.b64decode(content, validate=True).startswith(b"\x89PNG")
+
+
+def test_operations_are_those_of_the_matrices(runs: Path):
+    """A crop's pooling is not counted: T looks, T - 1 moves, T answers, two operations a weight."""
+    run = gather([runs / "hard"])[0]
+    agent = revive(run, World)
+    policy, looks = agent.policy, run.config.environment.glimpses
+
+    def weights(module) -> int:
+        return sum(weight.numel() for weight in module.parameters() if weight.dim() > 1)
+
+    each = weights(policy.glimpse) + weights(policy.core) + weights(policy.classifier)
+    assert count_flops(agent) == 2 * (looks * each + (looks - 1) * weights(policy.window_head))
+
+
+def test_without_evaluation_nothing_needs_the_weights(runs: Path, tmp_path: Path):
+    bare = tmp_path / "bare"
+    bare.mkdir()
+    for name in ("config.yaml", "results.json", "metrics.csv"):
+        shutil.copy(runs / "hard" / name, bare)
+    assert main(["compare", str(bare), str(runs / "soft"), "--no-evaluate", "--out", str(tmp_path / "out")]) == 0
+    text = (tmp_path / "out" / "comparison.md").read_text()
+    assert {path.name for path in (tmp_path / "out").glob("*.png")} == {"validation_error.png", "error_by_glimpse.png"}
+    assert "`--no-evaluate`" in text
+    assert "Cost per image" not in text
+
+
+def _cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-200])
+
+
+def _say_another_error(path: Path) -> None:
+    stored = json.loads(path.read_text())
+    path.write_text(json.dumps(stored | {"test_error": 1.23}))
+
+
+def _forget_the_interval(path: Path) -> None:
+    stored = json.loads(path.read_text())
+    del stored["test_error_ci95"]
+    path.write_text(json.dumps(stored))
+
+
+def _interrupt(path: Path) -> None:
+    stored = json.loads(path.read_text())
+    path.write_text(json.dumps({key: stored[key] for key in stored if "test_" not in key} | {"interrupted": True}))
+
+
+def _lose_the_images(path: Path) -> None:
+    settings = yaml.safe_load(path.read_text())
+    path.write_text(yaml.safe_dump(settings | {"images": {"source": str(path.parent / "gone.npz")}}))
+
+
+DAMAGES: dict[str, tuple[str, Callable[[Path], object], str]] = {
+    "no_results": ("results.json", Path.unlink, "results.json is missing"),
+    "cut_results": ("results.json", _cut, "results.json cannot be read (JSONDecodeError)"),
+    "list_results": ("results.json", lambda path: path.write_text("[]"), "it holds a list"),
+    "lacking_results": ("results.json", _forget_the_interval, "results.json lacks what a finished run stores"),
+    "interrupted": ("results.json", _interrupt, "It was interrupted and has no test error"),
+    "no_metrics": ("metrics.csv", Path.unlink, "metrics.csv is missing: no learning curve."),
+    "text_metrics": ("metrics.csv", lambda path: path.write_text("step,a\nx,y\n"), "metrics.csv cannot be read"),
+    "no_checkpoint": ("checkpoints/agent.pt", Path.unlink, "agent.pt: no such file"),
+    "cut_checkpoint": ("checkpoints/agent.pt", _cut, "agent.pt: damaged or not a checkpoint"),
+    "no_images": ("config.yaml", _lose_the_images, "no_images was not evaluated here"),
+    "another_error": ("results.json", _say_another_error, "stored a test error of 1.23 %"),
+}
+
+
+@pytest.fixture(scope="module")
+def mended(runs: Path) -> str:
+    """The report on one sound run among damaged copies of it, and on two more that say they are other seeds of it."""
+
+    def copy(name: str, change: Callable[[dict], object]) -> Path:
+        shutil.copytree(runs / "soft", runs / name)
+        settings = yaml.safe_load((runs / name / "config.yaml").read_text())
+        change(settings)
+        (runs / name / "config.yaml").write_text(yaml.safe_dump(settings))
+        return runs / name
+
+    for name, (file, damage, _) in DAMAGES.items():
+        damage(copy(name, lambda settings, name=name: settings.update(name=name)) / file)
+    for seed in (2, 3):
+        copy(f"seed_{seed}", lambda settings, seed=seed: settings["run"].update(seed=seed))
+    folders = [str(runs / name) for name in (*DAMAGES, "soft", "seed_2", "seed_3")]
+    assert main(["compare", *folders, "--no-time", "--out", str(runs / "mended")]) == 0
+    return (runs / "mended" / "comparison.md").read_text()
+
+
+@pytest.mark.parametrize("name", DAMAGES)
+def test_what_is_damaged_is_said_and_still_shown(name: str, mended: str):
+    missing = mended.split("## What is missing")[1].split("## ")[0]
+    assert any(re.search(rf"/{name}\b", line) and DAMAGES[name][2] in line for line in missing.splitlines())
+    assert row(mended, name, "digits")
+
+
+def test_what_is_sound_among_damaged_runs_is_shown(runs: Path, mended: str):
+    assert row(mended, "soft", "digits")[2] == f"{results(runs / 'soft')['test_error']:.2f}"
+    assert re.search(
+        r"(soft|no_metrics) and (soft|no_metrics): no difference is shown .* (3 and 1|1 and 3) seeds", mended
+    )
+    assert "ms at batch" not in mended
+
+
+def test_three_seeds_have_an_interval_over_seeds(runs: Path, mended: str):
+    """They are one agent thrice: no scatter."""
+    error = f"{results(runs / 'soft')['test_error']:.2f}"
+    cells = row(mended, "soft", "digits")
+    assert (cells[3], cells[6]) == (f"{error} to {error} over 3 seeds", "3")
+
+
+def test_an_unfinished_run_shows_its_validation_error(runs: Path, mended: str):
+    lowest = results(runs / "soft")["validation_error"]
+    assert row(mended, "no_results", "digits")[3] == f"not finished; lowest validation error {lowest:.2f} %"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ([], "the following arguments are required: RUN"),
+        (["nowhere"], "run nowhere: not a run folder (no config.yaml in it)"),
+        (["{runs}/hard", "--out", "{runs}/noise.npz"], "noise.npz is a file, expected a folder"),
+        (["{runs}/hard", "--sede", "1"], "--sede: unknown option"),
+    ],
+)
+def test_a_mistake_is_one_line(arguments: list[str], said: str, runs: Path, capsys: pytest.CaptureFixture[str]):
+    try:
+        status = main(["compare", *(argument.format(runs=runs) for argument in arguments)])
+    except SystemExit as end:
+        status = end.code
+    shown = capsys.readouterr().err.strip()
+    assert status == 2
+    assert len(shown.splitlines()) == 1
+    assert said in shown

@@ -1,0 +1,115 @@
+"""Which runs are one method, and what it is called."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ram_agent.compare.gather import Measured, Run
+from ram_agent.compare.methods import Method, group
+from ram_agent.config import load_config
+
+
+def run(
+    name: str = "hard", *, look: str = "learned", sha256: str = "a" * 64, done: bool = True, **settings: Any
+) -> Run:
+    """A run with the default settings but for those given as section__field."""
+    changed = {field.replace("__", "."): value for field, value in settings.items()}
+    measured = Measured(10.0, (9.0, 11.0), 10.0, 10.0, 10, 1000, (50.0, 10.0))
+    return Run(
+        folder=Path("runs") / name,
+        look=look,
+        config=load_config(None, {"name": name} | changed),
+        dataset="mnist",
+        sha256=sha256,
+        measured=measured if done else None,
+        validation_error=9.0,
+        episodes=100,
+        seconds=1.0,
+        threads=1,
+        device="cpu",
+        processes=1,
+        parameters=10,
+        pixels=100,
+        curve=(),
+        gaps=(),
+    )
+
+
+def named(*runs: Run) -> dict[str, list[int]]:
+    methods, _ = group(runs)
+    return {method.name: [each.config.run.seed for each in method.runs] for method in methods}
+
+
+def test_seeds_are_one_method():
+    assert named(run(run__seed=3), run(run__seed=1), run(run__seed=2)) == {"hard": [1, 2, 3]}
+
+
+@pytest.mark.parametrize(
+    "bookkeeping",
+    [
+        {"run__folder": "elsewhere"},
+        {"run__threads": 2},
+        {"run__device": "cuda"},
+        {"images__folder": "/data"},
+        {"evaluation__controls": []},
+        {"evaluation__control_episodes": 5},
+    ],
+)
+def test_bookkeeping_makes_no_method(bookkeeping: dict[str, Any]):
+    assert named(run(run__seed=1), run(run__seed=2, **bookkeeping)) == {"hard": [1, 2]}
+
+
+def test_two_that_share_a_name_both_name_what_differs():
+    assert set(named(run(), run(environment__glimpses=8))) == {"hard (glimpses 6)", "hard (glimpses 8)"}
+
+
+def test_a_majority_keeps_the_bare_name_and_is_told():
+    runs = run(), run(environment__glimpses=8), run(training__reward="success")
+    methods, common = group(runs)
+    assert [method.name for method in methods] == ["hard", "hard (glimpses 8)", "hard (reward success)"]
+    assert common == {"environment.glimpses": "6", "training.reward": "probability"}
+
+
+def test_a_field_that_two_sections_have_is_named_in_full():
+    soft = run(sensor__kind="stn", training__method="pathwise")
+    assert "hard (sensor.kind stn, method pathwise)" in named(run(), soft)
+
+
+def test_names_are_unique_whatever_differs():
+    grid = [run(environment__glimpses=t, training__batch=b) for t in (4, 6, 8) for b in (32, 64)]
+    assert len(named(*grid)) == len(grid)
+
+
+def test_other_images_are_another_method():
+    assert set(named(run(), run(sha256="b" * 64))) == {"hard (sha256 aaaaaaaaaaaa)", "hard (sha256 bbbbbbbbbbbb)"}
+
+
+def test_a_run_that_does_not_know_its_images_goes_with_its_like():
+    assert named(run(), run(sha256="", run__seed=2)) == {"hard": [1, 2]}
+
+
+def test_it_stays_apart_where_its_like_stand_on_different_images():
+    assert len(named(run(), run(sha256="b" * 64), run(sha256="", run__seed=2))) == 3
+
+
+def test_controls_are_methods_of_their_own():
+    assert named(run(), run(look="random"), run(look="centre")) == {
+        "hard": [1],
+        "hard (control random)": [1],
+        "hard (control centre)": [1],
+    }
+
+
+def test_controls_trained_for_longer_are_another_method():
+    short, long = run(look="random", evaluation__control_episodes=100), run(look="random")
+    assert set(named(short, long)) == {"hard (control random, episodes 100)", "hard (control random, episodes 1200000)"}
+
+
+def test_a_seed_counts_once_the_finished_run_of_it_rather():
+    first, second, third = run(done=False), run(), run()
+    (method,), _ = group([first, second, third])
+    assert isinstance(method, Method)
+    assert method.runs == (second,)
+    assert method.runs[0] is second
+    assert len(method.doubles) == 2

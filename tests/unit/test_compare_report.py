@@ -1,0 +1,111 @@
+"""What a comparison says of a pair, and how it is written down."""
+
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+import torch
+
+from ram_agent.compare.document import Bullets, Heading, Paragraph, Table, html, markdown
+from ram_agent.compare.examine import count_fixations
+from ram_agent.compare.gather import gather
+from ram_agent.compare.report import Pair, sentence
+from ram_agent.compare.statistics import Estimate, Paired
+from ram_agent.gaze import Gaze
+
+
+def pair(difference: Estimate, p: float, seeds: tuple[int, int], over_seeds: Estimate | None = None) -> Pair:
+    return Pair("stn", "hard", Paired(difference, 200, 80, p, 10_000), seeds, over_seeds)
+
+
+CLEAR, UNCLEAR = Estimate(-1.2, 0.4), Estimate(-0.3, 0.4)
+
+
+@pytest.mark.parametrize(
+    ("case", "said"),
+    [
+        (
+            pair(CLEAR, 1e-6, (3, 3), Estimate(-1.2, 0.9)),
+            "stn is better than hard by 1.20 ± 0.40 points (paired, 10,000 images, 3 seeds each; ± 0.90 over seeds).",
+        ),
+        (
+            pair(UNCLEAR, 0.2, (3, 4)),
+            "stn and hard: no difference is shown (0.30 ± 0.40 points, paired, 10,000 images, 3 and 4 seeds).",
+        ),
+        (
+            pair(CLEAR, 1e-6, (1, 1)),
+            "stn is better than hard by 1.20 ± 0.40 points (paired, 10,000 images, one seed each; "
+            "of these trained agents: other seeds may differ).",
+        ),
+        (
+            pair(CLEAR, 0.06, (1, 1)),
+            "stn and hard: no difference is shown (1.20 ± 0.40 points, paired, 10,000 images, one seed each).",
+        ),
+    ],
+)
+def test_a_sentence_says_no_more_than_the_numbers_do(case: Pair, said: str):
+    assert sentence(case) == said
+
+
+def test_seeds_that_scatter_more_than_methods_differ_show_nothing():
+    said = sentence(pair(CLEAR, 1e-6, (3, 3), Estimate(-1.2, 2.5)))
+    assert "no difference is shown beyond the scatter of seeds" in said
+    assert "is better" not in said
+
+
+def test_markdown_keeps_a_bar_inside_its_cell():
+    table = markdown([Table(("method", "=error"), (("a|b", "1.0"),))])
+    assert table.splitlines() == ["| method | error |", "|---|---:|", "| a\\|b | 1.0 |"]
+
+
+def test_html_escapes_what_it_is_given():
+    page = html([Heading("<b>", 1), Paragraph("a < `b & c`"), Bullets(("<script>",))], Path(), "<t>")
+    tags: list[str] = []
+    parser = HTMLParser()
+    parser.handle_starttag = lambda tag, attrs: tags.append(tag)
+    parser.feed(page)
+    assert not {"b", "script", "t"} & set(tags)
+    assert "a &lt; <code>b &amp; c</code>" in page
+
+
+def test_fixations_are_counted_where_the_windows_are():
+    """On a 60×30 canvas a cell is 2×2 pixels. The first look, in the middle, is not counted."""
+    centres = torch.tensor([[15.0, 30.0], [0.5, 0.5], [29.0, 59.5], [99.0, -9.0]])  # x, y
+    boxes = torch.cat([centres - 6, centres + 6], dim=1).reshape(4, 1, 1, 4)
+    nothing = torch.zeros(1, dtype=torch.long)
+    gaze = Gaze(
+        canvas=torch.zeros(1, 1, 60, 30),
+        boxes=boxes,
+        glimpses=torch.zeros(4, 1, 1, 1, 12, 12),
+        target=nothing,
+        answers=torch.zeros(4, 1, dtype=torch.long),
+        probability=torch.zeros(4, 1),
+        classes=("0",),
+    )
+    counts = count_fixations(gaze)
+    assert counts.shape == (30, 15)
+    assert counts.sum() == 3
+    assert counts[0, 0] == counts[29, 14] == counts[0, 14] == 1
+
+
+METRICS = """step,images,time/seconds,eval/error
+100,digits,10.0,
+150,digits,,40.0
+200,digits,30.0,
+250,digits,,20.0
+"""
+
+
+def test_seconds_of_a_validation_lie_between_those_of_the_training_rows(tmp_path: Path):
+    """150 is half way between 10 s and 30 s; 250 is past the last row, at its mean rate of 30 s for 200."""
+    (tmp_path / "config.yaml").write_text("name: hard\n")
+    (tmp_path / "metrics.csv").write_text(METRICS)
+    (run,) = gather([tmp_path])
+    assert [(point.episodes, point.seconds, point.error) for point in run.curve] == [(150, 20.0, 40.0), (250, 37.5, 20)]
+    assert run.episodes == 250
+    assert run.validation_error == 20.0
+
+
+def test_a_folder_named_twice_is_one_run(tmp_path: Path):
+    (tmp_path / "config.yaml").write_text("name: hard\n")
+    assert len(gather([tmp_path, tmp_path / ".." / tmp_path.name])) == 1

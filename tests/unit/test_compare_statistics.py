@@ -1,0 +1,92 @@
+"""Intervals over seeds, paired differences and McNemar's test, against SciPy and against simulations."""
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from ram_agent.compare.statistics import between_seeds, over_seeds, paired
+
+
+def test_the_interval_over_seeds_is_students():
+    errors = [7.9, 8.4, 7.1, 8.8]
+    low, high = stats.t.interval(0.95, len(errors) - 1, loc=np.mean(errors), scale=stats.sem(errors))
+    found = over_seeds(errors)
+    assert found is not None
+    assert (found.value - found.half_width, found.value + found.half_width) == pytest.approx((low, high))
+
+
+def test_fewer_than_three_seeds_have_no_interval():
+    assert over_seeds([7.9, 8.4]) is None
+    assert between_seeds([7.9, 8.4], [1.0, 2.0, 3.0]) is None
+
+
+def test_the_difference_between_seeds_is_welchs():
+    first, second = [7.9, 8.4, 7.1, 8.8], [5.0, 5.1, 6.4]
+    low, high = stats.ttest_ind(first, second, equal_var=False).confidence_interval(0.95)
+    found = between_seeds(first, second)
+    assert found is not None
+    assert (found.value - found.half_width, found.value + found.half_width) == pytest.approx((low, high))
+
+
+def test_seeds_that_all_agree_leave_no_doubt():
+    found = between_seeds([4.0, 4.0, 4.0], [5.0, 5.0, 5.0])
+    assert found is not None
+    assert (found.value, found.half_width) == (-1.0, 0.0)
+
+
+def test_the_paired_interval_is_that_of_the_mean_difference():
+    generator = np.random.default_rng(1)
+    first, second = generator.random((2, 3, 500)) < 0.2
+    differences = 100 * (first.mean(axis=0) - second.mean(axis=0))
+    low, high = stats.norm.interval(0.95, loc=differences.mean(), scale=stats.sem(differences))
+    found = paired(first, second).difference
+    assert (found.value - found.half_width, found.value + found.half_width) == pytest.approx((low, high), abs=1e-4)
+
+
+@pytest.mark.parametrize("seeds", [1, 3])
+def test_the_paired_interval_covers_the_truth_as_often_as_it_says(seeds: int):
+    """1,000 test sets of 800 images, some hard for both methods: the errors are correlated as those of agents are.
+
+    95 % plus or minus three standard errors of a share of 1,000.
+    """
+    generator = np.random.default_rng(7)
+    rounds, images = 1000, 800
+    covered = 0
+    for _ in range(rounds):
+        hard = generator.beta(0.3, 2.0, images)
+        first = generator.random((seeds, images)) < 0.8 * hard
+        second = generator.random((seeds, images)) < hard
+        found = paired(first, second).difference
+        truth = 100 * (0.8 - 1.0) * 0.3 / 2.3  # the mean of the beta distribution is 0.3 / (0.3 + 2)
+        covered += abs(found.value - truth) <= found.half_width
+    assert 0.95 - 0.021 < covered / rounds < 0.95 + 0.021
+
+
+def test_one_seed_each_is_mcnemars_exact_test():
+    """The textbook's form: twice the tail of a binomial distribution, from the images that only one has right."""
+    both_wrong, only_first_right, only_second_right, both_right = 10, 3, 14, 73
+    first = np.repeat([True, False, True, False], [both_wrong, only_first_right, only_second_right, both_right])
+    second = np.repeat([True, True, False, False], [both_wrong, only_first_right, only_second_right, both_right])
+    found = paired(first[None], second[None])
+    assert (found.only_first_right, found.only_second_right, found.images) == (3, 14, 100)
+    assert found.p == pytest.approx(2 * stats.binom.cdf(3, 17, 0.5))
+    assert found.difference.value == pytest.approx(11.0)
+
+
+def test_an_agent_does_not_differ_from_itself():
+    wrong = np.random.default_rng(2).random((2, 100)) < 0.3
+    found = paired(wrong, wrong)
+    assert (found.difference.value, found.difference.half_width, found.p) == (0.0, 0.0, 1.0)
+    assert not found.difference.differs
+
+
+def test_equal_shares_of_other_numbers_of_seeds_are_equal():
+    """1 of 3 seeds and 2 of 6: the shares count, not the answers."""
+    first = np.tile([[True], [False], [False]], (1, 50))
+    found = paired(first, np.tile(first, (2, 1)))
+    assert (found.only_first_right, found.only_second_right) == (0, 0)
+
+
+def test_a_single_image_is_refused():
+    with pytest.raises(ValueError, match="images: got 1, expected 2 or more"):
+        paired(np.ones((1, 1), bool), np.zeros((1, 1), bool))
