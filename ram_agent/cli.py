@@ -489,14 +489,20 @@ def compare_runs(given: Any) -> Job:
     changed = overrides(given)
     if "run.device" in changed:
         find_device(changed["run.device"])
-    loaded: dict[tuple[str, str | None], ImageData] = {}
+    loaded: dict[tuple[str, str | None], ImageData | Exception] = {}
 
     def world_of(config: Config) -> World:
         config = parse_config(override(config.model_dump(), changed))
         source = config.images.source, config.images.folder
         if source not in loaded:
-            loaded[source] = load_images(*source)
-        return World(config, loaded[source])
+            try:
+                loaded[source] = load_images(*source)
+            except (ValueError, OSError) as error:  # not looked for again: that can take a while
+                loaded[source] = error
+        images = loaded[source]
+        if isinstance(images, Exception):
+            raise images
+        return World(config, images)
 
     def job() -> int:
         torch.set_num_threads(1)

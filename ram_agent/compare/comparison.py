@@ -61,11 +61,12 @@ def compare(runs: Sequence[Run], world_of: WorldOf | None, out: Path, *, timed: 
 def look_again(methods: Sequence[Method], common: Settings, world_of: WorldOf | None, *, timed: bool) -> Compared:
     """Examine every finished run whose weights and images are at hand, and compare methods on the same test set."""
     trouble: list[str] = []
+    failed: dict[str, list[str]] = {}  # what went wrong → where: missing images are told once for all runs
     subjects = [Subject(method) for method in methods]
     if world_of:
         revived: dict[str, Revived] = {}
         for number, method in enumerate(methods):
-            seen = _examine(method, world_of, trouble)
+            seen = _examine(method, world_of, trouble, failed)
             if not seen:
                 continue
             agent = revived[method.name] = seen[0][0]
@@ -78,17 +79,23 @@ def look_again(methods: Sequence[Method], common: Settings, world_of: WorldOf | 
             )
         times = milliseconds(revived) if timed and revived else {}
         subjects = [replace(each, milliseconds=times.get(each.method.name)) for each in subjects]
+    trouble += [
+        f"{', '.join(folders)} {'was' if len(folders) == 1 else 'were'} not evaluated here: {reason}"
+        for reason, folders in failed.items()
+    ]
     return Compared(tuple(subjects), common, tuple(_pairs(subjects, trouble)), tuple(trouble), world_of is not None)
 
 
-def _examine(method: Method, world_of: WorldOf, trouble: list[str]) -> list[tuple[Revived, Examined]]:
+def _examine(
+    method: Method, world_of: WorldOf, trouble: list[str], failed: dict[str, list[str]]
+) -> list[tuple[Revived, Examined]]:
     seen = []
     for run in method.finished:
         try:
             agent = revive(run, world_of)
             what = examine(agent)
         except (CheckpointError, ValueError, OSError) as error:
-            trouble.append(f"{run.folder} was not evaluated here: {' '.join(str(error).split())}")
+            failed.setdefault(" ".join(str(error).split()), []).append(str(run.folder))
             continue
         assert run.measured
         if abs(what.error - run.measured.error) > 1e-6:

@@ -225,7 +225,10 @@ def _differences(compared: Compared) -> list[Block]:
         )
         for pair in compared.pairs
     )
-    note = "Where a method has several seeds, an image counts for the method that was right on it more often."
+    note = (
+        "Where a method has several seeds, an image counts for the method that was right on it more often; p is then "
+        "a sign test's."
+    )
     several = any(max(pair.seeds) > 1 for pair in compared.pairs)
     return [
         Bullets(tuple(map(sentence, compared.pairs))),
