@@ -23,21 +23,12 @@ def register_environments() -> None:
     Each task has a discrete twin: `ram/ClutteredMNIST-discrete-v0` beside `ram/ClutteredMNIST-v0`.
     """
     for name, settings in TASKS.items():
-        if name not in registry:
-            register(
-                id=name,
-                entry_point="envs.glimpse:GlimpseEnv",
-                vector_entry_point="envs.glimpse:GlimpseVectorEnv",
-                kwargs=settings,
-            )
+        continuous = (name, "envs.glimpse:GlimpseEnv", "envs.glimpse:GlimpseVectorEnv")
         twin = name.replace("-v", "-discrete-v")
-        if twin not in registry:
-            register(
-                id=twin,
-                entry_point="envs.discrete:make_discrete",
-                vector_entry_point="envs.discrete:make_discrete_vector",
-                kwargs=settings,
-            )
+        discrete = (twin, "envs.discrete:make_discrete", "envs.discrete:make_discrete_vector")
+        for id, single, vector in (continuous, discrete):
+            if id not in registry:
+                register(id=id, entry_point=single, vector_entry_point=vector, kwargs=settings)
 
 
 register_environments()

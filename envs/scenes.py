@@ -13,6 +13,7 @@ from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 
 from envs.images import ImageSet
+from ram_agent.sensor import lift_patches
 
 Kind = Literal["plain", "translated", "cluttered"]
 Split = Literal["train", "validation", "test"]
@@ -151,11 +152,7 @@ class SceneMaker:
         of_source, of_cut_row, of_cut_column, of_row, of_column = draws.unflatten(0, (-1, 5)).unbind(1)
         source = scaled(of_source, count)
         cut_row, cut_column = scaled(of_cut_row, tall - side + 1), scaled(of_cut_column, wide - side + 1)
-        # Every square of all images is a row of one strided view, as in `ram_agent.sensor`.
-        squares = count * channels * tall * wide - ((channels - 1) * tall + side - 1) * wide - side + 1
-        view = pixels.as_strided((squares, channels, side, side), (1, tall * wide, wide, 1))
-        first = (source * (channels * tall) + cut_row) * wide + cut_column
-        patches = view.index_select(0, first.flatten()).unflatten(0, first.shape).flatten(3)
+        patches = lift_patches(pixels, source, cut_row, cut_column, (side, side)).flatten(3)
         row, column = scaled(of_row, height - side + 1), scaled(of_column, width - side + 1)
         places = self._squares(row, column, side, side)
         return patches, places[:, :, None].expand(-1, -1, channels, -1)

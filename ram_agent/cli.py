@@ -190,6 +190,7 @@ def train(given: Any) -> Job:
     if given.resume:
         config, folder = _resumed(given)
         world = World(config)
+        check_graph(config, world.device, ranks.size)
         if (folder / "NOTICE.txt").is_file():  # said of these images when the run began, and still true
             notice = (folder / "NOTICE.txt").read_text(encoding="utf-8").strip()
             world.images = replace(world.images, notice=notice)

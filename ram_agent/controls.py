@@ -4,6 +4,7 @@ Their classifiers are trained as the agent's is. What a control may know beyond 
 heads are never given.
 """
 
+from abc import abstractmethod
 from collections.abc import Sequence
 from math import sqrt
 from typing import NamedTuple
@@ -36,36 +37,34 @@ class ControlWindowHead(WindowHead):
         self.register_buffer("rest", torch.tensor(list(first_window)), persistent=False)
         self.rest: Tensor
 
-    def at(self, action: Float[Tensor, "lanes 2"]) -> Move:
-        """The eye at rest, moved to a place that is given as an action."""
-        window = torch.cat([action, self.rest[2:].expand(len(action), -1)], dim=1)
+    @abstractmethod
+    def place(self, lanes: int, generator: torch.Generator | None, hint: Hint | None) -> Float[Tensor, "lanes 2"]:
+        """Where to look next, as an action."""
+
+    def forward(
+        self,
+        hidden: Float[Tensor, "lanes hidden"],
+        std: float | Tensor,
+        generator: torch.Generator | None,
+        hint: Hint | None = None,
+    ) -> Move:
+        place = self.place(len(hidden), generator, hint)
+        window = torch.cat([place, self.rest[2:].expand(len(place), -1)], dim=1)
         return Move(window, window, window)
 
 
 class RandomWindowHead(ControlWindowHead):
     """Every look that is chosen goes to a uniform place of those that actions can name."""
 
-    def forward(
-        self,
-        hidden: Float[Tensor, "lanes hidden"],
-        std: float | Tensor,
-        generator: torch.Generator | None,
-        hint: Hint | None = None,
-    ) -> Move:
-        return self.at(2 * torch.rand(len(hidden), 2, generator=generator, device=hidden.device) - 1)
+    def place(self, lanes: int, generator: torch.Generator | None, hint: Hint | None) -> Float[Tensor, "lanes 2"]:
+        return 2 * torch.rand(lanes, 2, generator=generator, device=self.rest.device) - 1
 
 
 class CentreWindowHead(ControlWindowHead):
     """Every look that is chosen goes to the middle of the canvas."""
 
-    def forward(
-        self,
-        hidden: Float[Tensor, "lanes hidden"],
-        std: float | Tensor,
-        generator: torch.Generator | None,
-        hint: Hint | None = None,
-    ) -> Move:
-        return self.at(self.rest.new_zeros(len(hidden), 2))
+    def place(self, lanes: int, generator: torch.Generator | None, hint: Hint | None) -> Float[Tensor, "lanes 2"]:
+        return self.rest.new_zeros(lanes, 2)
 
 
 class RasterWindowHead(ControlWindowHead):
@@ -74,18 +73,12 @@ class RasterWindowHead(ControlWindowHead):
     Where the middle of a cell lies beyond the sensor's reach, the look goes as near to it as the eye can.
     """
 
-    def forward(
-        self,
-        hidden: Float[Tensor, "lanes hidden"],
-        std: float | Tensor,
-        generator: torch.Generator | None,
-        hint: Hint | None = None,
-    ) -> Move:
+    def place(self, lanes: int, generator: torch.Generator | None, hint: Hint | None) -> Float[Tensor, "lanes 2"]:
         hint = _given(hint, "raster")
-        place = raster(hint.looks - 1)[hint.look - 1]
+        middle = raster(hint.looks - 1)[hint.look - 1]
         # Filled rather than made from a list: a list would have to be copied to the device at every look.
-        columns = [self.rest.new_full((len(hidden), 1), value / hint.reach) for value in place]
-        return self.at(torch.cat(columns, dim=1).clamp(-1, 1))
+        columns = [self.rest.new_full((lanes, 1), value / hint.reach) for value in middle]
+        return torch.cat(columns, dim=1).clamp(-1, 1)
 
 
 class OracleWindowHead(ControlWindowHead):
@@ -94,20 +87,14 @@ class OracleWindowHead(ControlWindowHead):
     It cheats, openly: the place comes from `info`. Beyond the sensor's reach it looks as near as the eye can.
     """
 
-    def forward(
-        self,
-        hidden: Float[Tensor, "lanes hidden"],
-        std: float | Tensor,
-        generator: torch.Generator | None,
-        hint: Hint | None = None,
-    ) -> Move:
+    def place(self, lanes: int, generator: torch.Generator | None, hint: Hint | None) -> Float[Tensor, "lanes 2"]:
         hint = _given(hint, "oracle")
         if hint.place is None:
             raise ValueError(
                 "window head oracle: got no place, expected info['place'] (N, 2) from the environment's reset; "
                 "take an environment that tells it, or another control"
             )
-        return self.at((hint.place / hint.reach).clamp(-1, 1))
+        return (hint.place / hint.reach).clamp(-1, 1)
 
 
 def raster(cells: int) -> list[tuple[float, float]]:

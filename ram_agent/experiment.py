@@ -230,7 +230,7 @@ def train_agent(
     learner.learn(
         total * env.glimpses,
         callback=callbacks,
-        log_interval=max(1, config.run.log_every // (env.num_envs * ranks.size)),
+        log_interval=max(1, config.run.log_every // learner.lanes),
         progress_bar=config.run.progress,
         progress_title=f"{look} [{world.dataset.name}]",
         reset_num_timesteps=resume_at is None,

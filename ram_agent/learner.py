@@ -221,9 +221,14 @@ class Learner(ABC):
         return min(1.0, self.episodes / self.total_episodes)
 
     @property
+    def lanes(self) -> int:
+        """Episodes that one update plays, all ranks together."""
+        return self.env.num_envs * self.ranks.size
+
+    @property
     def episodes(self) -> int:
         """Episodes played so far, by all ranks together."""
-        return self.updates * self.env.num_envs * self.ranks.size
+        return self.updates * self.lanes
 
     # ---------------------------------------------------------------- Stable-Baselines3's face
 
@@ -252,7 +257,7 @@ class Learner(ABC):
 
         def on_step() -> None:
             nonlocal going_on
-            self.num_timesteps += self.env.num_envs * self.ranks.size
+            self.num_timesteps += self.lanes
             going_on = callbacks.on_step() and going_on
 
         with ProgressBar(self.total_episodes, self.episodes, progress_bar, progress_title) as bar:
@@ -261,7 +266,7 @@ class Learner(ABC):
                 started = perf_counter()
                 self.running.add(self.update(on_step))
                 self.seconds += perf_counter() - started
-                bar.advance(self.env.num_envs * self.ranks.size)
+                bar.advance(self.lanes)
                 if self.updates % log_interval == 0 or self.episodes >= self.total_episodes:
                     self._log(bar)
                 callbacks.on_rollout_end()
@@ -270,13 +275,13 @@ class Learner(ABC):
 
     def _goes_on(self, wanted: bool) -> bool:
         """Whether to play on. Ranks must stop together; they ask each other now and then, since asking takes time."""
-        if self.ranks.size == 1 or self.updates % 16:
-            return wanted or self.ranks.size > 1
-        return not self.ranks.largest(int(not wanted))
+        if self.ranks.size == 1:
+            return wanted
+        return self.updates % 16 != 0 or not self.ranks.largest(int(not wanted))
 
     def _log(self, bar: ProgressBar) -> None:
         means, updates, seconds = self.running.flush(self.seconds)
-        images = updates * self.env.num_envs * self.ranks.size / max(seconds, 1e-9)
+        images = updates * self.lanes / max(seconds, 1e-9)
         bar.show(error=means["rollout/error"], reward=means["rollout/reward"])
         for tag, value in means.items():
             self.logger.record(tag, value)

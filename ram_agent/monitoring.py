@@ -230,5 +230,5 @@ def watch(policy: Policy, env: GlimpseEnvironment) -> Gaze:
 
 def _due(learner: Learner, every: int, total: int) -> bool:
     """Whether this update crossed a multiple of `every`, or was the last."""
-    now, before = learner.episodes, learner.episodes - learner.env.num_envs * learner.ranks.size
+    now, before = learner.episodes, learner.episodes - learner.lanes
     return now // every > before // every or now >= total
