@@ -10,7 +10,7 @@ Convention (the only one in this project)
 A glimpse holds K concentric scales of G × G samples. Neighbouring samples of scale k lie `stride · 2^k` pixels apart.
 
     kernel      window parameters                                  gradient to the window
-    crop        x, y                                               none (the centre is snapped to whole pixels)
+    crop        x, y                                               straight-through (it is snapped to whole pixels)
     gaussian    x, y, stride_x, stride_y, sigma_x, sigma_y         exact
     stn         x, y, stride_x, stride_y                           exact almost everywhere
 
@@ -185,6 +185,10 @@ class Crop(Sensor):
     One patch of the coarsest field of view is lifted out of the canvas per glimpse; every scale is pooled from it. The
     cost of a glimpse does not depend on the canvas. The margin around a canvas is as wide as centres within `reach`
     need; centres farther out are moved in.
+
+    What is read jumps from pixel to pixel: its derivative is 0 or does not exist. A window that carries a gradient is
+    given a straight-through one (Bengio et al. 2013): half the difference of the glimpses a pixel further on and a
+    pixel further back, along each axis.
     """
 
     kind: ClassVar[str] = "crop"
@@ -196,18 +200,40 @@ class Crop(Sensor):
         return self.size * 2 ** (self.scales - 1)
 
     def border(self, canvas_size: tuple[int, int]) -> tuple[int, int]:
-        return _border(canvas_size, self._side, self.reach)
+        return _border(canvas_size, self._side + 2, self.reach)  # with a pixel on each side, for the slope
 
     def read(self, retina: Retina, window: Window) -> Float[Tensor, "lanes scales channels side side"]:
         corner = self._centre_pixels(window, retina.canvas_size) - self._side / 2
-        patch, _ = _lift_patch(retina, corner, self._side)
-        return _foveate(_as_float(patch), self.scales, retina.unit)
+        if not window.centre.requires_grad:
+            patch = _lift_patch(retina, corner, self._side, margin=1)
+            return _foveate(_as_float(patch), self.scales, retina.unit)
+        patch = _as_float(_lift_patch(retina, corner - 1, self._side + 2))
+        back, here, on = slice(None, -2), slice(1, -1), slice(2, None)
+        across = (patch[..., here, on] - patch[..., here, back]) * 0.5
+        down = (patch[..., on, here] - patch[..., back, here]) * 0.5
+        foveated = _foveate(torch.cat([patch[..., here, here], across, down]), self.scales, retina.unit)
+        return _WithSlope.apply(to_pixels(window.centre, retina.canvas_size), *foveated.chunk(3))  # type: ignore[return-value]
 
     def _centre_pixels(self, window: Window, canvas_size: tuple[int, int]) -> Float[Tensor, "lanes 2"]:
         """Snapped so that the window's edges fall on pixel edges; halves go up (`round` would go to even)."""
         with torch.no_grad():
             half = self._side / 2
             return torch.floor(to_pixels(window.centre, canvas_size) - half + 0.5) + half
+
+
+class _WithSlope(torch.autograd.Function):
+    """A glimpse whose derivative to the centre, in pixels, is said to be `across` and `down`."""
+
+    @staticmethod
+    def forward(ctx: Any, centre: Tensor, glimpse: Tensor, across: Tensor, down: Tensor) -> Tensor:
+        ctx.save_for_backward(across, down)
+        return glimpse.view_as(glimpse)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None, None]:  # type: ignore[override]
+        along = [(gradient * slope).flatten(1).sum(dim=1) for slope in ctx.saved_tensors]
+        return torch.stack(along, dim=-1), None, None, None
 
 
 @dataclass(frozen=True)
@@ -440,16 +466,19 @@ def _border(canvas_size: tuple[int, int], side: int, reach: float) -> tuple[int,
 
 
 def _lift_patch(
-    retina: Retina, corner: Float[Tensor, "lanes 2"], side: int
-) -> tuple[Shaped[Tensor, "lanes channels side side"], Float[Tensor, "lanes 2"]]:
-    """Copy one square per lane out of canvases with a border; corners (whole pixels) too far out are moved inside."""
+    retina: Retina, corner: Float[Tensor, "lanes 2"], side: int, margin: int = 0
+) -> Shaped[Tensor, "lanes channels side side"]:
+    """Copy one square per lane out of canvases with a border.
+
+    Corners (whole pixels) too far out are moved inside, until `margin` pixels are left around the square.
+    """
     bordered, (height, width), _ = retina
     rows, columns = (bordered.shape[-2] - height) // 2, (bordered.shape[-1] - width) // 2
     x, y = corner.unbind(-1)
-    x, y = x.clamp(-columns, width + columns - side), y.clamp(-rows, height + rows - side)
+    x = x.clamp(margin - columns, width + columns - side - margin)
+    y = y.clamp(margin - rows, height + rows - side - margin)
     lane = torch.arange(len(bordered), device=bordered.device)
-    patch = lift_patches(bordered, lane, (y + rows).long(), (x + columns).long(), (side, side))
-    return patch, torch.stack([x, y], dim=-1)
+    return lift_patches(bordered, lane, (y + rows).long(), (x + columns).long(), (side, side))
 
 
 def lift_patches(

@@ -204,11 +204,30 @@ def test_crop_reaches_every_place_from_the_first_border_to_the_last() -> None:
     assert (abs(counts[[0, -1]] - 100) <= 2).all()
 
 
-def test_crop_gives_no_gradient_to_the_window() -> None:
-    sensor = Crop(size=4, scales=2)
-    action = torch.zeros(3, 2, requires_grad=True)
-    assert not sensor(torch.rand(3, 1, 20, 20), sensor.window(action)).requires_grad
+@pytest.mark.parametrize("scales", [1, 3])
+def test_the_straight_through_slope_of_crop_is_half_the_difference_of_its_neighbours(scales: int) -> None:
+    size, sensor = (21, 30), Crop(size=4, scales=scales)
+    canvas = random_canvas(5, 2, *size)
+    places = [[15.2, 10.1], [3.3, 2.2], [27.4, 18.9], [11.7, 19.9], [15.0, 10.5]]  # the middle, and every side
+    window = window_at(places, size, grad=True)
+    glimpse = sensor(canvas, window)
+    np.testing.assert_array_equal(glimpse.detach(), sensor(canvas, window_at(places, size)))
+    upstream = random_canvas(*glimpse.shape, seed=1) - 0.5
+    (slope,) = torch.autograd.grad(glimpse, window.centre, upstream)
+    for axis, extent in ((0, size[1]), (1, size[0])):
+        step = np.eye(2)[axis]
+        on, back = (sensor(canvas, window_at(np.array(places) + sign * step, size)) for sign in (1, -1))
+        expected = (upstream * (on - back) / 2).flatten(1).sum(dim=1) * extent / 2  # a pixel is 2 / extent wide
+        torch.testing.assert_close(slope[:, axis], expected)
     assert not sensor.differentiable
+
+
+def test_far_outside_crop_moves_in_alike_with_and_without_a_slope() -> None:
+    size, sensor = (12, 16), Crop(size=4, scales=2, reach=0.5)
+    canvas = random_canvas(2, 1, *size)
+    places = [[-50.0, -50.0], [70.0, 80.0]]
+    with_slope = sensor(canvas, window_at(places, size, grad=True))
+    np.testing.assert_array_equal(with_slope.detach(), sensor(canvas, window_at(places, size)))
 
 
 # -------------------------------------------------------------------- stn
