@@ -15,22 +15,16 @@ import ram_agent
 from envs.glimpse import GlimpseVectorEnv
 from envs.images import ImageData, load_images, load_test_images
 from envs.scenes import Split
+from ram_agent.agents import CHECKPOINT
 from ram_agent.animation import gaze_frames
 from ram_agent.bench import suite
 from ram_agent.bench.settings import Settings
+from ram_agent.building import best_policy
 from ram_agent.checkpoint import CheckpointError, read_checkpoint
 from ram_agent.compare.comparison import compare
 from ram_agent.compare.gather import gather
 from ram_agent.config import Config, ConfigError, load_config, nearest, override, parse_config
-from ram_agent.experiment import (
-    CHECKPOINT,
-    Dataset,
-    best_policy,
-    check_images,
-    final_results,
-    run_experiment,
-    test_errors,
-)
+from ram_agent.experiment import run_experiment
 from ram_agent.gaze import glimpse_paths
 from ram_agent.monitoring import watch
 from ram_agent.options import Parser, add_config_options, overrides
@@ -38,12 +32,14 @@ from ram_agent.parallel import join_ranks, leave_ranks
 from ram_agent.pictures import write_figure, write_gif
 from ram_agent.policy import Policy
 from ram_agent.report import results_table
+from ram_agent.results import final_results, test_errors
 from ram_agent.runner import Runner
 from ram_agent.sensor import make_sensor
 from ram_agent.sweep import State, command, in_order, state_of, summarise, summary_table
 from ram_agent.table import Job as Training
 from ram_agent.table import read_jobs
 from ram_agent.workers import LocalWorkers, RayWorkers, check_ray, cores
+from ram_agent.world import Dataset, check_images
 
 FOLDERS_OF_CONFIGS = (Path(__file__).parent / "configs", Path(__file__).parent.parent / "configs")
 """In a wheel, and in a checkout."""

@@ -1,32 +1,27 @@
-"""The training loop: `REINFORCE` for hard attention, `Pathwise` for soft, behind Stable-Baselines3's face.
+"""The training: `REINFORCE` for hard attention, `Pathwise` for soft.
 
 One update, top to bottom: play one episode in every lane, add up the named losses, step the optimiser. What the two
-learners do not share is one method of a few lines: where the gradient of the window comes from.
+learners do not share is one method of a few lines: where the gradient of the window comes from. The loop over updates,
+and all else that Stable-Baselines3 has of an algorithm, is in `algorithm.py`.
 """
 
-from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from abc import abstractmethod
+from collections.abc import Callable
 from hashlib import sha256
 from pathlib import Path
-from time import perf_counter
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from stable_baselines3.common.base_class import BaseAlgorithm
-from stable_baselines3.common.callbacks import BaseCallback, CallbackList
-from stable_baselines3.common.logger import Logger, configure
 from torch import Tensor, nn
 
 from ram_agent import estimators
-from ram_agent.checkpoint import read_checkpoint, write_checkpoint
+from ram_agent.algorithm import Algorithm
 from ram_agent.config import TrainingConfig, parse_section
-from ram_agent.full_image import NETWORKS, rebuild_policy
-from ram_agent.metrics import Running
+from ram_agent.full_image import NETWORKS
 from ram_agent.parallel import ALONE, Ranks
 from ram_agent.policy import Policy, RecurrentAttentionPolicy
-from ram_agent.progress import ProgressBar
 from ram_agent.replay import Replayed
 from ram_agent.rollout import Episode, GlimpseEnvironment, rollout
 
@@ -39,29 +34,14 @@ class Losses(NamedTuple):
     baseline: Tensor
 
 
-class Actions(dict[str, np.ndarray]):
-    """A batch of dict actions that answers to both conventions.
-
-    `actions["window"]` is the batch, as Gymnasium's vector environments take it; `actions[i]` is the action of lane i,
-    as Stable-Baselines3's `DummyVecEnv` takes it.
-    """
-
-    def __getitem__(self, key: Any) -> Any:
-        if isinstance(key, int | np.integer):
-            return {name: values[key] for name, values in self.items()}
-        return super().__getitem__(key)
-
-    def __len__(self) -> int:
-        return len(super().__getitem__("label"))
-
-
-class Learner(ABC):
+class Learner(Algorithm):
     """What both estimators share. Settings are the fields of `TrainingConfig`, e.g. `learning_rate=3e-4`.
 
     `env` is a vector environment whose lanes all play T looks, in torch (`tensors=True`); it has `training.batch` ×
-    `training.looks` lanes, the looks at one image in neighbouring lanes. `num_timesteps` counts steps of single lanes,
-    as in Stable-Baselines3: T per episode.
+    `training.looks` lanes, the looks at one image in neighbouring lanes.
     """
+
+    method: str
 
     def __init__(
         self,
@@ -77,12 +57,12 @@ class Learner(ABC):
         **settings: Any,
     ) -> None:
         given = training.model_dump() if training else {"batch": env.num_envs // settings.get("looks", 1)}
-        self.training = parse_section(TrainingConfig, given | {"method": self.method} | settings)
-        if env.num_envs != self.training.batch * self.training.looks:
+        checked = parse_section(TrainingConfig, given | {"method": self.method} | settings)
+        if env.num_envs != checked.batch * checked.looks:
             raise ValueError(
-                f"env: got {env.num_envs} lanes, expected batch x looks = {self.training.batch} x {self.training.looks}"
+                f"env: got {env.num_envs} lanes, expected batch x looks = {checked.batch} x {checked.looks}"
             )
-        if cuda_graph and (self.training.optimizer != "adam" or ranks.size > 1):
+        if cuda_graph and (checked.optimizer != "adam" or ranks.size > 1):
             raise ValueError("cuda_graph: got true, expected false with optimizer sgd or more than one process")
         sampled = self.method == "reinforce"
         if policy.window_head.samples != sampled and (policy.window_head.learns or policy.blueprint.head in NETWORKS):
@@ -90,36 +70,16 @@ class Learner(ABC):
                 f"policy: {type(self).__name__} cannot train a policy of kind {policy.blueprint.head!r}; "
                 "use REINFORCE with 'sampled', Pathwise with 'pathwise' and with controls"
             )
-        self.policy = policy
-        self.env = env
-        self.seed = seed
-        self.device = next(policy.parameters()).device
-        self.ranks = ranks
-        self.generator = torch.Generator(self.device).manual_seed(seed)
-        self.optimizer = _optimizer(policy, self.training, self.device if cuda_graph else None)
+        super().__init__(policy, env, checked, seed=seed, ranks=ranks, tensorboard_log=tensorboard_log, verbose=verbose)
+        self.optimizer = _optimizer(policy, checked, self.device if cuda_graph else None)
         # What changes from update to update stands in tensors on the device, so that an update is the same every time.
         self._std = torch.zeros((), device=self.device)
         self._first_image = torch.zeros((), dtype=torch.long, device=self.device)
-        image = torch.arange(self.training.batch, device=self.device)
-        self._image_of_lane = image[:, None].expand(-1, self.training.looks).flatten()
+        image = torch.arange(checked.batch, device=self.device)
+        self._image_of_lane = image[:, None].expand(-1, checked.looks).flatten()
         self._seeds = torch.full((env.num_envs,), seed, device=self.device)
         self._play = ranks.average(_Play(self))
         self._replayed = Replayed(self._compute, self.generator) if cuda_graph else None
-        self.tensorboard_log = str(tensorboard_log) if tensorboard_log is not None else None
-        self.verbose = verbose
-        self.num_timesteps = 0
-        self.updates = 0
-        self.total_episodes = self.training.episodes
-        self.seconds = 0.0
-        """Time spent in updates, over all sessions of this run."""
-        self.stop_requested = False
-        """Set by a signal handler: `learn` finishes the update at hand and returns."""
-        self.running = Running()
-        self._logger: Logger | None = None
-
-    method: str
-
-    # ---------------------------------------------------------------- the algorithm
 
     def update(self, on_step: Callable[[], object] | None = None) -> dict[str, Tensor]:
         """One episode in every lane and one step of the optimiser; returns what happened, on the device."""
@@ -140,7 +100,7 @@ class Learner(ABC):
         """
         number = self.updates * self.ranks.size + self.ranks.rank
         rate = self.training.learning_rate * _decay(self.training.learning_rate_schedule, self.progress)
-        for group in self._groups:
+        for group in self.optimizer.param_groups:
             if isinstance(group["lr"], Tensor):
                 group["lr"].fill_(rate)
             else:
@@ -210,200 +170,6 @@ class Learner(ABC):
             "rollout/stride": window.stride.mean(),
             "rollout/sigma": window.sigma.mean(),
         }
-
-    @property
-    def _groups(self) -> list[dict[str, Any]]:
-        return self.optimizer.param_groups
-
-    @property
-    def progress(self) -> float:
-        """Fraction of the training that is done, 0 to 1."""
-        return min(1.0, self.episodes / self.total_episodes)
-
-    @property
-    def lanes(self) -> int:
-        """Episodes that one update plays, all ranks together."""
-        return self.env.num_envs * self.ranks.size
-
-    @property
-    def episodes(self) -> int:
-        """Episodes played so far, by all ranks together."""
-        return self.updates * self.lanes
-
-    # ---------------------------------------------------------------- Stable-Baselines3's face
-
-    def learn(
-        self,
-        total_timesteps: int,
-        callback: BaseCallback | list[BaseCallback] | None = None,
-        log_interval: int = 40,
-        progress_bar: bool = False,
-        reset_num_timesteps: bool = True,
-        progress_title: str = "training",
-    ) -> "Learner":
-        """Train until `total_timesteps` steps of single lanes (T per episode) are done; returns self.
-
-        Schedules run over `total_timesteps`. `log_interval` is in updates. With `reset_num_timesteps=False` a loaded
-        run goes on counting where it was.
-        """
-        if reset_num_timesteps:
-            self.num_timesteps = self.updates = 0
-            self.seconds, self.running = 0.0, Running()
-        self.total_episodes = max(1, total_timesteps // self.env.glimpses)
-        callbacks = _as_callback(callback)
-        callbacks.init_callback(cast(BaseAlgorithm, self))
-        callbacks.on_training_start({"self": self, "total_timesteps": total_timesteps}, globals())
-        going_on = True
-
-        def on_step() -> None:
-            nonlocal going_on
-            self.num_timesteps += self.lanes
-            going_on = callbacks.on_step() and going_on
-
-        with ProgressBar(self.total_episodes, self.episodes, progress_bar, progress_title) as bar:
-            while self.episodes < self.total_episodes and self._goes_on(going_on and not self.stop_requested):
-                callbacks.on_rollout_start()
-                started = perf_counter()
-                self.running.add(self.update(on_step))
-                self.seconds += perf_counter() - started
-                bar.advance(self.lanes)
-                if self.updates % log_interval == 0 or self.episodes >= self.total_episodes:
-                    self._log(bar)
-                callbacks.on_rollout_end()
-        callbacks.on_training_end()
-        return self
-
-    def _goes_on(self, wanted: bool) -> bool:
-        """Whether to play on. Ranks must stop together; they ask each other now and then, since asking takes time."""
-        if self.ranks.size == 1:
-            return wanted
-        return self.updates % 16 != 0 or not self.ranks.largest(int(not wanted))
-
-    def _log(self, bar: ProgressBar) -> None:
-        means, updates, seconds = self.running.flush(self.seconds)
-        images = updates * self.lanes / max(seconds, 1e-9)
-        bar.show(error=means["rollout/error"], reward=means["rollout/reward"])
-        for tag, value in means.items():
-            self.logger.record(tag, value)
-        self.logger.record("train/learning_rate", float(self._groups[0]["lr"]))
-        self.logger.record("train/window_std", self.window_std(self.progress))
-        self.logger.record("time/images_per_second", images)
-        self.logger.record("time/glimpses_per_second", images * self.env.glimpses)
-        self.logger.record("time/episodes", self.episodes)
-        self.logger.record("time/seconds", self.seconds)
-        self.logger.dump(self.episodes)
-
-    @torch.no_grad()
-    def predict(
-        self,
-        observation: Mapping[str, np.ndarray | Tensor],
-        state: tuple[np.ndarray, ...] | None = None,
-        episode_start: np.ndarray | None = None,
-        deterministic: bool = False,
-    ) -> tuple[dict[str, Any], tuple[np.ndarray, ...]]:
-        """One step for one observation or a batch: the action, and the state to hand in with the next observation.
-
-        `episode_start` marks lanes whose episode just began: their state starts anew.
-        """
-        glimpse = torch.as_tensor(observation["glimpse"], dtype=torch.float32, device=self.device)
-        window = torch.as_tensor(observation["window"], dtype=torch.float32, device=self.device)
-        single = glimpse.dim() == 3
-        if single:
-            glimpse, window = glimpse[None], window[None]
-        before = self.policy.initial_state(len(glimpse))
-        if state is not None:
-            began = np.zeros(len(glimpse)) if episode_start is None else np.asarray(episode_start, dtype=float)
-            keep = torch.as_tensor(1 - began, dtype=torch.float32, device=self.device)[:, None]
-            before = tuple(torch.as_tensor(part, device=self.device) * keep for part in state)
-        hidden, after = self.policy.look(glimpse, window, before)
-        std = 0.0 if deterministic else self.window_std(self.progress)
-        move = self.policy.move(hidden, std, self.generator)
-        actions = Actions(
-            window=move.window.cpu().numpy(), label=self.policy.answer(hidden).argmax(dim=-1).cpu().numpy()
-        )
-        return actions[0] if single else actions, tuple(part.cpu().numpy() for part in after)
-
-    @property
-    def logger(self) -> Logger:
-        """Stable-Baselines3's logger; made on first use from `tensorboard_log` and `verbose`."""
-        if self._logger is None:
-            formats = ["stdout"] * (self.verbose > 0) + ["tensorboard"] * (self.tensorboard_log is not None)
-            # `configure` would leave an empty folder under /tmp for each logger that writes nothing.
-            self._logger = configure(self.tensorboard_log, formats) if formats else Logger(None, [])
-        return self._logger
-
-    def set_logger(self, logger: Logger) -> None:
-        self._logger = logger
-
-    @property
-    def n_envs(self) -> int:
-        return self.env.num_envs
-
-    def get_env(self) -> GlimpseEnvironment:
-        return self.env
-
-    def get_vec_normalize_env(self) -> None:
-        """Observations are in [0, 1] already; Stable-Baselines3's callbacks ask."""
-        return None
-
-    # ---------------------------------------------------------------- saving
-
-    def state_dict(self) -> dict[str, Any]:
-        """All that a resumed run needs; plain values and tensors."""
-        return {
-            "policy": self.policy.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            "updates": self.updates,
-            "num_timesteps": self.num_timesteps,
-            "total_episodes": self.total_episodes,
-            "seconds": self.seconds,
-            "running": self.running.state_dict(),
-        }
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        self.policy.load_state_dict(state["policy"])
-        own = [{name: group[name] for name in ("lr", "capturable") if name in group} for group in self._groups]
-        self.optimizer.load_state_dict(state["optimizer"])
-        for group, kept in zip(self._groups, own, strict=True):
-            group |= (
-                kept  # where this learner keeps its learning rate, which a replay reads; its value is the schedule's
-            )
-        self.updates = state["updates"]
-        self.num_timesteps = state["num_timesteps"]
-        self.total_episodes = state["total_episodes"]
-        self.seconds = state["seconds"]
-        self.running.load_state_dict(state["running"], self.device)
-
-    def save(self, path: str | Path, **extra: Any) -> None:
-        """Write everything to one file (`.pt` is added where there is no suffix); atomic.
-
-        `extra` entries, plain values and tensors, are kept beside the learner's own.
-        """
-        write_checkpoint(
-            _with_suffix(path),
-            {
-                "learner": self.state_dict(),
-                "blueprint": self.policy.blueprint.as_plain(),
-                "training": self.training.model_dump(),
-                "seed": self.seed,
-                **extra,
-            },
-        )
-
-    def restore(self, path: str | Path) -> dict[str, Any]:
-        """Go on from what `save` wrote for a learner of the same shape; returns all of the file."""
-        saved = read_checkpoint(_with_suffix(path))
-        self.load_state_dict(saved["learner"])
-        return saved
-
-    @classmethod
-    def load(cls, path: str | Path, env: GlimpseEnvironment, device: str | torch.device = "cpu") -> "Learner":
-        """Read what `save` wrote and go on in `env`. Raises `CheckpointError`, naming the file and what is wrong."""
-        saved = read_checkpoint(_with_suffix(path))
-        policy = rebuild_policy(saved["blueprint"]).to(device)
-        learner = cls(policy, env, TrainingConfig.model_validate(saved["training"]), seed=saved["seed"])
-        learner.load_state_dict(saved["learner"])
-        return learner
 
 
 class REINFORCE(Learner):
@@ -479,14 +245,3 @@ def _decay(schedule: str, progress: float) -> float:
     if schedule == "cosine":
         return 0.5 * (1 + float(np.cos(np.pi * progress)))
     return 1 - progress if schedule == "linear" else 1.0
-
-
-def _as_callback(callback: BaseCallback | list[BaseCallback] | None) -> BaseCallback:
-    if isinstance(callback, BaseCallback):
-        return callback
-    return CallbackList(callback or [])
-
-
-def _with_suffix(path: str | Path) -> Path:
-    path = Path(path)
-    return path if path.suffix else path.with_suffix(".pt")

@@ -1,18 +1,17 @@
 """Running the jobs of a sweep: hand them to workers, watch them end, write down how it stands."""
 
 import json
-import signal
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
-from types import FrameType
 
+from ram_agent.agents import CHECKPOINT
 from ram_agent.config import dump_config
-from ram_agent.experiment import CHECKPOINT, final_results
 from ram_agent.files import write_whole
+from ram_agent.interruption import heard_by
+from ram_agent.results import final_results
 from ram_agent.sweep import State, command, in_order, last_line, summarise
 from ram_agent.table import Job
 from ram_agent.workers import Outcome, Running, Task, Workers
@@ -58,7 +57,7 @@ class Runner:
 
     def run(self) -> int:
         """Returns the exit status: 0, 1 where a job failed, or 128 + the signal that ended it."""
-        with self._listening():
+        with heard_by(self.signals.append):
             self._write()
             while self.running or self.waiting:
                 if self.signals:
@@ -71,18 +70,6 @@ class Runner:
                     self._look_at(job)
                 time.sleep(0.05)
         return 128 + self.signals[0] if self.signals else int(bool(self.failures))
-
-    @contextmanager
-    def _listening(self) -> Iterator[None]:
-        previous = {number: signal.signal(number, self._receive) for number in (signal.SIGINT, signal.SIGTERM)}
-        try:
-            yield
-        finally:
-            for number, handler in previous.items():
-                signal.signal(number, handler)
-
-    def _receive(self, number: int, frame: FrameType | None) -> None:
-        self.signals.append(number)
 
     def _pass_on(self) -> None:
         """The first signal asks the jobs to save and end, the second ends them."""

@@ -10,8 +10,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple
 
+from ram_agent.agents import CHECKPOINT
 from ram_agent.config import Config, ConfigError, load_config
-from ram_agent.experiment import CHECKPOINT, final_results
+from ram_agent.results import final_results
 from ram_agent.table import Job
 from ram_agent.workers import busy
 

@@ -6,8 +6,8 @@ import torch
 
 from envs.glimpse import GlimpseVectorEnv
 from envs.images import ImageData, load_images
+from ram_agent.building import build_policy
 from ram_agent.config import parse_config
-from ram_agent.experiment import build_policy
 from ram_agent.learner import LEARNERS, Learner
 
 SIDE, GLIMPSES = 60, 6

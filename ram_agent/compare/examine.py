@@ -10,16 +10,18 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch.utils.flop_counter import FlopCounterMode
 
+from ram_agent.agents import CHECKPOINT
 from ram_agent.bench.timing import compare as time_in_turn
+from ram_agent.building import best_policy, seen_by
 from ram_agent.checkpoint import CheckpointError, read_checkpoint
 from ram_agent.compare.gather import Run
 from ram_agent.config import Config
 from ram_agent.evaluation import TEST_SEED, evaluate
-from ram_agent.experiment import CHECKPOINT, World, best_policy, check_images, seen_by
 from ram_agent.gaze import Gaze, centres
 from ram_agent.monitoring import watch
 from ram_agent.policy import Policy
 from ram_agent.rollout import GlimpseEnvironment, rollout
+from ram_agent.world import World, check_images
 
 LANES = 500
 """Test images shown at once, and those whose fixations are counted."""

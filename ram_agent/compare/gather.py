@@ -8,9 +8,9 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+from ram_agent.agents import CHECKPOINT
 from ram_agent.checkpoint import CheckpointError, read_checkpoint
 from ram_agent.config import Config, ConfigError, load_config
-from ram_agent.experiment import CHECKPOINT
 from ram_agent.full_image import NETWORKS
 
 

@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from envs.images import load_images
+from ram_agent.building import build_policy
 from ram_agent.cli import World
 from ram_agent.config import load_config
-from ram_agent.experiment import build_policy
 from ram_agent.learner import LEARNERS
 
 SHIPPED = sorted((Path(__file__).parents[2] / "configs").glob("*.yaml"))

@@ -11,9 +11,11 @@ from typing import Any, get_args
 import pytest
 import torch
 
+from ram_agent.agents import CHECKPOINT, train_agent
 from ram_agent.checkpoint import read_checkpoint, write_checkpoint
 from ram_agent.config import Config, ControlKind
-from ram_agent.experiment import CHECKPOINT, Interruption, run_experiment, train_agent
+from ram_agent.experiment import run_experiment
+from ram_agent.interruption import Interruption
 from ram_agent.learner import Learner
 from tests.making import make_config, make_world
 

@@ -7,8 +7,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from ram_agent.building import build_policy, seen_by
 from ram_agent.evaluation import TEST_SEED, evaluate
-from ram_agent.experiment import build_policy, run_experiment, seen_by
+from ram_agent.experiment import run_experiment
 from ram_agent.full_image import NETWORKS, FullImagePolicy, WholeCanvas
 from ram_agent.learner import REINFORCE, Pathwise
 from ram_agent.policy import RecurrentAttentionPolicy

@@ -24,10 +24,11 @@ from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import DummyVecEnv
 
 from envs.glimpse import GlimpseEnv
+from ram_agent.algorithm import Actions
 from ram_agent.checkpoint import CheckpointError, read_checkpoint, write_checkpoint
 from ram_agent.config import TrainingConfig
 from ram_agent.controls import CONTROLS
-from ram_agent.learner import LEARNERS, REINFORCE, Actions, Learner, Pathwise
+from ram_agent.learner import LEARNERS, REINFORCE, Learner, Pathwise
 from ram_agent.rollout import rollout
 from tests.making import make_env, make_images, make_learner, make_policy
 

@@ -14,9 +14,9 @@ import yaml
 from scipy.stats import ttest_1samp
 
 from ram_agent import runner as running
+from ram_agent.agents import CHECKPOINT
 from ram_agent.cli import find_config, main
 from ram_agent.config import ConfigError, dump_config
-from ram_agent.experiment import CHECKPOINT
 from ram_agent.runner import Runner
 from ram_agent.sweep import command, in_order, state_of, summarise, summary_table, t_interval
 from ram_agent.table import Job, read_jobs

@@ -1,0 +1,132 @@
+"""The agents of an experiment: the one that learns to look, and its controls; each made, trained, saved alike."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ram_agent.building import build_policy, seen_by
+from ram_agent.config import Config, dump_config
+from ram_agent.interruption import Interruption
+from ram_agent.learner import LEARNERS, Learner
+from ram_agent.monitoring import Best, Board, Checkpoints, Pictures, Validation
+from ram_agent.parallel import ALONE, Ranks
+from ram_agent.world import World, check_images
+
+CHECKPOINT = Path("checkpoints") / "agent.pt"
+"""Where a run folder keeps its learner."""
+
+
+@dataclass
+class Agent:
+    """A trained policy with what training knows of it."""
+
+    look: str
+    """`learned`, or the kind of control."""
+    learner: Learner
+    validation: Validation
+    board: Board
+
+    @property
+    def best(self) -> Best:
+        assert self.validation.best is not None, "an agent is validated at the end of its training"
+        return self.validation.best
+
+
+def make_learner(
+    config: Config, world: World, folder: Path, look: str, *, resume: bool, interruption: Interruption, ranks: Ranks
+) -> tuple[Learner, Path, Mapping[str, Any] | None]:
+    """The learner of the agent, or of one control: the same agent but for where it looks, hence nothing to estimate.
+
+    Also its folder, and what was saved of it if it goes on where it was.
+    """
+    training = config.training
+    if look != "learned":
+        folder = folder / "controls" / look
+        training = training.model_copy(
+            update={"method": "pathwise", "episodes": config.evaluation.control_episodes or training.episodes}
+        )
+    env = seen_by(look, world.environment("train", training.batch * training.looks))
+    torch.manual_seed(config.run.seed)
+    policy = build_policy(env, config, look)
+    learner = LEARNERS[training.method](
+        policy, env, training, seed=config.run.seed, ranks=ranks, cuda_graph=config.run.cuda_graph
+    )
+    interruption.learner = learner
+    learner.stop_requested = bool(interruption.received)  # the signal may have come before there was a learner
+    saved = None
+    if ranks.share(resume and (folder / CHECKPOINT).exists()):
+        saved = learner.restore(folder / CHECKPOINT)
+        check_images(saved, world)
+    return learner, folder, saved
+
+
+def train_agent(
+    config: Config,
+    world: World,
+    folder: Path,
+    look: str,
+    *,
+    resume: bool,
+    interruption: Interruption,
+    ranks: Ranks = ALONE,
+) -> list[Agent]:
+    """Train the agent, or one control, watched over, logged and saved."""
+    learner, folder, saved = make_learner(
+        config, world, folder, look, resume=resume, interruption=interruption, ranks=ranks
+    )
+    training, env = learner.training, learner.env
+    resume_at = learner.episodes if saved else None
+    board = Board(folder, world.dataset.name, tensorboard=config.run.tensorboard, resume_at=resume_at)
+    learner.set_logger(board.logger)
+    total, every = training.episodes, config.evaluation.every
+    images = world.images_in("validation")
+    validation = Validation(
+        seen_by(look, world.environment("validation", min(images, 500))), images, every, total, board
+    )
+    checkpoints = Checkpoints(
+        folder / CHECKPOINT,
+        config.run.checkpoint_every,
+        total,
+        validation,
+        images=world.dataset.name,
+        sha256=world.dataset.sha256,
+        classes=list(world.dataset.classes),
+    )
+    callbacks = [validation, checkpoints]
+    if config.run.pictures and look == "learned":
+        callbacks.insert(
+            1, Pictures(world.environment("validation", min(images, config.run.pictures)), every, total, board)
+        )
+    if saved:
+        validation.best = Best(**saved["best"]) if saved["best"] else None
+    else:
+        board.text("config", f"```yaml\n{dump_config(config)}```")
+        board.text("images", f"{world.dataset.name}, sha256 {world.dataset.sha256}. {world.dataset.notice}")
+    learner.learn(
+        total * env.glimpses,
+        callback=callbacks,
+        log_interval=max(1, config.run.log_every // learner.lanes),
+        progress_bar=config.run.progress,
+        progress_title=f"{look} [{world.dataset.name}]",
+        reset_num_timesteps=resume_at is None,
+    )
+    interruption.received = ranks.largest(interruption.received)
+    if interruption.received:
+        checkpoints.save()
+        if validation.best is None:  # the table needs a number; what is saved goes on as if there had been no stop
+            validation.evaluate(record=False)
+    return [Agent(look, learner, validation, board)]
+
+
+def assist(
+    config: Config, world: World, folder: Path, look: str, *, resume: bool, interruption: Interruption, ranks: Ranks
+) -> list[Agent]:
+    """Train along with the first rank: play lanes of one's own and average gradients, no more."""
+    learner, _, saved = make_learner(config, world, folder, look, resume=resume, interruption=interruption, ranks=ranks)
+    steps = learner.training.episodes * learner.env.glimpses
+    learner.learn(steps, log_interval=2**62, reset_num_timesteps=saved is None)
+    interruption.received = ranks.largest(interruption.received)
+    return []

@@ -1,0 +1,298 @@
+"""What Stable-Baselines3 expects of an algorithm: learn, predict, logger, callbacks; saved and loaded whole.
+
+What happens in an update is not said here, but in `learner.py`.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from time import perf_counter
+from typing import Any, TypeVar, cast
+
+import numpy as np
+import torch
+from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.callbacks import BaseCallback, CallbackList
+from stable_baselines3.common.logger import Logger, configure
+from torch import Tensor
+
+from ram_agent.checkpoint import read_checkpoint, write_checkpoint
+from ram_agent.config import TrainingConfig
+from ram_agent.full_image import rebuild_policy
+from ram_agent.metrics import Running
+from ram_agent.parallel import ALONE, Ranks
+from ram_agent.policy import Policy
+from ram_agent.progress import ProgressBar
+from ram_agent.rollout import GlimpseEnvironment
+
+Own = TypeVar("Own", bound="Algorithm")
+
+
+class Actions(dict[str, np.ndarray]):
+    """A batch of dict actions that answers to both conventions.
+
+    `actions["window"]` is the batch, as Gymnasium's vector environments take it; `actions[i]` is the action of lane i,
+    as Stable-Baselines3's `DummyVecEnv` takes it.
+    """
+
+    def __getitem__(self, key: Any) -> Any:
+        if isinstance(key, int | np.integer):
+            return {name: values[key] for name, values in self.items()}
+        return super().__getitem__(key)
+
+    def __len__(self) -> int:
+        return len(super().__getitem__("label"))
+
+
+class Algorithm(ABC):
+    """Counts, learns update by update, answers single observations, saves itself.
+
+    `num_timesteps` counts steps of single lanes, as in Stable-Baselines3: T per episode.
+    """
+
+    optimizer: torch.optim.Optimizer
+
+    def __init__(
+        self,
+        policy: Policy,
+        env: GlimpseEnvironment,
+        training: TrainingConfig,
+        *,
+        seed: int = 0,
+        ranks: Ranks = ALONE,
+        tensorboard_log: str | Path | None = None,
+        verbose: int = 0,
+    ) -> None:
+        self.policy = policy
+        self.env = env
+        self.training = training
+        self.seed = seed
+        self.device = next(policy.parameters()).device
+        self.ranks = ranks
+        self.generator = torch.Generator(self.device).manual_seed(seed)
+        self.tensorboard_log = str(tensorboard_log) if tensorboard_log is not None else None
+        self.verbose = verbose
+        self.num_timesteps = 0
+        self.updates = 0
+        self.total_episodes = training.episodes
+        self.seconds = 0.0
+        """Time spent in updates, over all sessions of this run."""
+        self.stop_requested = False
+        """Set by a signal handler: `learn` finishes the update at hand and returns."""
+        self.running = Running()
+        self._logger: Logger | None = None
+
+    @abstractmethod
+    def update(self, on_step: Callable[[], object] | None = None) -> dict[str, Tensor]:
+        """One episode in every lane and one step of the optimiser; returns what happened, on the device."""
+
+    @abstractmethod
+    def window_std(self, progress: float) -> float:
+        """Exploration at that fraction of the training."""
+
+    @property
+    def progress(self) -> float:
+        """Fraction of the training that is done, 0 to 1."""
+        return min(1.0, self.episodes / self.total_episodes)
+
+    @property
+    def lanes(self) -> int:
+        """Episodes that one update plays, all ranks together."""
+        return self.env.num_envs * self.ranks.size
+
+    @property
+    def episodes(self) -> int:
+        """Episodes played so far, by all ranks together."""
+        return self.updates * self.lanes
+
+    # ---------------------------------------------------------------- learning
+
+    def learn(
+        self: Own,
+        total_timesteps: int,
+        callback: BaseCallback | list[BaseCallback] | None = None,
+        log_interval: int = 40,
+        progress_bar: bool = False,
+        reset_num_timesteps: bool = True,
+        progress_title: str = "training",
+    ) -> Own:
+        """Train until `total_timesteps` steps of single lanes (T per episode) are done; returns self.
+
+        Schedules run over `total_timesteps`. `log_interval` is in updates. With `reset_num_timesteps=False` a loaded
+        run goes on counting where it was.
+        """
+        if reset_num_timesteps:
+            self.num_timesteps = self.updates = 0
+            self.seconds, self.running = 0.0, Running()
+        self.total_episodes = max(1, total_timesteps // self.env.glimpses)
+        callbacks = _as_callback(callback)
+        callbacks.init_callback(cast(BaseAlgorithm, self))
+        callbacks.on_training_start({"self": self, "total_timesteps": total_timesteps}, globals())
+        going_on = True
+
+        def on_step() -> None:
+            nonlocal going_on
+            self.num_timesteps += self.lanes
+            going_on = callbacks.on_step() and going_on
+
+        with ProgressBar(self.total_episodes, self.episodes, progress_bar, progress_title) as bar:
+            while self.episodes < self.total_episodes and self._goes_on(going_on and not self.stop_requested):
+                callbacks.on_rollout_start()
+                started = perf_counter()
+                self.running.add(self.update(on_step))
+                self.seconds += perf_counter() - started
+                bar.advance(self.lanes)
+                if self.updates % log_interval == 0 or self.episodes >= self.total_episodes:
+                    self._log(bar)
+                callbacks.on_rollout_end()
+        callbacks.on_training_end()
+        return self
+
+    def _goes_on(self, wanted: bool) -> bool:
+        """Whether to play on. Ranks must stop together; they ask each other now and then, since asking takes time."""
+        if self.ranks.size == 1:
+            return wanted
+        return self.updates % 16 != 0 or not self.ranks.largest(int(not wanted))
+
+    def _log(self, bar: ProgressBar) -> None:
+        means, updates, seconds = self.running.flush(self.seconds)
+        images = updates * self.lanes / max(seconds, 1e-9)
+        bar.show(error=means["rollout/error"], reward=means["rollout/reward"])
+        for tag, value in means.items():
+            self.logger.record(tag, value)
+        self.logger.record("train/learning_rate", float(self.optimizer.param_groups[0]["lr"]))
+        self.logger.record("train/window_std", self.window_std(self.progress))
+        self.logger.record("time/images_per_second", images)
+        self.logger.record("time/glimpses_per_second", images * self.env.glimpses)
+        self.logger.record("time/episodes", self.episodes)
+        self.logger.record("time/seconds", self.seconds)
+        self.logger.dump(self.episodes)
+
+    # ---------------------------------------------------------------- acting
+
+    @torch.no_grad()
+    def predict(
+        self,
+        observation: Mapping[str, np.ndarray | Tensor],
+        state: tuple[np.ndarray, ...] | None = None,
+        episode_start: np.ndarray | None = None,
+        deterministic: bool = False,
+    ) -> tuple[dict[str, Any], tuple[np.ndarray, ...]]:
+        """One step for one observation or a batch: the action, and the state to hand in with the next observation.
+
+        `episode_start` marks lanes whose episode just began: their state starts anew.
+        """
+        glimpse = torch.as_tensor(observation["glimpse"], dtype=torch.float32, device=self.device)
+        window = torch.as_tensor(observation["window"], dtype=torch.float32, device=self.device)
+        single = glimpse.dim() == 3
+        if single:
+            glimpse, window = glimpse[None], window[None]
+        before = self.policy.initial_state(len(glimpse))
+        if state is not None:
+            began = np.zeros(len(glimpse)) if episode_start is None else np.asarray(episode_start, dtype=float)
+            keep = torch.as_tensor(1 - began, dtype=torch.float32, device=self.device)[:, None]
+            before = tuple(torch.as_tensor(part, device=self.device) * keep for part in state)
+        hidden, after = self.policy.look(glimpse, window, before)
+        std = 0.0 if deterministic else self.window_std(self.progress)
+        move = self.policy.move(hidden, std, self.generator)
+        actions = Actions(
+            window=move.window.cpu().numpy(), label=self.policy.answer(hidden).argmax(dim=-1).cpu().numpy()
+        )
+        return actions[0] if single else actions, tuple(part.cpu().numpy() for part in after)
+
+    # ---------------------------------------------------------------- what callbacks ask for
+
+    @property
+    def logger(self) -> Logger:
+        """Stable-Baselines3's logger; made on first use from `tensorboard_log` and `verbose`."""
+        if self._logger is None:
+            formats = ["stdout"] * (self.verbose > 0) + ["tensorboard"] * (self.tensorboard_log is not None)
+            # `configure` would leave an empty folder under /tmp for each logger that writes nothing.
+            self._logger = configure(self.tensorboard_log, formats) if formats else Logger(None, [])
+        return self._logger
+
+    def set_logger(self, logger: Logger) -> None:
+        self._logger = logger
+
+    @property
+    def n_envs(self) -> int:
+        return self.env.num_envs
+
+    def get_env(self) -> GlimpseEnvironment:
+        return self.env
+
+    def get_vec_normalize_env(self) -> None:
+        """Observations are in [0, 1] already; Stable-Baselines3's callbacks ask."""
+        return None
+
+    # ---------------------------------------------------------------- saving
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that a resumed run needs; plain values and tensors."""
+        return {
+            "policy": self.policy.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "updates": self.updates,
+            "num_timesteps": self.num_timesteps,
+            "total_episodes": self.total_episodes,
+            "seconds": self.seconds,
+            "running": self.running.state_dict(),
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self.policy.load_state_dict(state["policy"])
+        own = [
+            {name: group[name] for name in ("lr", "capturable") if name in group}
+            for group in self.optimizer.param_groups
+        ]
+        self.optimizer.load_state_dict(state["optimizer"])
+        for group, kept in zip(self.optimizer.param_groups, own, strict=True):
+            # Where this learner keeps its learning rate, which a replay reads; its value is the schedule's.
+            group |= kept
+        self.updates = state["updates"]
+        self.num_timesteps = state["num_timesteps"]
+        self.total_episodes = state["total_episodes"]
+        self.seconds = state["seconds"]
+        self.running.load_state_dict(state["running"], self.device)
+
+    def save(self, path: str | Path, **extra: Any) -> None:
+        """Write everything to one file (`.pt` is added where there is no suffix); atomic.
+
+        `extra` entries, plain values and tensors, are kept beside the learner's own.
+        """
+        write_checkpoint(
+            _with_suffix(path),
+            {
+                "learner": self.state_dict(),
+                "blueprint": self.policy.blueprint.as_plain(),
+                "training": self.training.model_dump(),
+                "seed": self.seed,
+                **extra,
+            },
+        )
+
+    def restore(self, path: str | Path) -> dict[str, Any]:
+        """Go on from what `save` wrote for a learner of the same shape; returns all of the file."""
+        saved = read_checkpoint(_with_suffix(path))
+        self.load_state_dict(saved["learner"])
+        return saved
+
+    @classmethod
+    def load(cls: type[Own], path: str | Path, env: GlimpseEnvironment, device: str | torch.device = "cpu") -> Own:
+        """Read what `save` wrote and go on in `env`. Raises `CheckpointError`, naming the file and what is wrong."""
+        saved = read_checkpoint(_with_suffix(path))
+        policy = rebuild_policy(saved["blueprint"]).to(device)
+        learner = cls(policy, env, TrainingConfig.model_validate(saved["training"]), seed=saved["seed"])
+        learner.load_state_dict(saved["learner"])
+        return learner
+
+
+def _as_callback(callback: BaseCallback | list[BaseCallback] | None) -> BaseCallback:
+    if isinstance(callback, BaseCallback):
+        return callback
+    return CallbackList(callback or [])
+
+
+def _with_suffix(path: str | Path) -> Path:
+    path = Path(path)
+    return path if path.suffix else path.with_suffix(".pt")

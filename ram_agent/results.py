@@ -1,0 +1,114 @@
+"""What comes out of an experiment: the test set measured once, and all that a number needs beside it."""
+
+import json
+import platform
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ram_agent.agents import Agent
+from ram_agent.building import seen_by
+from ram_agent.config import Config
+from ram_agent.evaluation import TEST_SEED, evaluate
+from ram_agent.files import write_whole
+from ram_agent.policy import Policy
+from ram_agent.rollout import GlimpseEnvironment
+from ram_agent.world import World
+
+RESULTS = "results.json"
+"""Where a run folder keeps them."""
+
+
+def measure(config: Config, world: World, agents: list[Agent]) -> dict[str, Any]:
+    """The test set, measured here and nowhere else: the best weights of each agent by its validation error."""
+    images = world.images_in("test")
+    env = world.environment("test", min(images, 500))
+    numbers: dict[str, Any] = {}
+    for agent in agents:
+        policy = agent.learner.policy
+        last = {name: value.clone() for name, value in policy.state_dict().items()}
+        policy.load_state_dict(agent.best.weights)
+        result = test_errors(
+            policy, seen_by(agent.look, env), images, agent.learner.window_std(1.0), config.evaluation.votes
+        )
+        policy.load_state_dict(last)
+        if agent.look == "learned":
+            numbers = {**result, "controls": {}}
+        else:
+            numbers["controls"][agent.look] = {**result, "episodes": agent.learner.episodes}
+    return numbers
+
+
+def test_errors(policy: Policy, env: GlimpseEnvironment, images: int, std: float, votes: int) -> dict[str, Any]:
+    """Test error at mean locations first; sampled and M-vote errors beside it (the same without exploration)."""
+    generator = torch.Generator(next(policy.parameters()).device).manual_seed(TEST_SEED)
+    mean = evaluate(policy, env, images, generator=generator)
+    sampled = voted = mean
+    if policy.window_head.samples:
+        sampled = evaluate(policy, env, images, std=std, generator=generator)
+        voted = evaluate(policy, env, images, std=std, votes=votes, generator=generator)
+    return {
+        "test_error": mean.error,
+        "test_error_ci95": mean.interval,
+        "test_error_sampled": sampled.error,
+        "test_error_voted": voted.error,
+        "votes": votes,
+        "test_images": images,
+        "error_by_glimpse": mean.error_by_glimpse,
+    }
+
+
+def describe_run(config: Config, world: World, agents: list[Agent]) -> dict[str, Any]:
+    """Everything a number needs beside it to be repeated."""
+    learner = agents[0].learner
+    sensor, planes = learner.env.sensor, learner.policy.blueprint.glimpse_shape[0]
+    dataset = world.dataset
+    return {
+        "name": config.name,
+        "dataset": {"name": dataset.name, "sha256": dataset.sha256, "notice": dataset.notice},
+        "validation_error": agents[0].best.error,
+        "validation_errors": {agent.look: agent.best.error for agent in agents},
+        "best_at_episode": agents[0].best.episodes,
+        "episodes": learner.episodes,
+        "seconds": learner.seconds,
+        "episodes_per_second": learner.episodes / max(learner.seconds, 1e-9),
+        "parameters": sum(parameter.numel() for parameter in learner.policy.parameters()),
+        "glimpse_pixels": learner.env.glimpses * planes * sensor.size**2,
+        "seed": config.run.seed,
+        "device": str(learner.device),
+        "threads": torch.get_num_threads(),
+        "processes": learner.ranks.size,
+        "versions": versions(),
+        "config": config.model_dump(mode="json"),
+    }
+
+
+def versions() -> dict[str, str]:
+    """Of everything that can change a number."""
+    found = {"python": platform.python_version()}
+    for package in ("ram-agent", "torch", "numpy", "gymnasium", "stable-baselines3"):
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            found[package] = "not installed"
+    return found
+
+
+def write_results(folder: Path, results: dict[str, Any]) -> None:
+    write_whole(folder / RESULTS, (json.dumps(results, indent=2) + "\n").encode())
+
+
+def final_results(folder: Path) -> dict[str, Any] | None:
+    """The results of a run that was measured on the test set, which happens once; None of any other. Raises
+    `ValueError`.
+    """
+    file = folder / RESULTS
+    try:
+        results = json.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    except ValueError as error:
+        raise ValueError(f"{file}: not JSON ({error}); remove it, and the run goes on from its checkpoint") from None
+    return results if "test_error" in results else None

@@ -1,0 +1,37 @@
+"""Where environments come from. They come from outside, through `World`: this package never imports them."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol, runtime_checkable
+
+from ram_agent.checkpoint import CheckpointError
+from ram_agent.rollout import GlimpseEnvironment
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """What images an experiment stands on; said beside every number."""
+
+    name: str
+    sha256: str
+    notice: str
+    classes: tuple[str, ...]
+
+
+@runtime_checkable
+class World(Protocol):
+    """Where environments come from."""
+
+    @property
+    def dataset(self) -> Dataset: ...
+    def environment(self, split: str, lanes: int) -> GlimpseEnvironment: ...
+    def images_in(self, split: str) -> int: ...
+
+
+def check_images(saved: Mapping[str, Any], world: World) -> None:
+    """Raise `CheckpointError` where a run's checkpoint was made from other images than those at hand."""
+    if saved["sha256"] != world.dataset.sha256:
+        raise CheckpointError(
+            f"images: the run was trained on {saved['images']} (sha256 {saved['sha256'][:12]}), "
+            f"these are {world.dataset.name} (sha256 {world.dataset.sha256[:12]}); name the same ones"
+        )
