@@ -7,13 +7,14 @@ import torch
 
 from ram_agent.config import Config
 from ram_agent.full_image import NETWORKS, FullImagePolicy, WholeCanvas, rebuild_policy
+from ram_agent.learner import LEARNERS
 from ram_agent.policy import Policy, RecurrentAttentionPolicy
 from ram_agent.rollout import GlimpseEnvironment
 
 
 def build_policy(env: GlimpseEnvironment, config: Config, look: str) -> Policy:
     """The factory: which policy is what an agent or a control looks with, which head goes with which training."""
-    head = {"reinforce": "sampled", "pathwise": "pathwise"}[config.training.method] if look == "learned" else look
+    head = LEARNERS[config.training.method].head if look == "learned" else look
     first, canvas = config.environment.first_window, (config.scene.height, config.scene.width)
     kind = FullImagePolicy if look in NETWORKS else RecurrentAttentionPolicy
     return kind(

@@ -91,13 +91,16 @@ class PolicyConfig(Section):
     detach_location: bool = Field(
         default=False, description="stop the window head's gradient before it reaches the core"
     )
-    window_gradient: float = Field(default=0.05, ge=0, description="scale of the gradient into a soft window")
+    window_gradient: float = Field(
+        default=0.05, ge=0, description="scale of the gradient into a window (straight_through, pathwise)"
+    )
 
 
 class TrainingConfig(Section):
-    method: Literal["reinforce", "pathwise"] = Field(
+    method: Literal["reinforce", "straight_through", "pathwise"] = Field(
         default="reinforce",
-        description="gradient estimator of the window: score function, or backpropagation (soft sensors)",
+        description="gradient estimator of the window: score function (crop), backpropagation past the crop's rounding "
+        "(crop), or backpropagation (gaussian, stn)",
     )
     episodes: int = Field(default=1_200_000, ge=1, description="training episodes (looks at one image count as many)")
     batch: int = Field(default=64, ge=1, description="images per update, of each process under torchrun")
@@ -203,8 +206,13 @@ class Config(Section):
             )
         if self.training.method == "pathwise" and self.sensor.kind == "crop":
             raise ValueError(
-                "training.method: expected reinforce for a crop sensor (a hard crop has no gradient to its window), "
-                "got pathwise; or use sensor.kind gaussian or stn"
+                "training.method: expected reinforce or straight_through for a crop sensor (a hard crop has no true "
+                "gradient to its window), got pathwise; or use sensor.kind gaussian or stn"
+            )
+        if self.training.method == "straight_through" and self.sensor.kind != "crop":
+            raise ValueError(
+                f"training.method: expected pathwise for a {self.sensor.kind} sensor (its gradient is a true one), "
+                "got straight_through; or use sensor.kind crop"
             )
         return self
 

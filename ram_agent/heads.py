@@ -99,6 +99,24 @@ class PathwiseWindowHead(LearnedWindowHead):
         return Move(window, window, mean)
 
 
+class StraightThroughWindowHead(PathwiseWindowHead):
+    """Hard attention that is told where to go: drawn about the mean like `SampledWindowHead`'s, yet with a gradient.
+
+    window = mean + std · noise, and what a crop says of its window (`ram_agent.sensor.Crop`) reaches the mean. The
+    noise smooths over the pixels what a straight-through gradient takes for smooth.
+    """
+
+    samples: ClassVar[bool] = True
+
+    def forward(
+        self, hidden: Float[Tensor, "lanes hidden"], std: float | Tensor, generator: torch.Generator | None
+    ) -> Move:
+        move = super().forward(hidden, std, generator)
+        noise = torch.randn(move.mean.shape, generator=generator, device=move.mean.device, dtype=move.mean.dtype)
+        sample = move.window + std * noise
+        return Move(sample.clamp(-1, 1), sample.detach(), move.mean)
+
+
 def classifier_head(hidden: int, classes: int) -> nn.Linear:
     """h_t → logits."""
     return nn.Linear(hidden, classes)

@@ -19,7 +19,6 @@ from torch import Tensor, nn
 from ram_agent import estimators
 from ram_agent.algorithm import Algorithm
 from ram_agent.config import TrainingConfig, parse_section
-from ram_agent.full_image import NETWORKS
 from ram_agent.parallel import ALONE, Ranks
 from ram_agent.policy import Policy, RecurrentAttentionPolicy
 from ram_agent.replay import Replayed
@@ -42,6 +41,8 @@ class Learner(Algorithm):
     """
 
     method: str
+    head: str
+    """The kind of window head that it trains."""
 
     def __init__(
         self,
@@ -64,11 +65,11 @@ class Learner(Algorithm):
             )
         if cuda_graph and (checked.optimizer != "adam" or ranks.size > 1):
             raise ValueError("cuda_graph: got true, expected false with optimizer sgd or more than one process")
-        sampled = self.method == "reinforce"
-        if policy.window_head.samples != sampled and (policy.window_head.learns or policy.blueprint.head in NETWORKS):
+        kind = policy.blueprint.head
+        if kind != self.head and (self.head != Pathwise.head or kind in {each.head for each in LEARNERS.values()}):
             raise ValueError(
-                f"policy: {type(self).__name__} cannot train a policy of kind {policy.blueprint.head!r}; "
-                "use REINFORCE with 'sampled', Pathwise with 'pathwise' and with controls"
+                f"policy: {type(self).__name__} cannot train a policy of kind {kind!r}; use REINFORCE with 'sampled', "
+                "StraightThrough with 'straight_through', Pathwise with 'pathwise' and with controls"
             )
         super().__init__(policy, env, checked, seed=seed, ranks=ranks, tensorboard_log=tensorboard_log, verbose=verbose)
         self.optimizer = _optimizer(policy, checked, self.device if cuda_graph else None)
@@ -175,7 +176,7 @@ class Learner(Algorithm):
 class REINFORCE(Learner):
     """Hard attention: the window's gradient is the score function's (Williams 1992; Mnih et al. 2014, section 3.2)."""
 
-    method = "reinforce"
+    method, head = "reinforce", "sampled"
 
     def window_losses(self, episode: Episode, std: float | Tensor) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
         training = self.training
@@ -205,14 +206,24 @@ class Pathwise(Learner):
     How much of it goes on into the core is the head's affair (`policy.detach_location`, `policy.window_gradient`).
     """
 
-    method = "pathwise"
+    method, head = "pathwise", "pathwise"
 
     def window_losses(self, episode: Episode, std: float | Tensor) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
         nothing = episode.reward.new_zeros(())
         return nothing, nothing, {}
 
 
-LEARNERS: dict[str, type[Learner]] = {learner.method: learner for learner in (REINFORCE, Pathwise)}
+class StraightThrough(Pathwise):
+    """Hard attention that does without a score function: what `Pathwise` does, past the rounding of a hard crop.
+
+    The gradient is the straight-through one (Bengio et al. 2013) of the classification loss. It is biased as far as a
+    glimpse's slope over two pixels is not that of the loss, and its variance is a small part of the score function's.
+    """
+
+    method, head = "straight_through", "straight_through"
+
+
+LEARNERS: dict[str, type[Learner]] = {learner.method: learner for learner in (REINFORCE, StraightThrough, Pathwise)}
 
 
 class _Play(nn.Module):

@@ -122,14 +122,14 @@ class RecurrentAttentionPolicy(Policy):
 
 
 def make_window_head(kind: str, first_window: Sequence[float], config: PolicyConfig) -> heads.WindowHead:
-    """`sampled` (hard attention), `pathwise` (soft attention), or one of `CONTROLS`."""
+    """`sampled` and `straight_through` (hard attention), `pathwise` (soft attention), or one of `CONTROLS`."""
     match kind:
         case "sampled":
             return heads.SampledWindowHead(config.hidden, config.location, first_window, config.detach_location)
-        case "pathwise":
-            return heads.PathwiseWindowHead(
-                config.hidden, config.location, first_window, config.detach_location, config.window_gradient
-            )
+        case "straight_through" | "pathwise":
+            head = heads.PathwiseWindowHead if kind == "pathwise" else heads.StraightThroughWindowHead
+            return head(config.hidden, config.location, first_window, config.detach_location, config.window_gradient)
     if kind in CONTROLS:
         return CONTROLS[kind](first_window)
-    raise ValueError(f"window head: got {kind!r}, expected one of sampled, pathwise, {', '.join(CONTROLS)}")
+    kinds = ("sampled", "straight_through", "pathwise", *CONTROLS)
+    raise ValueError(f"window head: got {kind!r}, expected one of {', '.join(kinds)}")

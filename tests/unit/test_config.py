@@ -246,7 +246,11 @@ def test_a_name_that_would_not_do_for_a_folder_is_refused() -> None:
         ({"sensor": {"kind": "stn", "size": 11, "scales": 2}}, "sensor.size: expected an even number"),
         ({"sensor": {"strides": [2, 1]}}, "sensor.strides: expected two positive numbers, the smaller first"),
         ({"sensor": {"sigmas": [0, 1]}}, "sensor.sigmas: expected two positive numbers, the smaller first"),
-        ({"training": {"method": "pathwise"}}, "training.method: expected reinforce for a crop sensor"),
+        ({"training": {"method": "pathwise"}}, "training.method: expected reinforce or straight_through for a crop"),
+        (
+            {"sensor": {"kind": "stn"}, "training": {"method": "straight_through"}},
+            "training.method: expected pathwise for a stn sensor",
+        ),
         ({"training": {"baseline": "leave_one_out"}}, "training.looks: expected 2 or more for baseline leave_one_out"),
     ],
 )

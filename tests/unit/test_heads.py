@@ -15,9 +15,10 @@ from ram_agent.heads import (
     LearnedWindowHead,
     PathwiseWindowHead,
     SampledWindowHead,
+    StraightThroughWindowHead,
     classifier_head,
 )
-from ram_agent.sensor import Gaussian
+from ram_agent.sensor import Crop, Gaussian
 
 HIDDEN, WIDTH = 6, 5
 FIRST = (0.3, -0.6, 0.0, 0.5, -0.2, 0.1)
@@ -48,6 +49,11 @@ def pathwise(detach: bool = True, scale: float = 1.0) -> PathwiseWindowHead:
     return PathwiseWindowHead(HIDDEN, WIDTH, FIRST, detach, scale)
 
 
+def straight_through(detach: bool = True, scale: float = 1.0) -> StraightThroughWindowHead:
+    torch.manual_seed(0)
+    return StraightThroughWindowHead(HIDDEN, WIDTH, FIRST, detach, scale)
+
+
 def gradients(loss: Tensor, head: torch.nn.Module) -> dict[str, Tensor | None]:
     names, parameters = zip(*head.named_parameters(), strict=True)
     if not loss.requires_grad:
@@ -62,7 +68,7 @@ def norms(found: dict[str, Tensor | None]) -> dict[str, float]:
 # -------------------------------------------------------------------- where the eye starts
 
 
-@pytest.mark.parametrize("make", [sampled, pathwise])
+@pytest.mark.parametrize("make", [sampled, pathwise, straight_through])
 def test_the_first_move_of_an_untrained_head_is_the_first_window_whatever_was_seen(
     make: Callable[[], LearnedWindowHead],
 ) -> None:
@@ -186,6 +192,47 @@ def test_at_scale_one_the_gradient_is_that_of_the_mean_itself() -> None:
         torch.testing.assert_close(through_window[name], gradient)
 
 
+def test_a_straight_through_window_is_drawn_as_a_sampled_one_and_carries_the_gradient_of_its_mean() -> None:
+    drawn, carrying = shaken(sampled()), shaken(straight_through(scale=0.05))
+    expected, move = (head(hidden_state(), 0.3, seeded()) for head in (drawn, carrying))
+    for name in ("window", "sample", "mean"):
+        torch.testing.assert_close(getattr(move, name), getattr(expected, name))
+    assert carrying.samples
+    assert not move.sample.requires_grad
+    inside = (move.window.detach().abs() < 1).float()
+    assert 0 < inside.mean() < 1  # beyond the border the window does not move, and says so
+    weight = torch.randn(4, len(FIRST), generator=seeded())
+    of_window, of_mean = gradients((move.window * weight).sum(), carrying), {}
+    of_mean = gradients((carrying.mean(hidden_state()) * weight * inside).sum(), carrying)
+    for name, gradient in of_mean.items():
+        torch.testing.assert_close(of_window[name], 0.05 * gradient)
+
+
+def test_the_straight_through_gradient_is_that_of_the_expected_loss_where_the_noise_spans_pixels() -> None:
+    extent, std, draws = 60, 3.0, 8000  # std in pixels
+    canvas = torch.rand(1, 1, 1, extent // 4, generator=seeded(), dtype=torch.float64)
+    canvas = torch.nn.functional.interpolate(canvas, (1, extent), mode="bilinear").expand(-1, -1, 8, -1)
+    sensor = Crop(size=4, scales=2, reach=1.0)
+
+    def loss(centre: Tensor) -> Tensor:  # of windows at (centre, the middle), in pixels
+        place = torch.stack([2 * centre / extent - 1, torch.zeros_like(centre)], dim=-1)
+        glimpse = sensor(canvas.expand(len(centre), -1, -1, -1), sensor.window(place))
+        return glimpse.square().mean(dim=(1, 2, 3, 4))
+
+    places = torch.arange(extent + 1, dtype=torch.float64)
+    normal = torch.distributions.Normal(torch.zeros((), dtype=torch.float64), std)
+    for mean in (15.3, 29.9, 41.2):
+        # The truth: d/dmean of the sum over whole pixels of P(the centre is snapped there) · loss there.
+        truth = (
+            loss(places) * (normal.log_prob(places - 0.5 - mean).exp() - normal.log_prob(places + 0.5 - mean).exp())
+        ).sum()
+        at = torch.full((draws,), mean, dtype=torch.float64, requires_grad=True)
+        noise = torch.randn(draws, generator=seeded(1), dtype=torch.float64)
+        (slopes,) = torch.autograd.grad(loss(at + std * noise).sum(), at)
+        error = slopes.std() / draws**0.5
+        assert abs(slopes.mean() - truth) < 4 * error + 0.05 * abs(truth)
+
+
 def test_a_soft_window_is_not_sampled() -> None:
     head = shaken(pathwise())
     generator = seeded()
@@ -200,7 +247,7 @@ def test_a_soft_window_is_not_sampled() -> None:
 
 
 @pytest.mark.parametrize("detach", [True, False])
-@pytest.mark.parametrize("make", [sampled, pathwise])
+@pytest.mark.parametrize("make", [sampled, pathwise, straight_through])
 def test_detach_decides_whether_the_locations_gradient_goes_on_to_the_core(
     make: Callable[[bool], LearnedWindowHead], detach: bool
 ) -> None:
@@ -238,7 +285,7 @@ def test_the_baseline_is_one_number_per_lane_and_time(shape: tuple[int, ...]) ->
 
 
 @pytest.mark.parametrize("lanes", [1, 4])
-@pytest.mark.parametrize("make", [sampled, pathwise])
+@pytest.mark.parametrize("make", [sampled, pathwise, straight_through])
 def test_one_lane_is_a_batch(make: Callable[[], LearnedWindowHead], lanes: int) -> None:
     move = make()(hidden_state(lanes), 0.1, seeded())
     assert {part.shape for part in move} == {(lanes, len(FIRST))}
