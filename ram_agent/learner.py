@@ -21,7 +21,7 @@ from ram_agent.algorithm import Algorithm
 from ram_agent.config import TrainingConfig, parse_section
 from ram_agent.parallel import ALONE, Ranks
 from ram_agent.policy import Policy, RecurrentAttentionPolicy
-from ram_agent.replay import Replayed
+from ram_agent.replay import Replayed, check_replayable
 from ram_agent.rollout import Episode, GlimpseEnvironment, rollout
 
 
@@ -63,8 +63,8 @@ class Learner(Algorithm):
             raise ValueError(
                 f"env: got {env.num_envs} lanes, expected batch x looks = {checked.batch} x {checked.looks}"
             )
-        if cuda_graph and (checked.optimizer != "adam" or ranks.size > 1):
-            raise ValueError("cuda_graph: got true, expected false with optimizer sgd or more than one process")
+        if cuda_graph:
+            check_replayable(checked.optimizer, ranks.size)
         kind = policy.blueprint.head
         if kind != self.head and (self.head != Pathwise.head or kind in {each.head for each in LEARNERS.values()}):
             raise ValueError(

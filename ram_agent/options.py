@@ -32,11 +32,15 @@ class Parser(argparse.ArgumentParser):
         """Parse; an unknown option is refused with the nearest right one."""
         known, unknown = self.parse_known_args(arguments)
         if unknown:
-            options = [text for action in self._actions for text in action.option_strings]
-            first = unknown[0].partition("=")[0]
-            guess = nearest(first, options) if first.startswith("-") else ""
-            self.error(f"{first}: unknown option{guess}")
+            self.refuse(unknown[0])
         return known
+
+    def refuse(self, unknown: str) -> NoReturn:
+        """End at an argument that is none of this parser's; an option, with the nearest right one."""
+        options = [text for action in self._actions for text in action.option_strings]
+        first = unknown.partition("=")[0]
+        guess = nearest(first, options) if first.startswith("-") else ""
+        self.error(f"{first}: unknown option{guess}")
 
 
 def add_config_options(parser: argparse.ArgumentParser, only: Sequence[str] = ("",)) -> None:

@@ -15,6 +15,15 @@ WARM_UP = 3
 """Calls before recording, as PyTorch advises: libraries choose their kernels and the optimiser makes its state."""
 
 
+def check_replayable(optimizer: str, processes: int) -> None:
+    """Raise `ValueError` for a training whose updates cannot be recorded."""
+    if optimizer != "adam" or processes > 1:
+        raise ValueError(
+            f"run.cuda_graph: got true with training.optimizer {optimizer} and {processes} process(es), "
+            "expected adam and one process"
+        )
+
+
 def record_cuda(function: Callable[[], Result], generator: torch.Generator) -> Callable[[], Result]:
     """Record what `function` starts on the current CUDA device; the function that comes back starts it again.
 

@@ -9,7 +9,7 @@ import torch
 
 from envs.glimpse import GlimpseVectorEnv
 from envs.images import ImageData, ImageSet
-from ram_agent.cli import World
+from ram_agent.cli.world import World
 from ram_agent.config import Config, parse_config
 from ram_agent.learner import LEARNERS, Learner
 from ram_agent.policy import RecurrentAttentionPolicy

@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 import yaml
 
-from ram_agent.cli import World, main
+from ram_agent.cli import main
+from ram_agent.cli.world import World
 from ram_agent.compare.examine import count_flops, revive
 from ram_agent.compare.gather import gather
 

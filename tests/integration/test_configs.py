@@ -7,7 +7,7 @@ import torch
 
 from envs.images import load_images
 from ram_agent.building import build_policy
-from ram_agent.cli import World
+from ram_agent.cli.world import World
 from ram_agent.config import load_config
 from ram_agent.learner import LEARNERS
 

@@ -14,7 +14,8 @@ import pytest
 import yaml
 
 from ram_agent import runner as running
-from ram_agent.cli import find_config, main
+from ram_agent.cli import main
+from ram_agent.cli.folders import find_config
 from ram_agent.runner import Runner
 from ram_agent.sweep import state_of
 from ram_agent.table import Job, read_jobs

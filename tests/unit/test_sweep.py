@@ -15,7 +15,8 @@ from scipy.stats import ttest_1samp
 
 from ram_agent import runner as running
 from ram_agent.agents import CHECKPOINT
-from ram_agent.cli import find_config, main
+from ram_agent.cli import main
+from ram_agent.cli.folders import find_config
 from ram_agent.config import ConfigError, dump_config
 from ram_agent.runner import Runner
 from ram_agent.sweep import command, in_order, state_of, summarise, summary_table, t_interval

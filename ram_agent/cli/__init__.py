@@ -1,0 +1,58 @@
+"""The command line: which commands there are, a file each, and what comes of one."""
+
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import ram_agent
+from ram_agent.checkpoint import CheckpointError
+from ram_agent.cli.bench import bench_options, bench_project
+from ram_agent.cli.compare import compare_options, compare_runs
+from ram_agent.cli.evaluate import evaluate_options, evaluate_run
+from ram_agent.cli.job import Job, Refused
+from ram_agent.cli.render import render_options, render_run
+from ram_agent.cli.sweep import sweep_options, sweep_table
+from ram_agent.cli.train import train_options, train_run
+from ram_agent.options import Parser
+
+COMMANDS: dict[str, tuple[Callable[[Any], Parser], Callable[[Any], Job]]] = {
+    "train": (train_options, train_run),
+    "sweep": (sweep_options, sweep_table),
+    "evaluate": (evaluate_options, evaluate_run),
+    "render": (render_options, render_run),
+    "compare": (compare_options, compare_runs),
+    "bench": (bench_options, bench_project),
+}
+"""The options of each, and what makes it ready."""
+
+
+def main(arguments: Sequence[str] | None = None, program: str = "ram-agent") -> int:
+    """Run one command; returns the exit status. What a user can get wrong is one line and status 2.
+
+    A `program` of another name is one command's own: its help and its errors go by that name alone.
+    """
+    parser = Parser(prog=program, description="Recurrent visual attention: train, measure and watch glimpse agents.")
+    parser.add_argument("--version", action="version", version=f"ram-agent {ram_agent.__version__}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    parsers = {name: add_options(commands) for name, (add_options, _) in COMMANDS.items()}
+    if program != "ram-agent":
+        for each in parsers.values():
+            each.prog = program
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    given, unknown = parser.parse_known_args(arguments)
+    if unknown:
+        parsers[given.command].refuse(unknown[0])
+    given.arguments = arguments
+    _, prepare = COMMANDS[given.command]
+    try:
+        try:
+            job = prepare(given)
+        except (ValueError, OSError) as error:  # what cannot be made ready is the user's to mend
+            raise Refused(" ".join(str(error).split())) from None
+        return job()
+    except (Refused, CheckpointError, OSError) as error:
+        print(f"{program}: error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print(f"{program}: interrupted", file=sys.stderr)
+        return 130

@@ -1,0 +1,68 @@
+"""`compare`: runs held against one another."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from envs.images import ImageData, load_images
+from ram_agent.cli.job import Job
+from ram_agent.cli.world import World, find_device
+from ram_agent.compare.comparison import compare
+from ram_agent.compare.gather import gather
+from ram_agent.config import Config, ConfigError, override, parse_config
+from ram_agent.options import Parser, add_config_options, overrides
+
+
+def compare_options(commands: Any) -> Parser:
+    parser = commands.add_parser(
+        "compare",
+        help="hold runs against one another: a report in Markdown and HTML with tables and plots",
+        usage="%(prog)s RUN [RUN ...] [--out DIR] [--no-evaluate] [--no-time]",
+    )
+    parser.add_argument("runs", nargs="+", metavar="RUN", help="run folders, unfinished ones too")
+    parser.add_argument(
+        "--out", default="comparison", metavar="DIR", help="where report and plots go [default: comparison]"
+    )
+    parser.add_argument(
+        "--no-evaluate",
+        action="store_true",
+        help="leave out all that needs images or weights: paired differences, fixations, glimpse paths, cost",
+    )
+    parser.add_argument("--no-time", action="store_true", help="leave out milliseconds per image")
+    add_config_options(parser, ["images.folder", "run.device"])
+    return parser
+
+
+def compare_runs(given: Any) -> Job:
+    """Write comparison.md, comparison.html and their plots."""
+    runs = gather([Path(name) for name in given.runs])
+    out = Path(given.out)
+    if out.exists() and not out.is_dir():
+        raise ConfigError(f"--out: {out} is a file, expected a folder")
+    out.mkdir(parents=True, exist_ok=True)
+    changed = overrides(given)
+    if "run.device" in changed:
+        find_device(changed["run.device"])
+    loaded: dict[tuple[str, str | None], ImageData | Exception] = {}
+
+    def world_of(config: Config) -> World:
+        config = parse_config(override(config.model_dump(), changed))
+        source = config.images.source, config.images.folder
+        if source not in loaded:
+            try:
+                loaded[source] = load_images(*source)
+            except (ValueError, OSError) as error:  # not looked for again: that can take a while
+                loaded[source] = error
+        images = loaded[source]
+        if isinstance(images, Exception):
+            raise images
+        return World(config, images)
+
+    def job() -> int:
+        torch.set_num_threads(1)
+        for file in compare(runs, None if given.no_evaluate else world_of, out, timed=not given.no_time):
+            print(file)
+        return 0
+
+    return job

@@ -1,0 +1,66 @@
+"""Where configs and runs lie."""
+
+import shutil
+from pathlib import Path
+
+from ram_agent.config import Config, ConfigError, nearest
+
+FOLDERS_OF_CONFIGS = (Path(__file__).parents[1] / "configs", Path(__file__).parents[2] / "configs")
+"""In a wheel, and in a checkout."""
+
+
+def find_config(name: str, kind: str = "config", below: str = ".") -> Path:
+    """A path as it is, or the name of a config that came with the package, in `below`. Raises `ConfigError`."""
+    path = Path(name)
+    if path.exists():
+        return path
+    folders = [folder / below for folder in reversed(FOLDERS_OF_CONFIGS)]
+    shipped = {file.stem: file for folder in folders for file in sorted(folder.glob("*.yaml"))}
+    if name in shipped:
+        return shipped[name]
+    raise ConfigError(
+        f"{kind} {name}: no such file{nearest(path.stem, sorted(shipped))}; shipped: {', '.join(sorted(shipped))}"
+    )
+
+
+def new_run_folder(config: Config) -> Path:
+    """Make the folder of a new run: the one asked for, which must not hold a run yet, or a numbered one under runs/."""
+    if config.run.folder is None:
+        number = 1
+        while True:
+            folder = Path("runs") / (config.name if number == 1 else f"{config.name}-{number}")
+            try:
+                folder.mkdir(parents=True)
+                return folder
+            except FileExistsError:
+                number += 1
+    folder = Path(config.run.folder)
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        if not config.run.overwrite:
+            raise ConfigError(
+                f"run.folder: {folder} exists and is not empty; choose another, go on with --resume {folder}, "
+                "or replace it with --run.overwrite true"
+            )
+        _clear_run(folder)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"run.folder: cannot make {folder}: {error.strerror or error}") from None
+    return folder
+
+
+def _clear_run(folder: Path) -> None:
+    """Remove a run that is to be replaced; a folder that is not a run's is left alone."""
+    if not (folder / "config.yaml").is_file():
+        raise ConfigError(
+            f"run.overwrite: {folder} does not hold a run of ram-agent (no config.yaml); nothing was removed"
+        )
+    shutil.rmtree(folder)
+
+
+def run_folder(name: str) -> Path:
+    """An existing run. Raises `ConfigError`."""
+    folder = Path(name)
+    if not (folder / "config.yaml").is_file():
+        raise ConfigError(f"run {folder}: not a run folder (no config.yaml in it)")
+    return folder

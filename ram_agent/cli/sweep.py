@@ -1,0 +1,64 @@
+"""`sweep`: every row of a table with every seed."""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from ram_agent.cli.folders import find_config
+from ram_agent.cli.job import Job
+from ram_agent.config import ConfigError
+from ram_agent.options import Parser
+from ram_agent.runner import Runner
+from ram_agent.sweep import State, command, in_order, state_of, summarise, summary_table
+from ram_agent.table import Job as Training
+from ram_agent.table import read_jobs
+from ram_agent.workers import LocalWorkers, RayWorkers, check_ray, cores
+
+
+def sweep_options(commands: Any) -> Parser:
+    parser = commands.add_parser("sweep", help="train every row of a table with every seed; go on where it was")
+    parser.add_argument("table", metavar="TABLE", help="a YAML file, or a name in configs/tables/")
+    parser.add_argument("--out", metavar="DIR", help="where DIR/<row>/seed<k> go [default: runs/<table>]")
+    parser.add_argument("--workers", type=int, default=1, help="trainings at a time [default: 1]")
+    parser.add_argument("--backend", choices=["local", "ray"], default="local", help="who runs them [default: local]")
+    parser.add_argument("--dry-run", action="store_true", help="show what would run, and start nothing")
+    parser.add_argument(
+        "--keep-going",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="after a training has failed, start the others all the same [default: yes]",
+    )
+    return parser
+
+
+def sweep_table(given: Any) -> Job:
+    """Run what is left of a table and show what it comes to; what is done already is not done again."""
+    if given.workers < 1:
+        raise ConfigError(f"--workers: expected 1 or more, got {given.workers}")
+    if given.backend == "ray":
+        check_ray()
+    path = find_config(given.table, "table", "tables")
+    out = Path(given.out or Path("runs") / path.stem).absolute()
+    threads = max(1, cores() // given.workers)
+    jobs = read_jobs(path, out, threads, find_config)
+    states: dict[Training, State] = {each: state_of(each) for each in jobs}
+    left = in_order(states)
+
+    def job() -> int:
+        print(f"{path}: {len(jobs)} trainings, {len(jobs) - len(left)} done; to {out}", flush=True)
+        if given.dry_run:
+            for each in left:
+                print(f"  {each!s:24} {states[each]:9}  {' '.join(command(each, states[each]))}")
+            return 0
+        on_ray = given.backend == "ray" and left
+        workers = RayWorkers(given.workers, threads) if on_ray else LocalWorkers(given.workers)
+        runner = Runner(out, states, workers, keep_going=given.keep_going, say=lambda line: print(line, flush=True))
+        status = runner.run()
+        print(f"\n{summary_table(summarise(jobs))}\n\n  written to {out / 'sweep.json'}")
+        for failed, reason in runner.failures.items():
+            print(f"  failed: {failed}, {reason}\n          all it said: {failed.log}")
+        if status > 128:
+            print(f"  interrupted; the same command goes on: ram-agent {' '.join(given.arguments)}")
+        return status
+
+    return job

@@ -1,0 +1,100 @@
+"""`train`: an agent and its controls, from a config or on from where a run was."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ram_agent.cli.folders import find_config, new_run_folder, run_folder
+from ram_agent.cli.job import Job
+from ram_agent.cli.notice import loud
+from ram_agent.cli.world import World
+from ram_agent.config import Config, ConfigError, load_config
+from ram_agent.experiment import run_experiment
+from ram_agent.options import Parser, add_config_options, overrides
+from ram_agent.parallel import join_ranks, leave_ranks
+from ram_agent.replay import check_replayable
+from ram_agent.report import results_table
+from ram_agent.results import final_results
+
+
+def train_options(commands: Any) -> Parser:
+    parser = commands.add_parser(
+        "train",
+        help="train an agent and its controls, measure them, write a run folder",
+        usage="%(prog)s [CONFIG] [--section.field VALUE ...] [--resume RUN]",
+    )
+    parser.add_argument(
+        "config", nargs="?", metavar="CONFIG", help="a YAML file, or a name in configs/ [default: default]"
+    )
+    parser.add_argument("--resume", metavar="RUN", help="go on with an interrupted run")
+    add_config_options(parser)
+    return parser
+
+
+def train_run(given: Any) -> Job:
+    """Train from a config, or go on with a run; under torchrun, together with the other processes."""
+    ranks = join_ranks()
+    if given.resume:
+        config, folder = _resumed(given)
+        world = World(config)
+        check_graph(config, world.device, ranks.size)
+        if (folder / "NOTICE.txt").is_file():  # said of these images when the run began, and still true
+            notice = (folder / "NOTICE.txt").read_text(encoding="utf-8").strip()
+            world.images = replace(world.images, notice=notice)
+    else:
+        config = load_config(find_config(given.config or "default"), overrides(given))
+        world = World(config)  # before the folder: what fails here leaves nothing behind
+        check_graph(config, world.device, ranks.size)
+        world.environment("train", 1)  # likewise: scenes or a first window that cannot be
+        folder = ranks.share(new_run_folder(config) if ranks.leads else Path())
+
+    def together() -> int:
+        try:
+            return job() if ranks.leads else assist()
+        finally:
+            leave_ranks()
+
+    def assist() -> int:
+        _, interrupted_by = run_experiment(config, world, folder, resume=bool(given.resume), ranks=ranks)
+        return 128 + interrupted_by if interrupted_by else 0
+
+    def job() -> int:
+        if world.dataset.notice:
+            loud(world.images.notice)
+        print(f"run folder: {folder}", flush=True)
+        results, interrupted_by = run_experiment(config, world, folder, resume=bool(given.resume), ranks=ranks)
+        print("\n" + results_table(results) + "\n")
+        if config.run.tensorboard:
+            print(f"  watch it:  tensorboard --logdir {folder}")
+        if interrupted_by:
+            print(f"  go on:     python train.py --resume {folder}")
+            return 128 + interrupted_by
+        return 0
+
+    return together
+
+
+def _resumed(given: Any) -> tuple[Config, Path]:
+    changed = overrides(given)
+    wrong = [
+        name for name in changed if not name.startswith("run.") or name in ("run.folder", "run.seed", "run.overwrite")
+    ]
+    if given.config or wrong:
+        raise ConfigError(
+            f"--resume {given.resume}: goes on with the run's own config, "
+            f"{wrong[0] if wrong else given.config} cannot change"
+        )
+    folder = run_folder(given.resume)
+    if final_results(folder):
+        raise ConfigError(f"--resume {folder}: the run is finished; its results are in {folder / 'results.json'}")
+    return load_config(folder / "config.yaml", changed), folder
+
+
+def check_graph(config: Config, device: torch.device, processes: int) -> None:
+    """Raise `ValueError` where updates cannot be replayed, before there is a run folder."""
+    if config.run.cuda_graph:
+        if device.type != "cuda":
+            raise ConfigError(f"run.cuda_graph: got true with device {device}, expected a CUDA device")
+        check_replayable(config.training.optimizer, processes)

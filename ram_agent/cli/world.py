@@ -1,0 +1,68 @@
+"""The environments of a configuration: here the agent is tied to them (and in `bench`, which measures both)."""
+
+from functools import cached_property
+from typing import Any, get_args
+
+import torch
+
+from envs.glimpse import GlimpseVectorEnv
+from envs.images import ImageData, load_images
+from envs.scenes import Split
+from ram_agent.config import Config, ConfigError
+from ram_agent.sensor import make_sensor
+from ram_agent.world import Dataset
+
+
+class World:
+    """The environments that a configuration describes, all over one set of images."""
+
+    def __init__(self, config: Config, images: ImageData | None = None) -> None:
+        self.config = config
+        self.device = find_device(config.run.device)
+        if images is None:
+            images = load_images(config.images.source, config.images.folder)
+        self.images = images.to(self.device)
+
+    @property
+    def dataset(self) -> Dataset:
+        notice, _, _ = self.images.notice.partition(" (")  # the reasons, in brackets, are for the terminal
+        return Dataset(self.images.name, self.images.sha256, notice, self.images.classes)
+
+    @cached_property
+    def sensor(self) -> Any:
+        return make_sensor(**self.config.sensor.model_dump())
+
+    def environment(self, split: str, lanes: int) -> GlimpseVectorEnv:
+        """A vector environment over one split, in torch."""
+        assert split in get_args(Split)
+        scene, environment = self.config.scene, self.config.environment
+        return GlimpseVectorEnv(
+            lanes,
+            images=self.images,
+            split=split,  # type: ignore[arg-type]
+            scene=scene.kind,
+            size=(scene.height, scene.width),
+            clutter=scene.clutter,
+            clutter_size=scene.clutter_size,
+            sensor=self.sensor,
+            glimpses=environment.glimpses,
+            first_window=environment.first_window,
+            device=self.device,
+            tensors=True,
+        )
+
+    def images_in(self, split: str) -> int:
+        return len(self.images.split(split))  # type: ignore[arg-type]
+
+
+def find_device(name: str) -> torch.device:
+    """A device that is there; `auto` takes CUDA where it is. Raises `ConfigError`."""
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        return torch.empty(0, device=name).device
+    except (RuntimeError, AssertionError) as error:  # torch without CUDA asserts
+        reason = str(error).partition("\n")[0]
+        raise ConfigError(
+            f"run.device: got {name!r}, expected auto, cpu, cuda or another that is here: {reason}"
+        ) from None
