@@ -152,13 +152,9 @@ def draw(compared: Compared, out: Path) -> Pictures:
     curves = validation_curves({names[each.method.name]: each.method.runs for each in compared.subjects}, images)
     if curves:
         write_figure(curves, out / "validation_error.png")
-    by_glimpse = {
-        names[each.method.name]: _mean_by_glimpse(each.method.finished)
-        for each in compared.subjects
-        if each.method.finished
-    }
+    by_glimpse = errors_by_glimpse({names[each.method.name]: each.method.runs for each in compared.subjects}, images)
     if by_glimpse:
-        write_figure(errors_by_glimpse(by_glimpse, images), out / "error_by_glimpse.png")
+        write_figure(by_glimpse, out / "error_by_glimpse.png")
     fixations = []
     for number, subject in enumerate(compared.subjects, start=1):
         if subject.examined and _has_eye(subject):
@@ -186,11 +182,6 @@ def _draw_paths(subjects: Sequence[Subject], names: Mapping[str, str], out: Path
         files.append(f"glimpse_paths_{number}.png")
         write_figure(paths_side_by_side(gazes), out / files[-1])
     return files
-
-
-def _mean_by_glimpse(runs: Sequence[Run]) -> list[float]:
-    """Over seeds, which all have the same number of glimpses: it is part of what makes a method."""
-    return np.mean([run.measured.by_glimpse for run in runs if run.measured], axis=0).tolist()
 
 
 def _has_eye(subject: Subject) -> bool:

@@ -12,6 +12,7 @@ from ram_agent.compare.examine import BATCHES, LANES, PICTURED, Examined
 from ram_agent.compare.gather import Run
 from ram_agent.compare.methods import Method, Settings
 from ram_agent.compare.statistics import FEWEST_SEEDS, Estimate, Paired, over_seeds
+from ram_agent.full_image import NETWORKS
 
 NOTHING = "–"
 
@@ -274,19 +275,26 @@ def _points(difference: Estimate) -> str:
 
 
 def _curves(compared: Compared, pictures: Pictures) -> list[Block]:
+    methods = [subject.method for subject in compared.subjects]
+    several = any(len(method.runs) > 1 for method in methods)
+    shade = " A line is the mean over a method's seeds, the shade their range." if several else ""
     blocks: list[Block] = [Heading("Learning and looking")]
     if pictures.curves:
-        blocks.append(
-            Picture(
-                pictures.curves,
-                "Validation error at mean locations during training, a curve a run, against episodes, seconds of "
-                "updates and pixels read (episodes times pixels per image).",
+        text = (
+            "Validation error at mean locations during training, against episodes, seconds of updates and pixels read "
+            "(episodes times pixels per image)." + shade
+        )
+        if several:
+            text += (
+                " The mean reaches as far as every finished seed does. Thin lines enter no mean: finished seeds beyond "
+                "that, and unfinished ones (where no seed is finished, the mean is over those)."
             )
-        )
+        blocks.append(Picture(pictures.curves, text))
     if pictures.by_glimpse:
-        blocks.append(
-            Picture(pictures.by_glimpse, "Test error if the agent had to answer after each glimpse, mean over seeds.")
-        )
+        text = "Test error if the agent had to answer after each glimpse." + shade
+        if any(run.look in NETWORKS for method in methods for run in method.finished):
+            text += " A network that sees the whole canvas at once has no glimpses: its error is drawn level."
+        blocks.append(Picture(pictures.by_glimpse, text))
     return blocks
 
 
