@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import EngFormatter, LogLocator, MaxNLocator, NullFormatter, NullLocator, StrMethodFormatter
 
-from ram_agent.compare.gather import Run, Validated
+from ram_agent.compare.gather import Run, Validated, estimator_order
 from ram_agent.compare.seeds import Bundle, Points, bundle
 from ram_agent.figures import FAINT, INK, LABEL, LINE_STYLES, SMALL, TITLE, level, panel_size, style
 from ram_agent.full_image import NETWORKS
@@ -17,6 +17,8 @@ from ram_agent.gaze import Gaze, image_grid, show_path
 
 POINTS = 72
 """In an inch."""
+
+DASHES = ("-", "--", "-.", ":", (0, (6, 1, 1, 1, 1, 1)))
 
 Measure = Callable[[Run, Validated], float | None]
 """Where a validation stands on an axis; None where that is not known."""
@@ -86,6 +88,50 @@ def errors_by_glimpse(methods: Mapping[str, Sequence[Run]], images: str) -> Figu
     ax.set_ylabel(f"test error (%), {images}", fontsize=LABEL)
     ax.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     _legend(figure, names, inks, width)
+    return figure
+
+
+def gradient_signal(methods: Mapping[str, Sequence[Run]], images: str) -> Figure | None:
+    """Signal-to-noise of each estimator's gradient through training: mean and range over seeds, logarithmic.
+
+    Ink and mark are the method's, dashes the estimator's. None where no run has a number above 0.
+    """
+    present = {estimator for runs in methods.values() for run in runs for estimator in run.signal}
+    estimators = sorted(present, key=estimator_order)
+    width = 6.4
+    legend: dict[str, dict[str, Any]] = {}
+    curves: list[tuple[dict[str, Any], Bundle]] = []
+    for number, (name, runs) in enumerate(methods.items()):
+        ink, seeds = _ink(number, marks=True), 0
+        for estimator in estimators:
+            points = [np.array([p for p in run.signal.get(estimator, ()) if p[1] > 0], float) for run in runs]
+            points = [each.reshape(-1, 2) for each in points]
+            if not any(map(len, points)):
+                continue
+            finished = [each for each, run in zip(points, runs, strict=True) if run.measured]
+            members = bundle(finished, [each for each, run in zip(points, runs, strict=True) if not run.measured])
+            curves.append((ink | {"linestyle": DASHES[estimators.index(estimator) % len(DASHES)]}, members))
+            seeds = max(seeds, members.seeds)
+        if seeds:
+            legend[_of_seeds(name, seeds)] = ink | {"linestyle": "none", "markersize": 5}
+    if not curves:
+        return None
+    for number, estimator in enumerate(estimators):
+        legend[f"estimator {estimator}"] = _ink(0) | {"color": INK, "linestyle": DASHES[number % len(DASHES)]}
+    figure = Figure(figsize=(width, 3.2 + _legend_height(list(legend), width)), layout="constrained")
+    ax = figure.subplots()
+    for ink, members in curves:
+        _plot(ax, members, ink)
+    ax.set_yscale("log")
+    ax.grid(axis="y", color="#e5e5e5", linewidth=0.6)
+    ax.set_axisbelow(True)
+    style(ax)
+    ax.set_xlabel("episodes", fontsize=LABEL)
+    ax.set_ylabel(f"gradient signal-to-noise, {images}", fontsize=LABEL)
+    ax.xaxis.set_major_formatter(EngFormatter(sep=""))
+    ax.xaxis.set_major_locator(MaxNLocator(5))
+    ax.set_xlim(left=0)
+    _legend(figure, list(legend), list(legend.values()), width)
     return figure
 
 

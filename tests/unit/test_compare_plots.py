@@ -9,7 +9,7 @@ from matplotlib.collections import PolyCollection
 from matplotlib.figure import Figure
 
 from ram_agent.compare.gather import Measured, Run, Validated
-from ram_agent.compare.plots import errors_by_glimpse, validation_curves
+from ram_agent.compare.plots import errors_by_glimpse, gradient_signal, validation_curves
 from ram_agent.compare.seeds import bundle
 from ram_agent.config import load_config
 from tests.drawing import render
@@ -127,6 +127,19 @@ def test_by_glimpse_a_network_over_the_whole_canvas_is_level_and_one_glimpse_is_
     }
     figure = errors_by_glimpse(methods, "digits")
     assert drawn(figure) == [[[1, 60], [2, 30], [3, 20]], [[1, 5], [2, 5], [3, 5]], [[1, 40]]]
+
+
+def test_the_signal_is_a_line_for_each_method_and_estimator_logarithmic():
+    none = {"learned": ((100, 0.1), (200, 0.01)), "leave_one_out": ((100, 0.2), (200, 0.0))}
+    other = {"learned": ((100, 0.3), (200, 0.03))}
+    methods = {"hard": [replace(run(1), signal=none), replace(run(2), signal=other)], "cnn": [run(3)]}
+    figure = gradient_signal(methods, "digits")
+    assert drawn(figure) == [[[100, pytest.approx(0.2)], [200, pytest.approx(0.02)]], [[100, 0.2]]]
+    assert figure
+    assert figure.axes[0].get_yscale() == "log"
+    names = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert names == ["hard, mean of 2 seeds", "estimator learned", "estimator leave_one_out"]
+    assert gradient_signal({"cnn": [run(3)]}, "digits") is None
 
 
 @pytest.mark.parametrize("draw", [validation_curves, errors_by_glimpse])
