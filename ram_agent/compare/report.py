@@ -222,6 +222,9 @@ def _differences(compared: Compared) -> list[Block]:
         "interval (95 %, normal approximation of the mean of paired differences) is over images, for these weights. "
         "Methods on other images or in other scenes are not paired."
     )
+    unseen = [subject.method.name for subject in compared.subjects if not subject.examined]
+    if unseen:
+        how += f" In no pair, because not evaluated here: {'; '.join(unseen)} (see what is missing)."
     if count > 1:
         how += (
             f" These are {count} comparisons, each at 95 %: one in twenty would show a difference where there is none."

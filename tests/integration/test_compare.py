@@ -61,9 +61,9 @@ def results(run: Path) -> dict:
 
 
 def row(text: str, *cells: str) -> list[str]:
-    """The first row of a table that begins with these cells."""
+    """The first row of the table of errors, or of one after it, that begins with these cells."""
     start = "| " + " | ".join(cells) + " |"
-    line = next(line for line in text.splitlines() if line.startswith(start))
+    line = next(line for line in text.rpartition("## Test error")[2].splitlines() if line.startswith(start))
     return [cell.strip() for cell in line.strip("|").split("|")]
 
 
@@ -254,6 +254,14 @@ def test_what_is_sound_among_damaged_runs_is_shown(runs: Path, mended: str):
         r"(soft|no_metrics) and (soft|no_metrics): no difference is shown .* (3 and 1|1 and 3) seeds", mended
     )
     assert "ms at batch" not in mended
+
+
+def test_what_is_in_no_pair_is_named(mended: str):
+    section = mended.split("## Which is better")[1].split("## ")[0]
+    unseen = re.search(r"In no pair, because not evaluated here: (.*?) \(see what is missing\)", section)
+    assert unseen
+    assert "no_checkpoint" in unseen[1].split("; ")
+    assert "soft" not in unseen[1].split("; ")
 
 
 def test_three_seeds_have_an_interval_over_seeds(runs: Path, mended: str):
