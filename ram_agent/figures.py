@@ -82,7 +82,7 @@ def error_by_glimpse(curves: Mapping[str, Sequence[float | int]]) -> Figure:
     A single number among longer curves is that of a network which sees the whole canvas at once: drawn level.
     """
     looks = max(map(len, curves.values()), default=0)
-    curves = {name: list(curve) * looks if len(curve) == 1 else curve for name, curve in curves.items()}
+    curves = {name: level(curve, looks) for name, curve in curves.items()}
     figure = Figure(figsize=(4.2, 2.9), layout="constrained")
     ax = figure.subplots()
     shown = _plot_curves(
@@ -153,6 +153,11 @@ def fixation_map(density: Float[Tensor, "height width"]) -> Figure:
 
 
 # ---------------------------------------------------------------- pieces of pictures
+
+
+def level(errors: Sequence[float | int], looks: int) -> list[float | int]:
+    """A single number as that of each of `looks` glimpses; longer curves as they are."""
+    return list(errors) * looks if len(errors) == 1 else list(errors)
 
 
 def as_array(values: Tensor | np.ndarray) -> np.ndarray:

@@ -23,11 +23,11 @@ from ram_agent.compare.examine import (
     wrong_of,
 )
 from ram_agent.compare.gather import Run
-from ram_agent.compare.methods import Method, Settings, group
-from ram_agent.compare.plots import errors_by_glimpse, paths_side_by_side, validation_curves
+from ram_agent.compare.methods import Method, group
+from ram_agent.compare.plots import errors_by_glimpse, gradient_signal, paths_side_by_side, validation_curves
 from ram_agent.compare.report import Compared, Pair, Pictures, Subject, report
 from ram_agent.compare.statistics import between_seeds, paired
-from ram_agent.figures import fixation_map
+from ram_agent.figures import LABEL, fixation_map
 from ram_agent.files import write_whole
 from ram_agent.full_image import NETWORKS
 from ram_agent.pictures import write_figure
@@ -49,8 +49,7 @@ def compare(runs: Sequence[Run], world_of: WorldOf | None, out: Path, *, timed: 
 
     Without `world_of`, which makes the world that a configuration describes, nothing is evaluated.
     """
-    methods, common = group(runs)
-    compared = look_again(methods, common, world_of, timed=timed)
+    compared = look_again(group(runs), world_of, timed=timed)
     blocks = report(compared, draw(compared, out))
     files = {"comparison.md": markdown(blocks), "comparison.html": html(blocks, out, TITLE)}
     for name, text in files.items():
@@ -58,7 +57,7 @@ def compare(runs: Sequence[Run], world_of: WorldOf | None, out: Path, *, timed: 
     return [out / name for name in files]
 
 
-def look_again(methods: Sequence[Method], common: Settings, world_of: WorldOf | None, *, timed: bool) -> Compared:
+def look_again(methods: Sequence[Method], world_of: WorldOf | None, *, timed: bool) -> Compared:
     """Examine every finished run whose weights and images are at hand, and compare methods on the same test set."""
     trouble: list[str] = []
     failed: dict[str, list[str]] = {}  # what went wrong → where: missing images are told once for all runs
@@ -83,7 +82,7 @@ def look_again(methods: Sequence[Method], common: Settings, world_of: WorldOf | 
         f"{', '.join(folders)} {'was' if len(folders) == 1 else 'were'} not evaluated here: {reason}"
         for reason, folders in failed.items()
     ]
-    return Compared(tuple(subjects), common, tuple(_pairs(subjects, trouble)), tuple(trouble), world_of is not None)
+    return Compared(tuple(subjects), tuple(_pairs(subjects, trouble)), tuple(trouble), world_of is not None)
 
 
 def _examine(
@@ -149,26 +148,29 @@ def draw(compared: Compared, out: Path) -> Pictures:
     """Write the plots that there is something to draw for."""
     names = {subject.method.name: _label(subject, compared.datasets) for subject in compared.subjects}
     images = compared.datasets[0] if len(compared.datasets) == 1 else "images in brackets"
-    curves = validation_curves({names[each.method.name]: each.method.runs for each in compared.subjects}, images)
+    runs = {names[each.method.name]: each.method.runs for each in compared.subjects}
+    curves = validation_curves(runs, images)
     if curves:
         write_figure(curves, out / "validation_error.png")
-    by_glimpse = {
-        names[each.method.name]: _mean_by_glimpse(each.method.finished)
-        for each in compared.subjects
-        if each.method.finished
-    }
+    by_glimpse = errors_by_glimpse(runs, images)
     if by_glimpse:
-        write_figure(errors_by_glimpse(by_glimpse, images), out / "error_by_glimpse.png")
+        write_figure(by_glimpse, out / "error_by_glimpse.png")
+    signal = gradient_signal(runs, images)
+    if signal:
+        write_figure(signal, out / "gradient_signal.png")
     fixations = []
     for number, subject in enumerate(compared.subjects, start=1):
         if subject.examined and _has_eye(subject):
             name = f"fixations_{number:02d}_{_slug(subject.method.name)}.png"
             density = np.sum([each.fixations for each in subject.examined.values()], axis=0)
-            write_figure(fixation_map(torch.from_numpy(density)), out / name)
+            map_of_looks = fixation_map(torch.from_numpy(density))
+            map_of_looks.axes[0].set_title(f"images: {subject.method.runs[0].dataset}", fontsize=LABEL)
+            write_figure(map_of_looks, out / name)
             fixations.append(Picture(name, names[subject.method.name]))
     return Pictures(
         curves="validation_error.png" if curves else None,
         by_glimpse="error_by_glimpse.png" if by_glimpse else None,
+        signal="gradient_signal.png" if signal else None,
         fixations=tuple(fixations),
         paths=tuple(_draw_paths(compared.subjects, names, out)),
     )
@@ -182,15 +184,10 @@ def _draw_paths(subjects: Sequence[Subject], names: Mapping[str, str], out: Path
             sets.setdefault(test_set(subject.method.finished[0]), []).append(subject)
     files = []
     for number, members in enumerate(sets.values(), start=1):
-        gazes = {names[each.method.name]: next(iter(each.examined.values())).gaze for each in members}
+        gazes = {_pictured(each.method, names): next(iter(each.examined.values())).gaze for each in members}
         files.append(f"glimpse_paths_{number}.png")
         write_figure(paths_side_by_side(gazes), out / files[-1])
     return files
-
-
-def _mean_by_glimpse(runs: Sequence[Run]) -> list[float]:
-    """Over seeds, which all have the same number of glimpses: it is part of what makes a method."""
-    return np.mean([run.measured.by_glimpse for run in runs if run.measured], axis=0).tolist()
 
 
 def _has_eye(subject: Subject) -> bool:
@@ -202,6 +199,12 @@ def _label(subject: Subject, datasets: Sequence[str]) -> str:
     """The images stand beside every number: in the name, where they are not the same for all."""
     name = subject.method.name
     return name if len(datasets) == 1 else f"{name} [{subject.method.runs[0].dataset}]"
+
+
+def _pictured(method: Method, names: Mapping[str, str]) -> str:
+    """What stands above a row of images: that they are not MNIST is said in the picture."""
+    name, dataset = names[method.name], method.runs[0].dataset
+    return name if dataset == "mnist" or name.endswith(f"[{dataset}]") else f"{name} [{dataset}]"
 
 
 def _slug(name: str) -> str:

@@ -93,7 +93,7 @@ def _markdown(block: Block) -> str:
             ]
             return "\n".join(lines + ["| " + " | ".join(map(_plain, row)) + " |" for row in rows])
         case Picture(file, caption):
-            return f"![{_plain(caption)}]({file})\n\n{_plain(caption)}"
+            return f"![{_plain(caption.partition('. ')[0])}]({file})\n\n{_plain(caption)}"
         case Gallery(pictures):
             return "\n\n".join(
                 f"{_plain(each.caption)}:\n\n![{_plain(each.caption)}]({each.file})" for each in pictures

@@ -78,8 +78,8 @@ def revive(run: Run, world_of: WorldOf) -> Revived:
         device = world.environment("test", 1).device
         return Revived(run, best_policy(saved, device), world)
     except (KeyError, TypeError, RuntimeError) as error:
-        what = " ".join(str(error).split())
-        raise CheckpointError(f"checkpoint {run.folder / CHECKPOINT}: does not fit this ram-agent ({what})") from None
+        what = f"it lacks {error}" if isinstance(error, KeyError) else " ".join(str(error).split())
+        raise CheckpointError(f"another version of ram-agent wrote the checkpoint ({what})") from None
 
 
 def examine(agent: Revived) -> Examined:

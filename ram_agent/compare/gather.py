@@ -3,8 +3,9 @@
 import csv
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,12 @@ from ram_agent.agents import CHECKPOINT
 from ram_agent.checkpoint import CheckpointError, read_checkpoint
 from ram_agent.config import Config, ConfigError, load_config
 from ram_agent.full_image import NETWORKS
+
+SIGNAL = "gradient/snr_"
+"""What the columns of `metrics.csv` begin with that hold an estimator's gradient signal-to-noise."""
+
+ESTIMATORS = ("none", "learned", "leave_one_out", "pathwise", "straight_through")
+"""In this order they are shown; others after them, by name."""
 
 
 @dataclass(frozen=True)
@@ -65,6 +72,9 @@ class Run:
     curve: tuple[Validated, ...]
     gaps: tuple[str, ...]
     """What is missing, a sentence each."""
+    signal: Mapping[str, tuple[tuple[int, float], ...]] = field(default_factory=dict)
+    """By estimator: (episodes, signal-to-noise of its gradient) at evaluations."""
+    versions: Mapping[str, str] = field(default_factory=dict)
 
 
 def gather(folders: Sequence[Path]) -> tuple[Run, ...]:
@@ -143,6 +153,8 @@ def _agent(
         ),
         curve=curve,
         gaps=tuple(gaps),
+        signal=_signal(rows),
+        versions=_texts(facts.get("versions")),
     )
 
 
@@ -222,6 +234,24 @@ def _validated(rows: Sequence[Mapping[str, float]]) -> list[Validated]:
     ]
 
 
+def _signal(rows: Sequence[Mapping[str, float]]) -> dict[str, tuple[tuple[int, float], ...]]:
+    """An estimator that never had a finite number is left out."""
+    columns = {column for row in rows for column in row if column.startswith(SIGNAL)}
+    found = {
+        estimator: tuple(
+            (int(row["step"]), row[SIGNAL + estimator])
+            for row in rows
+            if isfinite(row.get(SIGNAL + estimator, float("nan")))
+        )
+        for estimator in sorted((column.removeprefix(SIGNAL) for column in columns), key=estimator_order)
+    }
+    return {estimator: points for estimator, points in found.items() if points}
+
+
+def estimator_order(name: str) -> tuple[int, str]:
+    return (ESTIMATORS.index(name) if name in ESTIMATORS else len(ESTIMATORS), name)
+
+
 def _seconds_at(step: float, times: Sequence[tuple[float, float]]) -> float | None:
     """Linear between the rows around `step`; beyond the last row, at the mean rate up to there."""
     if len(times) < 2:
@@ -231,6 +261,10 @@ def _seconds_at(step: float, times: Sequence[tuple[float, float]]) -> float | No
             return earlier + (later - earlier) * (step - before) / (after - before)
     last, seconds = times[-1]
     return seconds * step / last
+
+
+def _texts(value: Any) -> dict[str, str]:
+    return {str(name): str(text) for name, text in value.items()} if isinstance(value, dict) else {}
 
 
 def _number(value: Any) -> float | None:

@@ -30,8 +30,8 @@ class Method:
         return tuple(run for run in self.runs if run.measured)
 
 
-def group(runs: Sequence[Run]) -> tuple[tuple[Method, ...], Settings]:
-    """Methods in the order in which their first runs were named, and what every method has that does not say otherwise.
+def group(runs: Sequence[Run]) -> tuple[Method, ...]:
+    """Methods in the order in which their first runs were named.
 
     A method is called by its experiment's name. Where several share it, it names the fields in which it differs from
     the majority of its namesakes, or, where there is no majority, its own value.
@@ -43,12 +43,9 @@ def group(runs: Sequence[Run]) -> tuple[tuple[Method, ...], Settings]:
         alike.setdefault(key, []).append(run)
         of[key] = settings
     suffixes: dict[tuple[str, ...], list[str]] = {}
-    common: dict[str, str] = {}
     for namesakes in {key[:2] for key in alike}:
         keys = [key for key in alike if key[:2] == namesakes]
-        named, usual = _differences([of[key] for key in keys])
-        suffixes |= dict(zip(keys, named, strict=True))
-        common |= usual
+        suffixes |= dict(zip(keys, _differences([of[key] for key in keys]), strict=True))
     methods = []
     for key, members in alike.items():
         name, look = key[:2]
@@ -56,7 +53,7 @@ def group(runs: Sequence[Run]) -> tuple[tuple[Method, ...], Settings]:
         control = [] if look == "learned" else [f"control {look}"]
         said = ", ".join(control + suffixes[key])
         methods.append(Method(f"{name} ({said})" if said else name, chosen, doubles))
-    return tuple(methods), common
+    return tuple(methods)
 
 
 def settings_of(run: Run) -> dict[str, str]:
@@ -90,9 +87,14 @@ def _settings_of_all(runs: Sequence[Run]) -> list[dict[str, str]]:
     return every
 
 
-def _differences(namesakes: Sequence[Settings]) -> tuple[list[list[str]], dict[str, str]]:
-    """What each has to say of itself, and the values of the majority, where there are others."""
-    usual: dict[str, str] = {}
+def differing(methods: Sequence[Method]) -> tuple[tuple[str, ...], list[Settings]]:
+    """The settings in which any two methods differ, whatever their names, and all settings of each method."""
+    every = [settings_of(run) for run in (method.runs[0] for method in methods)]
+    return tuple(field for field in every[0] if len({settings[field] for settings in every}) > 1), list(every)
+
+
+def _differences(namesakes: Sequence[Settings]) -> list[list[str]]:
+    """What each has to say of itself."""
     told: list[list[str]] = [[] for _ in namesakes]
     short = Counter(field.rpartition(".")[2] for field in namesakes[0])
     for field in namesakes[0]:
@@ -101,14 +103,12 @@ def _differences(namesakes: Sequence[Settings]) -> tuple[list[list[str]], dict[s
             continue
         value, times = values.most_common(1)[0]
         majority = value if 2 * times > len(namesakes) else None
-        if majority is not None:
-            usual[field] = majority
         name = field.rpartition(".")[2]
         name = name if short[name] == 1 else field
         for settings, parts in zip(namesakes, told, strict=True):
             if settings[field] != majority:
                 parts.append(f"{name} {settings[field] or 'unknown'}")
-    return told, usual
+    return told
 
 
 def _one_a_seed(runs: Sequence[Run]) -> tuple[tuple[Run, ...], tuple[Run, ...]]:

@@ -1,6 +1,6 @@
 """Methods held against one another, as pictures. Pure functions from data to `Figure`, in the inks of `figures`."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -9,18 +9,26 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import EngFormatter, LogLocator, MaxNLocator, NullFormatter, NullLocator, StrMethodFormatter
 
-from ram_agent.compare.gather import Run
-from ram_agent.figures import FAINT, INK, LABEL, LINE_STYLES, SMALL, TITLE, panel_size, style
+from ram_agent.compare.gather import Run, Validated, estimator_order
+from ram_agent.compare.seeds import Bundle, Points, bundle
+from ram_agent.figures import FAINT, INK, LABEL, LINE_STYLES, SMALL, TITLE, level, panel_size, style
+from ram_agent.full_image import NETWORKS
 from ram_agent.gaze import Gaze, image_grid, show_path
 
 POINTS = 72
 """In an inch."""
 
+DASHES = ("-", "--", "-.", ":", (0, (6, 1, 1, 1, 1, 1)))
+
+Measure = Callable[[Run, Validated], float | None]
+"""Where a validation stands on an axis; None where that is not known."""
+
 
 def validation_curves(methods: Mapping[str, Sequence[Run]], images: str) -> Figure | None:
-    """Validation error against episodes, seconds of updates and pixels read: a curve a run, an ink a method.
+    """Validation error against episodes, seconds of updates and pixels read, an ink a method.
 
-    None where no run has a curve. A run that does not know one of the three is left out of that panel.
+    Of several seeds the mean as a line and the range as a shade; what enters no mean is thin (see `seeds.bundle`). None
+    where no run has a curve. A run that does not know one of the three is left out of that panel.
     """
     measures = (
         ("episodes", lambda run, point: point.episodes),
@@ -30,13 +38,14 @@ def validation_curves(methods: Mapping[str, Sequence[Run]], images: str) -> Figu
     shown = {name: runs for name, runs in methods.items() if any(run.curve for run in runs)}
     if not shown:
         return None
-    figure = Figure(figsize=(9.6, 3.2 + _legend_height(list(shown), 9.6)), layout="constrained")
+    names = [_of_seeds(name, _bundle(runs, measures[0][1]).seeds) for name, runs in shown.items()]
+    inks = [_ink(number) for number, name in enumerate(methods) if name in shown]  # the same in every picture
+    figure = Figure(figsize=(9.6, 3.2 + _legend_height(names, 9.6)), layout="constrained")
     axes = figure.subplots(1, 3, sharey=True)
     errors = [point.error for runs in shown.values() for run in runs for point in run.curve]
     for ax, (label, measure) in zip(axes, measures, strict=True):
-        for number, runs in enumerate(shown.values()):
-            for run in runs:
-                _curve(ax, run, measure, number)
+        for ink, runs in zip(inks, shown.values(), strict=True):
+            _plot(ax, _bundle(runs, measure), ink)
         _error_axis(ax, errors)
         ax.set_xlabel(label, fontsize=LABEL)
         if label != "seconds of updates":  # k and M are known of episodes; 500m of a second is no time that people read
@@ -46,22 +55,83 @@ def validation_curves(methods: Mapping[str, Sequence[Run]], images: str) -> Figu
         if not ax.lines:
             ax.text(0.5, 0.5, "not known", transform=ax.transAxes, ha="center", fontsize=LABEL, color=FAINT)
     axes[0].set_ylabel(f"validation error (%), {images}", fontsize=LABEL)
-    _legend(figure, list(shown), 9.6)
+    _legend(figure, names, inks, 9.6)
     return figure
 
 
-def errors_by_glimpse(curves: Mapping[str, Sequence[float]], images: str) -> Figure:
-    """Test error of the answer after each glimpse, one curve a method."""
+def errors_by_glimpse(methods: Mapping[str, Sequence[Run]], images: str) -> Figure | None:
+    """Test error of the answer after each glimpse: mean and range over the seeds that were measured.
+
+    A network that sees the whole canvas at once is drawn level, without marks: it has no glimpses. None where no run
+    was measured.
+    """
+    curves = {name: [run.measured.by_glimpse for run in runs if run.measured] for name, runs in methods.items()}
+    curves = {name: errors for name, errors in curves.items() if errors}
+    if not curves:
+        return None
+    looks = max(len(errors) for members in curves.values() for errors in members)
     width = 5.6
-    figure = Figure(figsize=(width, 3.2 + _legend_height(list(curves), width)), layout="constrained")
+    names = [_of_seeds(name, len(members)) for name, members in curves.items()]
+    figure = Figure(figsize=(width, 3.2 + _legend_height(names, width)), layout="constrained")
     ax = figure.subplots()
-    for number, errors in enumerate(curves.values()):
-        ax.plot(range(1, len(errors) + 1), errors, **_ink(number, marks=True))
-    _error_axis(ax, [error for errors in curves.values() for error in errors])
+    inks = []
+    for number, (name, runs) in enumerate(methods.items()):
+        if name not in curves:
+            continue
+        members, whole = curves[name], runs[0].look in NETWORKS
+        inks.append(_ink(number, marks=not whole or looks == 1))
+        heights = [level(errors, looks) if whole else errors for errors in members]
+        points = [np.column_stack([np.arange(1, len(errors) + 1), errors]) for errors in heights]
+        _plot(ax, bundle(points), inks[-1])
+    _error_axis(ax, [error for members in curves.values() for errors in members for error in errors])
     ax.set_xlabel("glimpses", fontsize=LABEL)
     ax.set_ylabel(f"test error (%), {images}", fontsize=LABEL)
     ax.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
-    _legend(figure, list(curves), width, marks=True)
+    _legend(figure, names, inks, width)
+    return figure
+
+
+def gradient_signal(methods: Mapping[str, Sequence[Run]], images: str) -> Figure | None:
+    """Signal-to-noise of each estimator's gradient through training: mean and range over seeds, logarithmic.
+
+    Ink and mark are the method's, dashes the estimator's. None where no run has a number above 0.
+    """
+    present = {estimator for runs in methods.values() for run in runs for estimator in run.signal}
+    estimators = sorted(present, key=estimator_order)
+    width = 6.4
+    legend: dict[str, dict[str, Any]] = {}
+    curves: list[tuple[dict[str, Any], Bundle]] = []
+    for number, (name, runs) in enumerate(methods.items()):
+        ink, seeds = _ink(number, marks=True), 0
+        for estimator in estimators:
+            points = [np.array([p for p in run.signal.get(estimator, ()) if p[1] > 0], float) for run in runs]
+            points = [each.reshape(-1, 2) for each in points]
+            if not any(map(len, points)):
+                continue
+            finished = [each for each, run in zip(points, runs, strict=True) if run.measured]
+            members = bundle(finished, [each for each, run in zip(points, runs, strict=True) if not run.measured])
+            curves.append((ink | {"linestyle": DASHES[estimators.index(estimator) % len(DASHES)]}, members))
+            seeds = max(seeds, members.seeds)
+        if seeds:
+            legend[_of_seeds(name, seeds)] = ink | {"linestyle": "none", "markersize": 5}
+    if not curves:
+        return None
+    for number, estimator in enumerate(estimators):
+        legend[f"estimator {estimator}"] = _ink(0) | {"color": INK, "linestyle": DASHES[number % len(DASHES)]}
+    figure = Figure(figsize=(width, 3.2 + _legend_height(list(legend), width)), layout="constrained")
+    ax = figure.subplots()
+    for ink, members in curves:
+        _plot(ax, members, ink)
+    ax.set_yscale("log")
+    ax.grid(axis="y", color="#e5e5e5", linewidth=0.6)
+    ax.set_axisbelow(True)
+    style(ax)
+    ax.set_xlabel("episodes", fontsize=LABEL)
+    ax.set_ylabel(f"gradient signal-to-noise, {images}", fontsize=LABEL)
+    ax.xaxis.set_major_formatter(EngFormatter(sep=""))
+    ax.xaxis.set_major_locator(MaxNLocator(5))
+    ax.set_xlim(left=0)
+    _legend(figure, list(legend), list(legend.values()), width)
     return figure
 
 
@@ -99,11 +169,30 @@ def _ink(number: int, *, marks: bool = False) -> dict[str, Any]:
     }
 
 
-def _curve(ax: Axes, run: Run, measure: Any, number: int) -> None:
-    values = [(measure(run, point), point.error) for point in run.curve]
-    points = np.array([pair for pair in values if pair[0] is not None], dtype=float).reshape(-1, 2)
-    if len(points):
-        ax.plot(points[:, 0], points[:, 1], **_ink(number, marks=len(points) == 1))
+def _bundle(runs: Sequence[Run], measure: Measure) -> Bundle:
+    """The validation errors of one method's runs."""
+
+    def points(run: Run) -> Points:
+        values = [(measure(run, point), point.error) for point in run.curve]
+        return np.array([pair for pair in values if pair[0] is not None], dtype=float).reshape(-1, 2)
+
+    finished = [points(run) for run in runs if run.measured]
+    return bundle(finished, [points(run) for run in runs if not run.measured])
+
+
+def _plot(ax: Axes, curves: Bundle, ink: Mapping[str, Any]) -> None:
+    for points in curves.alone:
+        thin: dict[str, Any] = {**ink, "linewidth": 0.6, "alpha": 0.7, "marker": "." if len(points) == 1 else ""}
+        ax.plot(points[:, 0], points[:, 1], **thin)
+    if len(curves.x):
+        if (curves.high > curves.low).any():
+            ax.fill_between(curves.x, curves.low, curves.high, color=ink["color"], alpha=0.18, linewidth=0, zorder=1)
+        thick: dict[str, Any] = {**ink, "marker": ink["marker"] or ("." if len(curves.x) == 1 else "")}
+        ax.plot(curves.x, curves.mean, **thick)
+
+
+def _of_seeds(name: str, seeds: int) -> str:
+    return f"{name}, mean of {seeds} seeds" if seeds > 1 else name
 
 
 def _error_axis(ax: Axes, errors: Sequence[float]) -> None:
@@ -111,7 +200,7 @@ def _error_axis(ax: Axes, errors: Sequence[float]) -> None:
     if errors and min(errors) > 0 and max(errors) > 5 * min(errors):
         ax.set_yscale("log")
         ax.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
-        ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 3, 5)))
+        ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 3, 5, 7)))
         ax.yaxis.set_minor_locator(NullLocator())
         ax.yaxis.set_minor_formatter(NullFormatter())
     else:
@@ -121,8 +210,8 @@ def _error_axis(ax: Axes, errors: Sequence[float]) -> None:
     style(ax)
 
 
-def _legend(figure: Figure, names: Sequence[str], width: float, *, marks: bool = False) -> None:
-    lines = [Line2D([], [], **_ink(number, marks=marks)) for number in range(len(names))]
+def _legend(figure: Figure, names: Sequence[str], inks: Sequence[Mapping[str, Any]], width: float) -> None:
+    lines = [Line2D([], [], **ink) for ink in inks]
     figure.legend(
         lines, names, loc="outside lower left", ncols=_columns(names, width), frameon=False, fontsize=SMALL,
         handlelength=3,

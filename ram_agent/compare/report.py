@@ -1,17 +1,19 @@
 """What a comparison says: first what was compared, then the errors, then a plain sentence for every pair."""
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from statistics import fmean
+from statistics import fmean, median
 
 import torch
 
 from ram_agent.bench.report import machine, show
 from ram_agent.compare.document import Block, Bullets, Gallery, Heading, Paragraph, Picture, Table
 from ram_agent.compare.examine import BATCHES, LANES, PICTURED, Examined
-from ram_agent.compare.gather import Run
-from ram_agent.compare.methods import Method, Settings
-from ram_agent.compare.statistics import FEWEST_SEEDS, Estimate, Paired, over_seeds
+from ram_agent.compare.gather import SIGNAL, Run
+from ram_agent.compare.methods import Method, differing
+from ram_agent.compare.statistics import Estimate, Paired, over_images, over_seeds
+from ram_agent.full_image import NETWORKS
 
 NOTHING = "–"
 
@@ -45,8 +47,6 @@ class Pair:
 @dataclass(frozen=True)
 class Compared:
     subjects: tuple[Subject, ...]
-    common: Settings
-    """What methods have that share a name and do not say otherwise."""
     pairs: tuple[Pair, ...]
     trouble: tuple[str, ...]
     """What could not be looked at again."""
@@ -63,6 +63,7 @@ class Pictures:
 
     curves: str | None
     by_glimpse: str | None
+    signal: str | None
     fixations: tuple[Picture, ...]
     paths: tuple[str, ...]
 
@@ -77,11 +78,12 @@ def report(compared: Compared, pictures: Pictures) -> list[Block]:
         blocks += [Heading("What is missing"), Bullets(tuple(missing))]
     if pictures.curves or pictures.by_glimpse:
         blocks += _curves(compared, pictures)
+    blocks += _signal(compared, pictures)
     if pictures.fixations:
         blocks += _gaze(pictures)
     if any(subject.examined for subject in compared.subjects):
         blocks += _cost(compared)
-    return blocks
+    return blocks + _origins(compared)
 
 
 # -------------------------------------------------------------------- what was compared
@@ -100,13 +102,20 @@ def _introduction(compared: Compared, missing: Sequence[str]) -> list[Block]:
         text += " No number on the embedded digits is an MNIST number."
     if unfinished:
         were = "is" if len(unfinished) == 1 else "are"
-        text += f" {len(unfinished)} of them {were} not finished: learning curves, no test error."
+        text += f" {_count(len(unfinished), 'run folder')} {were} not finished: learning curves, no test error."
     if missing:
         text += " What is missing is listed below."
     blocks: list[Block] = [Paragraph(text)]
-    if compared.common:
-        common = ", ".join(f"{name} {value}" for name, value in sorted(compared.common.items()))
-        blocks.append(Paragraph(f"Where the name of a method does not say otherwise, its settings are: {common}."))
+    fields, settings = differing(methods)
+    if fields:
+        rows = [
+            (method.name, *(mine[name] or "unknown" for name in fields))
+            for method, mine in zip(methods, settings, strict=True)
+        ]
+        blocks += [
+            Paragraph("The settings in which methods differ (the rest is alike, but for seeds and bookkeeping):"),
+            Table(("method", *fields), tuple(rows)),
+        ]
     return blocks
 
 
@@ -114,9 +123,11 @@ def _gaps(subjects: Iterable[Subject]) -> list[str]:
     methods = [subject.method for subject in subjects]
     said = [f"{run.folder}: {gap}" for method in methods for run in (*method.runs, *method.doubles) for gap in run.gaps]
     return said + [
-        f"{run.folder}: the same method and seed ({run.config.run.seed}) as another run; it counts nowhere below."
+        f"{run.folder}: the same method and seed ({run.config.run.seed}) as {kept.folder}; it counts nowhere below."
         for method in methods
         for run in method.doubles
+        for kept in method.runs
+        if kept.config.run.seed == run.config.run.seed
     ]
 
 
@@ -128,10 +139,11 @@ def _folder(run: Run) -> str:
 
 
 def _errors(subjects: Sequence[Subject]) -> Table:
-    votes = {run.measured.votes for subject in subjects for run in subject.method.finished if run.measured}
+    several = {run.measured.votes for subject in subjects for run in subject.method.finished if run.measured}
+    votes = _and([f"{votes}" for votes in sorted(several)]) if several else "M"
     columns = (
-        "method", "images", "=error at mean locations (%)", "95 % interval, and over what", "=at sampled locations (%)",
-        f"={votes.pop() if len(votes) == 1 else 'M'}-vote (%)", "=seeds", "=episodes", "=seconds of updates",
+        "method", "images", "=error at mean locations (%)", "95 % over seeds", "95 % over test images",
+        "=at sampled locations (%)", f"={votes}-vote (%)", "=seeds", "=episodes", "=seconds of updates",
         "=threads", "device", "=parameters", "=pixels read per image",
     )  # fmt: skip
     return Table(columns, tuple(_error_row(subject) for subject in subjects))
@@ -150,7 +162,7 @@ def _error_row(subject: Subject) -> tuple[str, ...]:
         method.name,
         runs[0].dataset,
         _mean((each.error for each in measured), 2),
-        _interval(runs),
+        *_intervals(runs),
         _mean((each.sampled for each in measured), 2),
         _mean((each.voted for each in measured), 2),
         seeds,
@@ -163,31 +175,36 @@ def _error_row(subject: Subject) -> tuple[str, ...]:
     )
 
 
-def _interval(runs: Sequence[Run]) -> str:
-    """Over images for one seed, over seeds for three or more; for two, each seed's own."""
-    finished = [(run, run.measured) for run in runs if run.measured]
+def _intervals(runs: Sequence[Run]) -> tuple[str, str]:
+    """Over seeds, and over test images."""
+    finished = [run.measured for run in runs if run.measured]
     if not finished:
         known = [run.validation_error for run in runs if run.validation_error is not None]
-        return "not finished" + (f"; lowest validation error {min(known):.2f} %" if known else "")
-    estimate = over_seeds([measured.error for _, measured in finished])
-    if estimate:
-        low, high = max(0, estimate.value - estimate.half_width), min(100, estimate.value + estimate.half_width)
-        return f"{low:.2f} to {high:.2f} over {len(finished)} seeds"
-    spans = [
-        (f"seed {run.config.run.seed}: " if len(finished) > 1 else "")
-        + f"{measured.interval[0]:.2f} to {measured.interval[1]:.2f}"
-        for run, measured in finished
-    ]
-    return "; ".join(spans) + " over images"
+        lowest = f"; lowest validation error {min(known):.2f} %" if known else ""
+        return f"not finished{lowest}", NOTHING
+    errors = [measured.error for measured in finished]
+    low, high = finished[0].interval
+    if len(finished) > 1:
+        low, high = over_images(errors, min(measured.images for measured in finished))
+    images = f"{low:.2f} to {high:.2f}"
+    estimate = over_seeds(errors)
+    if not estimate:
+        return "one seed: none", images
+    low, high = max(0, estimate.value - estimate.half_width), min(100, estimate.value + estimate.half_width)
+    return f"{low:.2f} to {high:.2f} ({len(finished)} seeds)", images
 
 
 def _how_to_read(subjects: Sequence[Subject]) -> str:
     images = _set(run.measured.images for subject in subjects for run in subject.method.finished if run.measured)
     return (
         f"Errors are means over seeds, on the test set ({images} images), of the weights that were best on the "
-        "validation split. An interval over images (Wilson) is for one trained agent: it says nothing of other seeds. "
-        f"An interval over seeds (Student's t) is given for {FEWEST_SEEDS} or more. Seconds are of updates, on the "
-        "machine that trained; they compare only where machine, threads and device are the same."
+        "validation split. The headline is the error at mean locations: one pass, nothing drawn. Beside it stand one "
+        "pass at sampled locations and the vote of several such passes, which costs as many times the looks; methods "
+        "that draw nothing have the same error thrice. The interval over seeds (Student's t) is about training again: "
+        "with two seeds it is very wide, with one there is none. The interval over test images (Wilson) is about other "
+        "images for these trained agents and says nothing of other seeds; for several seeds it is that of their mean "
+        "error, and at most too wide. Seconds are of updates, on the machine that trained; they compare only where "
+        "machine, threads and device are the same."
     )
 
 
@@ -205,6 +222,9 @@ def _differences(compared: Compared) -> list[Block]:
         "interval (95 %, normal approximation of the mean of paired differences) is over images, for these weights. "
         "Methods on other images or in other scenes are not paired."
     )
+    unseen = [subject.method.name for subject in compared.subjects if not subject.examined]
+    if unseen:
+        how += f" In no pair, because not evaluated here: {'; '.join(unseen)} (see what is missing)."
     if count > 1:
         how += (
             f" These are {count} comparisons, each at 95 %: one in twenty would show a difference where there is none."
@@ -274,20 +294,57 @@ def _points(difference: Estimate) -> str:
 
 
 def _curves(compared: Compared, pictures: Pictures) -> list[Block]:
+    methods = [subject.method for subject in compared.subjects]
+    several = any(len(method.runs) > 1 for method in methods)
+    shade = " A line is the mean over a method's seeds, the shade their range." if several else ""
     blocks: list[Block] = [Heading("Learning and looking")]
     if pictures.curves:
-        blocks.append(
-            Picture(
-                pictures.curves,
-                "Validation error at mean locations during training, a curve a run, against episodes, seconds of "
-                "updates and pixels read (episodes times pixels per image).",
+        text = (
+            "Validation error at mean locations during training, against episodes, seconds of updates and pixels read "
+            "(episodes times pixels per image)." + shade
+        )
+        if several:
+            text += (
+                " The mean reaches as far as every finished seed does. Thin lines enter no mean: finished seeds beyond "
+                "that, and unfinished ones (where no seed is finished, the mean is over those)."
             )
-        )
+        blocks.append(Picture(pictures.curves, text))
     if pictures.by_glimpse:
-        blocks.append(
-            Picture(pictures.by_glimpse, "Test error if the agent had to answer after each glimpse, mean over seeds.")
-        )
+        text = "Test error if the agent had to answer after each glimpse." + shade
+        if any(run.look in NETWORKS for method in methods for run in method.finished):
+            text += " A network that sees the whole canvas at once has no glimpses: its error is drawn level."
+        blocks.append(Picture(pictures.by_glimpse, text))
     return blocks
+
+
+def _signal(compared: Compared, pictures: Pictures) -> list[Block]:
+    """Medians and the picture, or why there are none."""
+    rows, without = [], []
+    for method in (subject.method for subject in compared.subjects):
+        runs = [run for run in method.finished or method.runs if run.signal]
+        for estimator in dict.fromkeys(estimator for run in runs for estimator in run.signal):
+            seeds = [[value for _, value in run.signal[estimator]] for run in runs if estimator in run.signal]
+            count = _mean(map(len, seeds))
+            rows.append((method.name, estimator, f"{fmean(map(median, seeds)):.3g}", str(len(seeds)), count))
+        if not runs and method.runs[0].look == "learned":
+            without.append(method.name)
+    columns = f"`{SIGNAL}<estimator>`"
+    if not rows:
+        said = f"Gradient signal-to-noise through training is left out: no run's metrics.csv has a column {columns}."
+        return [Paragraph(said)]
+    text = (
+        f"As the trainings wrote it at evaluations ({columns} in metrics.csv): higher is less noise. A median is over "
+        "the evaluations of a seed; shown is the mean over seeds."
+    )
+    if without:
+        text += f" No such column: {_and(without)}."
+    blocks: list[Block] = [Heading("Gradient signal-to-noise through training"), Paragraph(text)]
+    if pictures.signal:
+        caption = (
+            "Signal-to-noise of the gradient of each estimator (dashes) of each method (ink and mark), mean over seeds."
+        )
+        blocks.append(Picture(pictures.signal, caption))
+    return [*blocks, Table(("method", "estimator", "=median", "=seeds", "=evaluations"), tuple(rows))]
 
 
 def _gaze(pictures: Pictures) -> list[Block]:
@@ -331,6 +388,35 @@ def _cost(compared: Compared) -> list[Block]:
             f"{where}."
         )
     return [Heading("Cost per image"), Paragraph(text), Table(tuple(columns), tuple(rows))]
+
+
+def _origins(compared: Compared) -> list[Block]:
+    """Where every number comes from, a row a run."""
+    runs = [run for subject in compared.subjects for run in subject.method.runs]
+    hashes = dict.fromkeys((run.dataset, run.sha256) for run in runs if run.sha256)
+    versions = Counter(_versions(run) for run in runs if run.versions)
+    text = "The whole configuration of each is `config.yaml` in its folder."
+    text += "".join(f" Images {name}: sha256 {sha256}." for name, sha256 in hashes)
+    columns = ["folder", "method", "=seed", "=test error (%)", "images", "=threads", "=processes", "device"]
+    usual = versions.most_common(1)[0][0] if versions else "versions that are not known"
+    text += f" Trained with {usual}" + (", where the table does not say otherwise." if len(versions) > 1 else ".")
+    columns += ["versions"] if len(versions) > 1 else []
+    rows = []
+    for subject in compared.subjects:
+        for run in subject.method.runs:
+            error = f"{run.measured.error:.2f}" if run.measured else NOTHING
+            images = f"{run.dataset} {run.sha256[:12]}".rstrip()
+            threads = NOTHING if run.threads is None else str(run.threads)
+            row = [str(run.folder), subject.method.name, str(run.config.run.seed), error, images, threads]
+            row += [str(run.processes), run.device or NOTHING]
+            other = _versions(run)
+            row += ["" if other == usual else other or "unknown"] if "versions" in columns else []
+            rows.append(tuple(row))
+    return [Heading("The runs"), Paragraph(text), Table(tuple(columns), tuple(rows))]
+
+
+def _versions(run: Run) -> str:
+    return ", ".join(f"{name} {version}" for name, version in run.versions.items())
 
 
 # -------------------------------------------------------------------- words and numbers

@@ -10,8 +10,10 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool
 
+from ram_agent.evaluation import wilson
+
 FEWEST_SEEDS = 3
-"""Below that an interval over seeds is too wide to tell anything (Student's t: 12.7 standard errors for two)."""
+"""Below that a difference has no interval over seeds: it would be too wide to tell anything."""
 
 
 @dataclass(frozen=True)
@@ -42,14 +44,23 @@ class Paired:
 
 
 def over_seeds(errors: Sequence[float]) -> Estimate | None:
-    """The mean over seeds with Student's 95 % interval; None for fewer than `FEWEST_SEEDS`."""
+    """The mean over seeds with Student's 95 % interval (of two seeds, 12.7 standard errors wide); None for one seed."""
     from scipy.stats import t
 
     count = len(errors)
-    if count < FEWEST_SEEDS:
+    if count < 2:
         return None
     spread = float(np.std(errors, ddof=1)) / np.sqrt(count)
     return Estimate(float(np.mean(errors)), float(t.ppf(0.975, count - 1) * spread))
+
+
+def over_images(errors: Sequence[float], images: int) -> tuple[float, float]:
+    """95 % interval over test images of the mean error of these seeds (Wilson 1927).
+
+    As wide as for one agent with that error, which is the most that it can be: of an image's wrong answers the share
+    over seeds varies no more than a single answer does.
+    """
+    return wilson(round(float(np.mean(errors)) / 100 * images), images)
 
 
 def between_seeds(first: Sequence[float], second: Sequence[float]) -> Estimate | None:

@@ -62,9 +62,9 @@ def results(run: Path) -> dict:
 
 
 def row(text: str, *cells: str) -> list[str]:
-    """The first row of a table that begins with these cells."""
+    """The first row of the table of errors, or of one after it, that begins with these cells."""
     start = "| " + " | ".join(cells) + " |"
-    line = next(line for line in text.splitlines() if line.startswith(start))
+    line = next(line for line in text.rpartition("## Test error")[2].splitlines() if line.startswith(start))
     return [cell.strip() for cell in line.strip("|").split("|")]
 
 
@@ -73,13 +73,36 @@ def test_the_table_shows_what_the_runs_stored(runs: Path, report: Report):
     for name, numbers in {"hard": stored, "hard (control random)": stored["controls"]["random"]}.items():
         cells = row(report.markdown, name, "digits")
         low, high = numbers["test_error_ci95"]
-        assert cells[2:6] == [
+        assert cells[2:7] == [
             f"{numbers['test_error']:.2f}",
-            f"{low:.2f} to {high:.2f} over images",
+            "one seed: none",
+            f"{low:.2f} to {high:.2f}",
             f"{numbers['test_error_sampled']:.2f}",
             f"{numbers['test_error_voted']:.2f}",
         ]
-        assert cells[7] == "400"
+        assert cells[8] == "400"
+
+
+def test_every_run_has_its_origin(runs: Path, report: Report):
+    stored = results(runs / "hard")
+    section = report.markdown.split("## The runs")[1]
+    assert f"Images digits: sha256 {stored['dataset']['sha256']}." in section
+    for name, version in stored["versions"].items():
+        assert f"{name} {version}" in section
+    cells = row(section, str(runs / "hard"), "hard")
+    assert cells[2:8] == [
+        "1",
+        f"{stored['test_error']:.2f}",
+        f"digits {stored['dataset']['sha256'][:12]}",
+        "1",
+        "1",
+        "cpu",
+    ]
+
+
+def test_without_columns_of_the_gradient_one_line_says_so(report: Report):
+    assert report.markdown.count("Gradient signal-to-noise") == 1
+    assert "no run's metrics.csv has a column `gradient/snr_<estimator>`" in report.markdown
 
 
 def test_a_paired_difference_is_that_of_the_stored_errors(runs: Path, report: Report):
@@ -234,11 +257,20 @@ def test_what_is_sound_among_damaged_runs_is_shown(runs: Path, mended: str):
     assert "ms at batch" not in mended
 
 
+def test_what_is_in_no_pair_is_named(mended: str):
+    section = mended.split("## Which is better")[1].split("## ")[0]
+    unseen = re.search(r"In no pair, because not evaluated here: (.*?) \(see what is missing\)", section)
+    assert unseen
+    assert "no_checkpoint" in unseen[1].split("; ")
+    assert "soft" not in unseen[1].split("; ")
+
+
 def test_three_seeds_have_an_interval_over_seeds(runs: Path, mended: str):
     """They are one agent thrice: no scatter."""
     error = f"{results(runs / 'soft')['test_error']:.2f}"
     cells = row(mended, "soft", "digits")
-    assert (cells[3], cells[6]) == (f"{error} to {error} over 3 seeds", "3")
+    assert (cells[3], cells[7]) == (f"{error} to {error} (3 seeds)", "3")
+    assert cells[4] == "{:.2f} to {:.2f}".format(*results(runs / "soft")["test_error_ci95"])
 
 
 def test_an_unfinished_run_shows_its_validation_error(runs: Path, mended: str):

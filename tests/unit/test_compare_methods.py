@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from ram_agent.compare.gather import Measured, Run
-from ram_agent.compare.methods import Method, group
+from ram_agent.compare.methods import Method, differing, group
 from ram_agent.config import load_config
 
 
@@ -37,8 +37,7 @@ def run(
 
 
 def named(*runs: Run) -> dict[str, list[int]]:
-    methods, _ = group(runs)
-    return {method.name: [each.config.run.seed for each in method.runs] for method in methods}
+    return {method.name: [each.config.run.seed for each in method.runs] for method in group(runs)}
 
 
 def test_seeds_are_one_method():
@@ -66,9 +65,15 @@ def test_two_that_share_a_name_both_name_what_differs():
 
 def test_a_majority_keeps_the_bare_name_and_is_told():
     runs = run(), run(environment__glimpses=8), run(training__reward="success")
-    methods, common = group(runs)
+    methods = group(runs)
     assert [method.name for method in methods] == ["hard", "hard (glimpses 8)", "hard (reward success)"]
-    assert common == {"environment.glimpses": "6", "training.reward": "probability"}
+    fields, settings = differing(methods)
+    assert fields == ("environment.glimpses", "training.reward")
+    assert [[mine[field] for field in fields] for mine in settings] == [
+        ["6", "probability"],
+        ["8", "probability"],
+        ["6", "success"],
+    ]
 
 
 def test_a_field_that_two_sections_have_is_named_in_full():
@@ -108,7 +113,7 @@ def test_controls_trained_for_longer_are_another_method():
 
 def test_a_seed_counts_once_the_finished_run_of_it_rather():
     first, second, third = run(done=False), run(), run()
-    (method,), _ = group([first, second, third])
+    (method,) = group([first, second, third])
     assert isinstance(method, Method)
     assert method.runs == (second,)
     assert method.runs[0] is second

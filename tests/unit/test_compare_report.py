@@ -106,6 +106,15 @@ def test_seconds_of_a_validation_lie_between_those_of_the_training_rows(tmp_path
     assert run.validation_error == 20.0
 
 
+def test_the_signal_of_the_gradient_is_read_by_estimator(tmp_path: Path):
+    """100 has no evaluation, nan is no number, and `pathwise` never had one."""
+    rows = "step,gradient/snr_learned,gradient/snr_pathwise\n100,,\n150,0.5,nan\n200,nan,\n250,0.25,\n"
+    (tmp_path / "config.yaml").write_text("name: hard\n")
+    (tmp_path / "metrics.csv").write_text(rows)
+    (run,) = gather([tmp_path])
+    assert run.signal == {"learned": ((150, 0.5), (250, 0.25))}
+
+
 def test_a_folder_named_twice_is_one_run(tmp_path: Path):
     (tmp_path / "config.yaml").write_text("name: hard\n")
     assert len(gather([tmp_path, tmp_path / ".." / tmp_path.name])) == 1

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from ram_agent.compare.statistics import between_seeds, over_seeds, paired
+from ram_agent.compare.statistics import between_seeds, over_images, over_seeds, paired
 
 
 def test_the_interval_over_seeds_is_students():
@@ -15,9 +15,25 @@ def test_the_interval_over_seeds_is_students():
     assert (found.value - found.half_width, found.value + found.half_width) == pytest.approx((low, high))
 
 
-def test_fewer_than_three_seeds_have_no_interval():
-    assert over_seeds([7.9, 8.4]) is None
+def test_one_seed_has_no_interval_and_a_difference_needs_three():
+    assert over_seeds([7.9]) is None
+    found = over_seeds([7.9, 8.4])
+    assert found is not None
+    assert found.half_width == pytest.approx(12.706 * 0.25, rel=1e-4)  # a table's t for one degree of freedom
     assert between_seeds([7.9, 8.4], [1.0, 2.0, 3.0]) is None
+
+
+def test_the_interval_over_images_covers_other_images_at_least_as_often_as_it_says():
+    """Three seeds whose errors are correlated, on 1,000 test sets of 800 images; see below for the slack."""
+    generator = np.random.default_rng(3)
+    rounds, images, covered = 1000, 800, 0
+    for _ in range(rounds):
+        wrong = generator.random((3, images)) < generator.beta(0.3, 2.0, images)
+        low, high = over_images((100 * wrong.mean(axis=1)).tolist(), images)
+        covered += low <= 100 * 0.3 / 2.3 <= high
+    assert covered / rounds > 0.95 - 0.021
+    wilson = stats.binomtest(64, 800).proportion_ci(method="wilson")
+    assert over_images([7.0, 9.0], 800) == pytest.approx((100 * wilson.low, 100 * wilson.high))
 
 
 def test_the_difference_between_seeds_is_welchs():
