@@ -39,7 +39,9 @@ from ram_agent.pictures import write_figure, write_gif
 from ram_agent.policy import Policy
 from ram_agent.report import results_table
 from ram_agent.runner import Runner
+from ram_agent.search import Search, check_optuna
 from ram_agent.sensor import make_sensor
+from ram_agent.space import read_space
 from ram_agent.sweep import State, command, in_order, state_of, summarise, summary_table
 from ram_agent.table import Job as Training
 from ram_agent.table import read_jobs
@@ -121,6 +123,7 @@ def main(arguments: Sequence[str] | None = None, program: str = "ram-agent") -> 
     add = {
         "train": _train_options,
         "sweep": _sweep_options,
+        "search": _search_options,
         "evaluate": _evaluate_options,
         "render": _render_options,
         "compare": _compare_options,
@@ -140,6 +143,7 @@ def main(arguments: Sequence[str] | None = None, program: str = "ram-agent") -> 
     prepare = {
         "train": train,
         "sweep": sweep_table,
+        "search": search_settings,
         "evaluate": evaluate_run,
         "render": render_run,
         "compare": compare_runs,
@@ -348,6 +352,58 @@ def sweep_table(given: Any) -> Job:
         if status > 128:
             print(f"  interrupted; the same command goes on: ram-agent {' '.join(given.arguments)}")
         return status
+
+    return job
+
+
+# -------------------------------------------------------------------- search
+
+
+def _search_options(commands: Any) -> Parser:
+    parser = commands.add_parser(
+        "search",
+        help="search settings with Optuna, by the validation error; go on where it was",
+        usage="%(prog)s CONFIG --space SPACE [--trials N] [--out DIR] [--section.field VALUE ...]",
+    )
+    parser.add_argument("config", metavar="CONFIG", help="a YAML file, or a name in configs/")
+    parser.add_argument("--space", required=True, metavar="SPACE", help="a YAML file, or a name in configs/spaces/")
+    parser.add_argument("--trials", type=int, default=20, metavar="N", help="in all, earlier ones too [default: 20]")
+    parser.add_argument("--out", metavar="DIR", help="where the trials and best.yaml go [default: runs/<name>_search]")
+    add_config_options(parser)
+    return parser
+
+
+def search_settings(given: Any) -> Job:
+    """Train with settings that Optuna suggests and write down the best."""
+    check_optuna()
+    if given.trials < 1:
+        raise ConfigError(f"--trials: expected 1 or more, got {given.trials}")
+    config = load_config(find_config(given.config), overrides(given))
+    space = read_space(find_config(given.space, "space", "spaces"))
+    world = World(config)
+    check_graph(config, world.device, 1)
+    out = Path(given.out or Path("runs") / f"{config.name}_search")
+    search = Search(
+        config,
+        space,
+        lambda changed: World(changed, world.images),
+        out,
+        say=lambda line: print(line, flush=True),
+    )
+
+    def job() -> int:
+        if world.dataset.notice:
+            _loud(world.images.notice)
+        try:
+            interrupted_by = search.run(given.trials)
+        except ConfigError as error:
+            raise Refused(str(error)) from None
+        if search.best:
+            print(f"\n  best on validation: {search.best.value:.2f} % [{world.dataset.name}]")
+            print(f"  train it:  python train.py {out / 'best.yaml'}")
+        if interrupted_by:
+            print(f"  interrupted; the same command goes on: ram-agent {' '.join(given.arguments)}")
+        return 128 + interrupted_by if interrupted_by else 0
 
     return job
 
