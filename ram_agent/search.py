@@ -127,7 +127,7 @@ class Search:
             study_name="search",
             load_if_exists=True,
             direction="minimize",
-            pruner=self.optuna.pruners.MedianPruner(n_startup_trials=5, n_warmup_steps=1),
+            pruner=self.optuna.pruners.MedianPruner(n_startup_trials=5, n_warmup_steps=2),
         )
         tree = self.config.model_dump(mode="json")
         ours = {
