@@ -6,20 +6,17 @@ is a `ConfigError`: one line that names the field, the value that came and what 
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from ram_agent.layers import ConfigError, nearest, read_layers
+
 FullImageKind = Literal["cnn", "fc", "modern_cnn"]
 """Controls that see the whole canvas at once."""
 ControlKind = Literal["random", "centre", "raster", "oracle", FullImageKind]
-
-
-class ConfigError(ValueError):
-    """A configuration that makes no sense; the message is one line for the user."""
 
 
 class Section(BaseModel):
@@ -221,13 +218,13 @@ class Config(Section):
 
 
 def load_config(path: Path | None = None, overrides: Mapping[str, Any] | None = None) -> Config:
-    """Read a YAML file (or the defaults) and apply overrides given as `section.field` → value.
+    """Read a YAML file over its bases (or the defaults) and apply overrides given as `section.field` → value.
 
     Raises `ConfigError`.
     """
     tree: dict[str, Any] = {}
     if path is not None:
-        tree = read_yaml(path, "config", "scene:")
+        tree = read_layers(path)
         tree.setdefault("name", path.stem)
     override(tree, overrides or {})
     return parse_config(tree, str(path) if path and not overrides else "")
@@ -241,19 +238,6 @@ def override(tree: dict[str, Any], overrides: Mapping[str, Any]) -> dict[str, An
         if not isinstance(branch, dict):
             raise ConfigError(f"{section}: expected a section, got {branch!r}")
         branch[field] = value
-    return tree
-
-
-def read_yaml(path: Path, kind: str, key: str) -> dict[str, Any]:
-    """The mapping that a YAML file holds; `kind` and `key` say in an error what was expected. Raises `ConfigError`."""
-    try:
-        tree = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-    except OSError as error:
-        raise ConfigError(f"{kind} {path}: {error.strerror or error}") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{kind} {path}: not YAML: {' '.join(str(error).split())}") from None
-    if not isinstance(tree, dict):
-        raise ConfigError(f"{kind} {path}: expected sections such as '{key}', got {type(tree).__name__}")
     return tree
 
 
@@ -304,13 +288,6 @@ def describe() -> Iterator[Described]:
 
 def field_names() -> list[str]:
     return [field.name for field in describe()]
-
-
-def nearest(name: str, names: list[str]) -> str:
-    """` (did you mean ...?)`, or nothing."""
-    namesakes = [full for full in names if full.rpartition(".")[2] == name.rpartition(".")[2]]
-    close = get_close_matches(name, namesakes, n=1, cutoff=0.0) or get_close_matches(name, names, n=1, cutoff=0.5)
-    return f" (did you mean {close[0]}?)" if close else ""
 
 
 def _described(name: str, field: Any) -> Described:

@@ -17,7 +17,8 @@ from typing import Annotated, Any
 
 from pydantic import Field, model_validator
 
-from ram_agent.config import Config, ConfigError, Section, field_names, load_config, nearest, parse_section, read_yaml
+from ram_agent.config import Config, ConfigError, Section, field_names, load_config, nearest, parse_section
+from ram_agent.layers import read_yaml
 
 Seed = Annotated[int, Field(ge=0, strict=True)]
 ITS_OWN = ("run.folder", "run.seed", "run.overwrite")

@@ -11,6 +11,7 @@ from ram_agent.cli.compare import compare_options, compare_runs
 from ram_agent.cli.evaluate import evaluate_options, evaluate_run
 from ram_agent.cli.job import Job, Refused
 from ram_agent.cli.render import render_options, render_run
+from ram_agent.cli.search import search_options, search_settings
 from ram_agent.cli.sweep import sweep_options, sweep_table
 from ram_agent.cli.train import train_options, train_run
 from ram_agent.options import Parser
@@ -18,6 +19,7 @@ from ram_agent.options import Parser
 COMMANDS: dict[str, tuple[Callable[[Any], Parser], Callable[[Any], Job]]] = {
     "train": (train_options, train_run),
     "sweep": (sweep_options, sweep_table),
+    "search": (search_options, search_settings),
     "evaluate": (evaluate_options, evaluate_run),
     "render": (render_options, render_run),
     "compare": (compare_options, compare_runs),

@@ -1,12 +1,11 @@
 """Where configs and runs lie."""
 
 import shutil
+from difflib import get_close_matches
 from pathlib import Path
 
-from ram_agent.config import Config, ConfigError, nearest
-
-FOLDERS_OF_CONFIGS = (Path(__file__).parents[1] / "configs", Path(__file__).parents[2] / "configs")
-"""In a wheel, and in a checkout."""
+from ram_agent.config import Config, ConfigError
+from ram_agent.layers import SHIPPED, nearest
 
 
 def find_config(name: str, kind: str = "config", below: str = ".") -> Path:
@@ -14,12 +13,14 @@ def find_config(name: str, kind: str = "config", below: str = ".") -> Path:
     path = Path(name)
     if path.exists():
         return path
-    folders = [folder / below for folder in reversed(FOLDERS_OF_CONFIGS)]
+    folders = [folder / below for folder in reversed(SHIPPED)]
     shipped = {file.stem: file for folder in folders for file in sorted(folder.glob("*.yaml"))}
     if name in shipped:
         return shipped[name]
+    some = get_close_matches(path.stem, sorted(shipped), n=8, cutoff=0.0)
     raise ConfigError(
-        f"{kind} {name}: no such file{nearest(path.stem, sorted(shipped))}; shipped: {', '.join(sorted(shipped))}"
+        f"{kind} {name}: no such file{nearest(path.stem, sorted(shipped))}; of the {len(shipped)} shipped: "
+        f"{', '.join(sorted(some))}"
     )
 
 

@@ -1,0 +1,63 @@
+"""`search`: settings that Optuna suggests, judged by the validation error."""
+
+from pathlib import Path
+from typing import Any
+
+from ram_agent.cli.folders import find_config
+from ram_agent.cli.job import Job, Refused
+from ram_agent.cli.notice import loud
+from ram_agent.cli.train import check_graph
+from ram_agent.cli.world import World
+from ram_agent.config import ConfigError, load_config
+from ram_agent.options import Parser, add_config_options, overrides
+from ram_agent.search import Search, check_optuna
+from ram_agent.space import read_space
+
+
+def search_options(commands: Any) -> Parser:
+    parser = commands.add_parser(
+        "search",
+        help="search settings with Optuna, by the validation error; go on where it was",
+        usage="%(prog)s CONFIG --space SPACE [--trials N] [--out DIR] [--section.field VALUE ...]",
+    )
+    parser.add_argument("config", metavar="CONFIG", help="a YAML file, or a name in configs/")
+    parser.add_argument("--space", required=True, metavar="SPACE", help="a YAML file, or a name in configs/spaces/")
+    parser.add_argument("--trials", type=int, default=20, metavar="N", help="in all, earlier ones too [default: 20]")
+    parser.add_argument("--out", metavar="DIR", help="where the trials and best.yaml go [default: runs/<name>_search]")
+    add_config_options(parser)
+    return parser
+
+
+def search_settings(given: Any) -> Job:
+    """Train with settings that Optuna suggests and write down the best."""
+    check_optuna()
+    if given.trials < 1:
+        raise ConfigError(f"--trials: expected 1 or more, got {given.trials}")
+    config = load_config(find_config(given.config), overrides(given))
+    space = read_space(find_config(given.space, "space", "spaces"))
+    world = World(config)
+    check_graph(config, world.device, 1)
+    out = Path(given.out or Path("runs") / f"{config.name}_search")
+    search = Search(
+        config,
+        space,
+        lambda changed: World(changed, world.images),
+        out,
+        say=lambda line: print(line, flush=True),
+    )
+
+    def job() -> int:
+        if world.dataset.notice:
+            loud(world.images.notice)
+        try:
+            interrupted_by = search.run(given.trials)
+        except ConfigError as error:
+            raise Refused(str(error)) from None
+        if search.best:
+            print(f"\n  best on validation: {search.best.value:.2f} % [{world.dataset.name}]")
+            print(f"  train it:  python train.py {out / 'best.yaml'}")
+        if interrupted_by:
+            print(f"  interrupted; the same command goes on: ram-agent {' '.join(given.arguments)}")
+        return 128 + interrupted_by if interrupted_by else 0
+
+    return job

@@ -1,0 +1,82 @@
+"""A config file and those it is laid over: `base: cluttered60`, or `base: [cluttered60, hard_best]`.
+
+A base is a config like others: a name, looked for beside the file that names it, in `base/` there, and among the
+shipped configs; or a path, taken from that file's folder. Settings are laid over one another field by field: of several
+bases the later ones win, the file itself over all of them. A base may have bases; its name is not handed on.
+"""
+
+from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+SHIPPED = (Path(__file__).parent.parent / "configs", Path(__file__).parent / "configs")
+"""In a checkout, and in a wheel."""
+
+
+class ConfigError(ValueError):
+    """A configuration that makes no sense; the message is one line for the user."""
+
+
+def read_layers(path: Path, above: tuple[Path, ...] = ()) -> dict[str, Any]:
+    """The settings of a config file, laid over those of its bases; `above` led to it. Raises `ConfigError`."""
+    own = read_yaml(path, "config", "scene:")
+    bases = own.pop("base", [])
+    bases = [bases] if isinstance(bases, str) else bases
+    if not isinstance(bases, list) or not all(isinstance(base, str) for base in bases):
+        raise ConfigError(f"config {path}: base: expected the name of a config, a path or a list of them, got {bases}")
+    chain = (*above, path.resolve())
+    tree: dict[str, Any] = {}
+    for base in bases:
+        below = _find(base, path)
+        if below.resolve() in chain:
+            raise ConfigError(f"config {path}: base: {base} is {below}, which stands on {path.stem} itself")
+        layer = read_layers(below, chain)
+        layer.pop("name", None)
+        tree = _laid_over(tree, layer)
+    return _laid_over(tree, own)
+
+
+def _find(base: str, path: Path) -> Path:
+    """The file that `path` means by `base`."""
+    if base.endswith((".yaml", ".yml")):
+        return path.parent / base
+    folders = [each / below for each in (path.parent, *SHIPPED) for below in (".", "base")]
+    named = [folder / f"{base}.yaml" for folder in folders]
+    found = [file for file in named if file.is_file()]
+    others = [file for file in found if not file.samefile(path)]  # my cluttered60.yaml may stand on the shipped one
+    if not found:
+        there = {file.stem for folder in folders for file in folder.glob("*.yaml")}
+        raise ConfigError(f"config {path}: base: no config named {base!r}{nearest(base, sorted(there))}")
+    return (others or found)[0]
+
+
+def _laid_over(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    """Section by section, field by field."""
+    tree = dict(below)
+    for name, value in above.items():
+        under = tree.get(name)
+        tree[name] = {**under, **value} if isinstance(under, dict) and isinstance(value, dict) else value
+    return tree
+
+
+def read_yaml(path: Path, kind: str, key: str) -> dict[str, Any]:
+    """The mapping that a YAML file holds; `kind` and `key` say in an error what was expected. Raises `ConfigError`."""
+    try:
+        tree = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    except OSError as error:
+        raise ConfigError(f"{kind} {path}: {error.strerror or error}") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{kind} {path}: not YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(tree, dict):
+        raise ConfigError(f"{kind} {path}: expected sections such as '{key}', got {type(tree).__name__}")
+    return tree
+
+
+def nearest(name: str, names: Sequence[str]) -> str:
+    """` (did you mean ...?)`, or nothing."""
+    namesakes = [full for full in names if full.rpartition(".")[2] == name.rpartition(".")[2]]
+    close = get_close_matches(name, namesakes, n=1, cutoff=0.0) or get_close_matches(name, names, n=1, cutoff=0.5)
+    return f" (did you mean {close[0]}?)" if close else ""

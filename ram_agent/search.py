@@ -1,0 +1,242 @@
+"""Searching settings: trainings with settings that Optuna suggests, judged by the validation split alone.
+
+A trial is the agent's training, without controls and without the measuring that follows it: the world that a search
+sees has no test split. All that is known is in Optuna's journal in the search's folder, so that the same command goes
+on where it was. Which settings trial n gets depends on its number, the seed and the trials before it, not on when it
+was interrupted.
+"""
+
+import fcntl
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ram_agent.agents import make_learner
+from ram_agent.config import Config, ConfigError, dump_config, override, parse_config
+from ram_agent.evaluation import Evaluation
+from ram_agent.experiment import settle
+from ram_agent.files import write_whole
+from ram_agent.interruption import Interruption
+from ram_agent.monitoring import Board, Validation
+from ram_agent.parallel import ALONE
+from ram_agent.rollout import GlimpseEnvironment
+from ram_agent.space import Range
+from ram_agent.world import Dataset, World
+
+
+def check_optuna() -> None:
+    """Raise `ConfigError` where Optuna, an extra, is not installed."""
+    if find_spec("optuna") is None:
+        raise ConfigError("search: Optuna is not installed; pip install 'ram-agent[search]'")
+
+
+@dataclass(frozen=True)
+class Unseen:
+    """A world without its test split: what a search chooses by must not be what its result is measured on."""
+
+    world: World
+
+    @property
+    def dataset(self) -> Dataset:
+        return self.world.dataset
+
+    def environment(self, split: str, lanes: int) -> GlimpseEnvironment:
+        self._refuse(split)
+        return self.world.environment(split, lanes)
+
+    def images_in(self, split: str) -> int:
+        self._refuse(split)
+        return self.world.images_in(split)
+
+    def _refuse(self, split: str) -> None:
+        if split == "test":
+            raise PermissionError("a search never sees the test set")
+
+
+class Watched(Validation):
+    """Validation that reports to a trial, and ends one that is worse than half of those before it were by then."""
+
+    def __init__(self, trial: Any, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self.trial, self.pruned, self.reports = trial, False, 0
+
+    @property
+    def over(self) -> bool:
+        """Whether the training came to its end, or was given up."""
+        return self.pruned or self.model.episodes >= self.total
+
+    def evaluate(self, *, record: bool = True) -> Evaluation:
+        result = super().evaluate(record=record)
+        if self.model.episodes < self.total:  # one that has ended costs no more
+            self.reports += 1
+            self.trial.report(result.error, self.reports)
+            self.pruned = bool(self.trial.should_prune())
+            self.model.stop_requested |= self.pruned
+        return result
+
+
+class Search:
+    """Trials of one config over one space, in one folder."""
+
+    def __init__(
+        self,
+        config: Config,
+        space: Mapping[str, Range],
+        world_of: Callable[[Config], World],
+        out: Path,
+        say: Callable[[str], None] = print,
+    ) -> None:
+        self.config, self.space, self.world_of, self.out, self.say = config, space, world_of, out, say
+        self.optuna = optuna = import_module("optuna")
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        self.states = optuna.trial.TrialState
+
+    def run(self, trials: int) -> int:
+        """Go on until so many trials have ended; returns 0, or the signal that interrupted it.
+
+        Raises `ConfigError` where the folder holds another search, or one that is at work.
+        """
+        self.out.mkdir(parents=True, exist_ok=True)
+        interruption = Interruption()
+        with _alone(self.out):
+            self.study = self._study()
+            self._pick_up()
+            self._write_best()
+            with interruption.watching():
+                while not interruption.received and (number := len(self._ended())) < trials:
+                    self._try(number + 1, trials, interruption)
+        return interruption.received
+
+    @property
+    def best(self) -> Any:
+        """The trial with the lowest validation error of those that were trained to their end; None before one was."""
+        complete = self.study.get_trials(deepcopy=False, states=[self.states.COMPLETE])
+        return min(complete, key=lambda trial: trial.value, default=None)
+
+    # ---------------------------------------------------------------- the journal
+
+    def _study(self) -> Any:
+        journal = self.optuna.storages.journal
+        storage = self.optuna.storages.JournalStorage(journal.JournalFileBackend(str(self.out / "journal.log")))
+        study = self.optuna.create_study(
+            storage=storage,
+            study_name="search",
+            load_if_exists=True,
+            direction="minimize",
+            pruner=self.optuna.pruners.MedianPruner(n_startup_trials=5, n_warmup_steps=2),
+        )
+        tree = self.config.model_dump(mode="json")
+        ours = {
+            "config": tree | {"run": {"seed": self.config.run.seed}},
+            "space": {name: range.model_dump(mode="json") for name, range in self.space.items()},
+            "images": self.world_of(self.config).dataset.sha256,
+        }
+        for part, content in ours.items():
+            if study.user_attrs.get(part, content) != content:
+                raise ConfigError(f"--out: {self.out} holds a search with another {part}; choose another folder")
+            study.set_user_attr(part, content)
+        return study
+
+    def _pick_up(self) -> None:
+        """What was running when an earlier search was killed is tried again, with the same settings."""
+        for trial in self.study.get_trials(states=[self.states.RUNNING]):
+            self._again(trial.number, trial.params)
+
+    def _again(self, number: int, settings: Mapping[str, Any]) -> None:
+        self.study.tell(number, state=self.states.FAIL)
+        self.study.enqueue_trial(dict(settings))
+
+    def _ended(self) -> list[Any]:
+        return self.study.get_trials(deepcopy=False, states=[self.states.COMPLETE, self.states.PRUNED])
+
+    # ---------------------------------------------------------------- one trial
+
+    def _try(self, number: int, of: int, interruption: Interruption) -> None:
+        self.study.sampler = self.optuna.samplers.TPESampler(seed=self.config.run.seed * 100_003 + number)
+        trial = self.study.ask()
+        settings = {name: range.drawn(trial, name) for name, range in self.space.items()}
+        trial.set_user_attr("settings", settings)
+        try:
+            config = self._with(settings)
+            world = Unseen(self.world_of(config))
+            world.environment("train", 1)  # likewise: scenes or a first window that cannot be
+        except ValueError as error:  # settings that do not go together
+            self.study.tell(trial, state=self.states.PRUNED)
+            outcome = f"refused: {error}"
+        else:
+            validation = self._train(config, world, trial, interruption)
+            if interruption.received and not validation.over:
+                self._again(trial.number, trial.params)
+                return
+            assert validation.best is not None, "an agent is validated before it is judged"
+            if validation.pruned:
+                self.study.tell(trial, state=self.states.PRUNED)
+                outcome = f"pruned at {validation.best.error:.2f} %"
+            else:
+                self.study.tell(trial, validation.best.error)
+                outcome = f"{validation.best.error:.2f} %"
+                self._write_best()
+        best = f"best {self.best.value:.2f} %" if self.best else "no best yet"
+        shown = [
+            f"{key}={value:.4g}" if isinstance(value, float) else f"{key}={value}" for key, value in settings.items()
+        ]
+        self.say(f"{datetime.now():%H:%M:%S}  trial {number} of {of}  {outcome}  ({best})  {'  '.join(shown)}")
+
+    def _with(self, settings: Mapping[str, Any]) -> Config:
+        return parse_config(override(self.config.model_dump(), settings))
+
+    def _train(self, config: Config, world: World, trial: Any, interruption: Interruption) -> Watched:
+        """The agent's training as `train_agent` does it, watched by the trial; nothing is measured after it."""
+        config = settle(config, world)
+        torch.set_num_threads(config.run.threads)
+        torch.set_float32_matmul_precision("high" if config.training.precision == "tf32" else "highest")
+        folder = self.out / f"trial{trial.number}"
+        learner, _, _ = make_learner(
+            config, world, folder, "learned", resume=False, interruption=interruption, ranks=ALONE
+        )
+        total, images = config.training.episodes, world.images_in("validation")
+        board = Board(folder, world.dataset.name, tensorboard=config.run.tensorboard)
+        learner.set_logger(board.logger)
+        env = world.environment("validation", min(images, 500))
+        validation = Watched(trial, env, images, config.evaluation.every, total, board)
+        learner.learn(
+            total * learner.env.glimpses,
+            callback=[validation],
+            log_interval=max(1, config.run.log_every // learner.lanes),
+            progress_bar=config.run.progress,
+            progress_title=f"trial {trial.number} [{world.dataset.name}]",
+        )
+        board.close()
+        return validation
+
+    def _write_best(self) -> None:
+        """`best.yaml`: the config with the settings that were best so far, for `train.py`."""
+        best = self.best
+        if best is None:
+            return
+        config = self._with({**best.user_attrs["settings"], "name": f"{self.config.name}_searched"})
+        images = self.world_of(config).dataset.name
+        header = (
+            f"# Found by ram-agent search, trial {best.number}: {best.value:.2f} % on validation images of {images},\n"
+            "# the lowest of all trials and hence flattering. Not measured on the test set.\n"
+            f"# Searched: {', '.join(self.space)}\n"
+        )
+        write_whole(self.out / "best.yaml", (header + dump_config(config)).encode())
+
+
+@contextmanager
+def _alone(out: Path) -> Iterator[None]:
+    """Hold the search's folder, for as long as this process lives at the longest. Raises `ConfigError`."""
+    with (out / "lock").open("ab") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise ConfigError(f"--out: another search is at work in {out}; wait for it, or end it") from None
+        yield

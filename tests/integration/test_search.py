@@ -1,0 +1,200 @@
+"""A search as a user types it: tiny trainings on the embedded digits, stopped and taken up, never near the test set."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from ram_agent.cli import main
+from ram_agent.cli.world import World
+from ram_agent.config import Config, load_config
+from ram_agent.monitoring import Best, Validation
+from ram_agent.search import Search, Unseen
+from ram_agent.space import read_space
+from tests.making import make_config, make_world
+
+optuna = pytest.importorskip("optuna", reason="Optuna is an extra: pip install 'ram-agent[search]'")
+
+ROOT = Path(__file__).parents[2]
+SPACE = {"training.learning_rate": {"log": ["1e-4", "3e-2"]}, "training.batch": {"choice": [20, 40]}}
+FEW = {"training.episodes": "400", "evaluation.every": "200", "run.tensorboard": "false", "run.progress": "false"}
+
+
+def write(tmp_path: Path, space: Any = SPACE) -> Path:
+    path = tmp_path / "space.yaml"
+    path.write_text(yaml.safe_dump(space))
+    return path
+
+
+def typed(tmp_path: Path, trials: int, *more: str) -> list[str]:
+    few = [part for name, value in (FEW | {"run.threads": "1"}).items() for part in (f"--{name}", value)]
+    space = tmp_path / "space.yaml"
+    command = ["search", "smoke", "--space", str(space if space.exists() else write(tmp_path)), *few]
+    return [*command, "--trials", str(trials), "--out", str(tmp_path / "out"), *more]
+
+
+def search_of(tmp_path: Path, space: Any = SPACE, *, said: list[str] | None = None, **sections: Any) -> Search:
+    """Over small images, in this process."""
+    config = make_config(**sections)
+    say = (said if said is not None else []).append
+    return Search(config, read_space(write(tmp_path, space)), make_world, tmp_path / "out", say)
+
+
+def trials_of(search: Search) -> list[tuple[Any, float | None]]:
+    """Settings and value of every trial that ended."""
+    return [(trial.params, trial.value) for trial in search._ended()]
+
+
+def test_the_best_settings_are_written_as_a_config_that_trains(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(typed(tmp_path, 3)) == 0
+    out = capsys.readouterr().out
+    assert [f"trial {number} of 3" in out for number in (1, 2, 3)] == [True] * 3
+    best = load_config(tmp_path / "out" / "best.yaml")
+    assert best.name == "smoke_searched"
+    assert best.training.batch in (20, 40)
+    assert 1e-4 <= best.training.learning_rate <= 3e-2
+    assert best.evaluation.controls == load_config(ROOT / "configs" / "smoke.yaml").evaluation.controls
+    assert f"python train.py {tmp_path / 'out' / 'best.yaml'}" in out
+    assert "% on validation images of digits" in (tmp_path / "out" / "best.yaml").read_text()
+    assert not list((tmp_path / "out").rglob("results.json"))
+
+
+def test_a_search_never_builds_an_environment_over_the_test_set(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    splits: set[str] = set()
+    environment = World.environment
+
+    def noted(self: World, split: str, lanes: int) -> Any:
+        splits.add(split)
+        return environment(self, split, lanes)
+
+    monkeypatch.setattr(World, "environment", noted)
+    assert search_of(tmp_path).run(2) == 0
+    assert splits == {"train", "validation"}
+    unseen = Unseen(make_world(make_config()))
+    for ask in (lambda: unseen.environment("test", 1), lambda: unseen.images_in("test")):
+        with pytest.raises(PermissionError, match="never sees the test set"):
+            ask()
+
+
+def test_the_same_command_goes_on_and_ends_as_if_it_had_never_been_stopped(tmp_path: Path) -> None:
+    for folder in ("whole", "parts"):
+        (tmp_path / folder).mkdir()
+    whole = search_of(tmp_path / "whole")
+    assert whole.run(4) == 0
+    assert search_of(tmp_path / "parts").run(2) == 0
+    killed = search_of(tmp_path / "parts")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(killed, "_train", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            killed.run(4)
+    again = search_of(tmp_path / "parts")
+    assert again.run(4) == 0
+    assert trials_of(again) == trials_of(whole)
+    assert (tmp_path / "parts" / "out" / "best.yaml").read_text().partition("\n")[2] == (
+        tmp_path / "whole" / "out" / "best.yaml"
+    ).read_text().partition("\n")[2]
+    assert again.run(4) == 0  # nothing is left to do
+    assert len(trials_of(again)) == 4
+
+
+def test_a_signal_ends_the_trial_at_hand_which_is_then_tried_again(tmp_path: Path) -> None:
+    write(tmp_path, {"training.learning_rate": {"log": [1e-4, 3e-2]}})
+    arguments = typed(tmp_path, 3, "--training.episodes", "2000000", "--run.log_every", "100")
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    with subprocess.Popen(
+        [sys.executable, "-m", "ram_agent", *arguments],
+        cwd=ROOT,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        while not (tmp_path / "out" / "trial0" / "metrics.csv").exists():
+            assert process.poll() is None, process.communicate()
+            time.sleep(0.05)
+        process.send_signal(signal.SIGINT)
+        said, errors = process.communicate(timeout=60)
+    assert process.returncode == 130, errors
+    assert errors.count("\n") <= 1, errors
+    assert f"the same command goes on: ram-agent {' '.join(arguments)}" in said
+    config = load_config(ROOT / "configs" / "smoke.yaml")
+    storage = optuna.storages.JournalStorage(
+        optuna.storages.journal.JournalFileBackend(str(tmp_path / "out" / "journal.log"))
+    )
+    stopped, waiting = optuna.load_study(study_name="search", storage=storage).trials
+    assert (stopped.state.name, waiting.state.name) == ("FAIL", "WAITING")
+    assert waiting.system_attrs["fixed_params"] == stopped.params
+    assert config.training.learning_rate != stopped.params["training.learning_rate"]
+
+
+def test_a_trial_that_is_worse_than_half_of_the_others_is_given_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Five trials at 10 % and one at 90: it ends at its second validation."""
+    evaluate = Validation.evaluate
+
+    def told(self: Validation, *, record: bool = True) -> Any:
+        result = evaluate(self, record=record)
+        self.best = Best(90.0 if self.model.training.learning_rate < 0.01 else 10.0, self.model.episodes, {})
+        monkeypatch.setattr(type(result), "error", property(lambda _: self.best.error))
+        return result
+
+    monkeypatch.setattr(Validation, "evaluate", told)
+    said: list[str] = []
+    search = search_of(tmp_path, {"training.learning_rate": {"choice": [0.001, 0.02]}}, said=said)
+    search.out.mkdir()
+    study = search._study()
+    for rate in [0.02] * 5 + [0.001]:
+        study.enqueue_trial({"training.learning_rate": rate})
+    assert search.run(6) == 0
+    assert ["pruned at 90.00 %" in line for line in said] == [False] * 5 + [True]
+    assert search.study.trials[-1].state.name == "PRUNED"
+    assert search.study.trials[-1].intermediate_values == {1: 90.0, 2: 90.0}
+
+
+def test_settings_that_do_not_go_together_are_a_refused_trial_and_the_search_goes_on(tmp_path: Path) -> None:
+    said: list[str] = []
+    search = search_of(tmp_path, {"training.baseline": {"choice": ["leave_one_out"]}}, said=said)
+    assert search.run(2) == 0
+    assert all("refused: training.looks: expected 2 or more" in line for line in said)
+    assert search.best is None
+    assert not (tmp_path / "out" / "best.yaml").exists()
+
+
+@pytest.mark.parametrize(
+    ("changed", "part"),
+    [
+        ({"training": {"episodes": 81, "batch": 8}}, "config"),
+        ({"run": {"seed": 7}}, "config"),
+        ({}, "space"),
+    ],
+)
+def test_a_folder_of_another_search_is_refused(
+    changed: Any, part: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert search_of(tmp_path).run(1) == 0
+    other = search_of(tmp_path, SPACE if changed else {"training.clip": {"uniform": [1, 5]}}, **changed)
+    with pytest.raises(ValueError, match=f"holds a search with another {part}; choose another folder"):
+        other.run(2)
+
+
+def test_two_searches_do_not_share_a_folder_at_the_same_time(tmp_path: Path) -> None:
+    search = search_of(tmp_path)
+
+    def meanwhile(config: Config) -> Any:
+        with pytest.raises(ValueError, match="another search is at work"):
+            search_of(tmp_path).run(1)
+        return make_world(config)
+
+    search.world_of = meanwhile
+    assert search.run(1) == 0
