@@ -80,6 +80,10 @@ class PolicyConfig(Section):
     core: Literal["rnn", "gru", "lstm"] = Field(
         default="lstm", description="recurrent core (the paper's is a ReLU rnn)"
     )
+    eye: Literal["dense", "conv"] = Field(
+        default="dense",
+        description="what takes in the glimpse: a layer of units (the paper's), or two of filters first",
+    )
     hidden: int = Field(default=256, ge=1, description="D, hidden units of the core")
     what: int = Field(default=256, ge=1, description="units that take in the glimpse")
     where: int = Field(default=128, ge=1, description="units that take in the window")
@@ -106,7 +110,9 @@ class TrainingConfig(Section):
     learning_rate_schedule: Literal["constant", "linear", "cosine"] = Field(
         default="cosine", description="to 0 at the end"
     )
-    optimizer: Literal["adam", "sgd"] = Field(default="adam", description="sgd has momentum 0.9 (Mnih et al. 2014)")
+    optimizer: Literal["adam", "muon", "sgd"] = Field(
+        default="adam", description="muon: for hidden matrices, adam for the rest; sgd has momentum 0.9 (the paper's)"
+    )
     clip: float = Field(default=5.0, gt=0, description="largest norm of the gradient")
     window_std: float = Field(default=0.10, gt=0, description="std of sampled windows at the start, in [-1, 1] units")
     window_std_end: float | None = Field(
@@ -196,6 +202,8 @@ class Config(Section):
                 f"sensor.size: expected at most {min(canvas)}, the shorter side of the {canvas[0]}x{canvas[1]} canvas, "
                 f"got {side}"
             )
+        if self.policy.eye == "conv" and side < 4:
+            raise ValueError(f"policy.eye: expected dense for glimpses of fewer than 4x4 samples, got conv for {side}")
         if "cnn" in self.evaluation.controls and min(canvas) < 10:
             raise ValueError(
                 "evaluation.controls: expected none named cnn, whose filters are 10x10, on a "

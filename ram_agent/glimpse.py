@@ -1,31 +1,66 @@
 """The glimpse network: what was seen ⊕ where it was seen."""
 
+from collections.abc import Sequence
+
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 
 class GlimpseNetwork(nn.Module):
-    """g = ReLU(W_what ReLU(W_seen glimpse) + W_where ReLU(W_window window)) (Mnih et al. 2014, section 4).
+    """g = ReLU(W_what ReLU(seen(glimpse)) + W_where ReLU(W_window window)) (Mnih et al. 2014, section 4).
 
-    `glimpse_size` is K·C·G·G, the number of values in a glimpse; `window_parameters` is P. The window enters as the
-    action in [-1, 1] that named it, so that every parameter of a soft window (stride, sigma) is known to the network.
+    `seen` is a matrix where `eye` is `dense`, as in the paper, and `Filters` where it is `conv`. `glimpse_shape` is
+    (K·C, G, G), `window_parameters` is P. The window enters as the action in [-1, 1] that named it, so that every
+    parameter of a soft window (stride, sigma) is known to the network.
     """
 
-    def __init__(self, glimpse_size: int, window_parameters: int, what: int, where: int, features: int) -> None:
+    def __init__(
+        self,
+        glimpse_shape: Sequence[int],
+        window_parameters: int,
+        what: int,
+        where: int,
+        features: int,
+        eye: str = "dense",
+    ) -> None:
         super().__init__()
-        self.seen = nn.Linear(glimpse_size, what)
+        planes, height, width = glimpse_shape
+        self.seen = Filters(planes, height, what) if eye == "conv" else nn.Linear(planes * height * width, what)
         self.placed = nn.Linear(window_parameters, where)
         self.what = nn.Linear(what, features)
         self.where = nn.Linear(where, features)
-        for layer in self.children():
-            assert isinstance(layer, nn.Linear)
-            nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
-            nn.init.zeros_(layer.bias)
+        for layer in self.modules():
+            if isinstance(layer, nn.Linear | nn.Conv2d):
+                assert layer.bias is not None
+                nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
+                nn.init.zeros_(layer.bias)
 
     def forward(
         self, glimpse: Float[Tensor, "lanes planes side side"], window: Float[Tensor, "lanes parameters"]
     ) -> Float[Tensor, "lanes features"]:
-        what = self.what(torch.relu(self.seen(glimpse.flatten(1))))
+        seen = self.seen(glimpse.flatten(1) if isinstance(self.seen, nn.Linear) else glimpse)
+        what = self.what(torch.relu(seen))
         where = self.where(torch.relu(self.placed(window)))
         return torch.relu(what + where)
+
+
+class Filters(nn.Sequential):
+    """Two layers of 3 × 3 filters, 16 and 32, each halved by maxima, and a matrix to `units`; G of at least 4.
+
+    The K scales of a glimpse share one grid of samples and are the planes of one picture. A filter learns from every
+    place of a glimpse what a dense unit learns at one.
+    """
+
+    def __init__(self, planes: int, side: int, units: int) -> None:
+        super().__init__(
+            nn.Conv2d(planes, 16, 3, padding=1),
+            nn.ReLU(),
+            nn.MaxPool2d(2),
+            nn.Conv2d(16, 32, 3, padding=1),
+            nn.ReLU(),
+            nn.MaxPool2d(2),
+            nn.Flatten(),
+            nn.Linear(32 * (side // 4) ** 2, units),
+        )
+        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from ram_agent import estimators
 from ram_agent.algorithm import Algorithm
 from ram_agent.config import TrainingConfig, parse_section
+from ram_agent.optimizers import make_optimizer
 from ram_agent.parallel import ALONE, Ranks
 from ram_agent.policy import Policy, RecurrentAttentionPolicy
 from ram_agent.replay import Replayed, check_replayable
@@ -72,7 +73,7 @@ class Learner(Algorithm):
                 "StraightThrough with 'straight_through', Pathwise with 'pathwise' and with controls"
             )
         super().__init__(policy, env, checked, seed=seed, ranks=ranks, tensorboard_log=tensorboard_log, verbose=verbose)
-        self.optimizer = _optimizer(policy, checked, self.device if cuda_graph else None)
+        self.optimizer = make_optimizer(policy, checked, self.device if cuda_graph else None)
         # What changes from update to update stands in tensors on the device, so that an update is the same every time.
         self._std = torch.zeros((), device=self.device)
         self._first_image = torch.zeros((), dtype=torch.long, device=self.device)
@@ -239,16 +240,6 @@ def _noise_seed(seed: int, number: int) -> int:
     """For each batch of a run its own: 64 bits of SHA-256."""
     digest = sha256(f"noise {seed} {number}".encode()).digest()
     return int.from_bytes(digest[:8], "little")
-
-
-def _optimizer(policy: Policy, training: TrainingConfig, replay_on: torch.device | None) -> torch.optim.Optimizer:
-    """For updates that are replayed the learning rate stands in a tensor, where the schedule can change it."""
-    parameters, rate = list(policy.parameters()), training.learning_rate
-    if training.optimizer == "sgd":
-        return torch.optim.SGD(parameters, lr=rate, momentum=0.9)
-    if replay_on is None:
-        return torch.optim.Adam(parameters, lr=rate, fused=True)
-    return torch.optim.Adam(parameters, lr=torch.tensor(rate, device=replay_on), fused=True, capturable=True)
 
 
 def _decay(schedule: str, progress: float) -> float:

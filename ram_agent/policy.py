@@ -100,9 +100,8 @@ class RecurrentAttentionPolicy(Policy):
         super().__init__()
         config = config or PolicyConfig()
         self.blueprint = Blueprint(tuple(glimpse_shape), tuple(first_window), classes, head, config)
-        planes, height, width = glimpse_shape
         self.glimpse = GlimpseNetwork(
-            planes * height * width, len(first_window), config.what, config.where, config.features
+            glimpse_shape, len(first_window), config.what, config.where, config.features, config.eye
         )
         self.core = Core(config.core, config.features, config.hidden)
         self.window_head = make_window_head(head, first_window, config)

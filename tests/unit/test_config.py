@@ -251,6 +251,10 @@ def test_a_name_that_would_not_do_for_a_folder_is_refused() -> None:
             {"sensor": {"kind": "stn"}, "training": {"method": "straight_through"}},
             "training.method: expected pathwise for a stn sensor",
         ),
+        (
+            {"sensor": {"size": 2}, "policy": {"eye": "conv"}},
+            "policy.eye: expected dense for glimpses of fewer than 4x4",
+        ),
         ({"training": {"baseline": "leave_one_out"}}, "training.looks: expected 2 or more for baseline leave_one_out"),
     ],
 )

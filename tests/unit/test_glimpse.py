@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 import torch
 
-from ram_agent.glimpse import GlimpseNetwork
+from ram_agent.glimpse import Filters, GlimpseNetwork
 
 
-def network() -> GlimpseNetwork:
+def network(eye: str = "dense") -> GlimpseNetwork:
     torch.manual_seed(0)
-    return GlimpseNetwork(glimpse_size=3 * 4 * 4, window_parameters=6, what=7, where=5, features=9).double()
+    return GlimpseNetwork((3, 4, 4), window_parameters=6, what=7, where=5, features=9, eye=eye).double()
 
 
 def inputs(lanes: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -34,9 +34,36 @@ def test_it_computes_its_equation() -> None:
     assert [matrix.shape for matrix, _ in (seen, placed, what, where)] == [(7, 48), (5, 6), (9, 7), (9, 5)]
 
 
-def test_what_and_where_both_reach_the_feature() -> None:
+def test_the_filters_of_a_conv_eye_are_what_they_are_called() -> None:
+    """Filter by filter and place by place: 3 x 3 products with background around, ReLU, maxima over 2 x 2; twice."""
+
+    def filtered(maps: np.ndarray, layer: torch.nn.Conv2d) -> np.ndarray:
+        weight, bias = layer.weight.detach().numpy(), layer.bias.detach().numpy()  # type: ignore[union-attr]
+        padded = np.pad(maps, ((0, 0), (1, 1), (1, 1)))
+        side = maps.shape[-1]
+        out = np.empty((len(weight), side, side))
+        for f, i, j in np.ndindex(out.shape):
+            out[f, i, j] = max(0, (weight[f] * padded[:, i : i + 3, j : j + 3]).sum() + bias[f])
+        half = side // 2  # an odd last row or column has no partner and is left out
+        return out[:, : 2 * half, : 2 * half].reshape(len(weight), half, 2, half, 2).max(axis=(2, 4))
+
+    torch.manual_seed(0)
+    eye = Filters(planes=3, side=6, units=5).double()
+    for layer in eye:
+        if isinstance(layer, torch.nn.Conv2d):
+            torch.nn.init.normal_(layer.bias, std=0.1)  # type: ignore[arg-type]
+    glimpse = torch.rand(2, 3, 6, 6, dtype=torch.float64)
+    first, second, last = (layer for layer in eye if hasattr(layer, "weight"))
+    for lane in range(2):
+        maps = filtered(filtered(glimpse[lane].numpy(), first), second)
+        expected = last.weight.detach().numpy() @ maps.ravel() + last.bias.detach().numpy()
+        np.testing.assert_allclose(eye(glimpse)[lane].detach(), expected, atol=1e-12)
+
+
+@pytest.mark.parametrize("eye", ["dense", "conv"])
+def test_what_and_where_both_reach_the_feature(eye: str) -> None:
     """Every pixel of every scale, and every parameter of the window: the place as well as the widths."""
-    net = network()
+    net = network(eye)
     glimpse, window = (part.requires_grad_() for part in inputs(64))
     gradients = torch.autograd.grad(net(glimpse, window).square().sum(), (glimpse, window))
     for gradient in gradients:
@@ -44,7 +71,7 @@ def test_what_and_where_both_reach_the_feature() -> None:
 
 
 def test_one_lane_is_a_batch() -> None:
-    net, (glimpse, window) = network(), inputs(3)
+    net, (glimpse, window) = network("conv"), inputs(3)
     alone = net(glimpse[1:2], window[1:2])
     assert alone.shape == (1, 9)
     torch.testing.assert_close(alone, net(glimpse, window)[1:2])
@@ -53,7 +80,7 @@ def test_one_lane_is_a_batch() -> None:
 def test_brightness_keeps_its_scale_through_untrained_layers() -> None:
     """He et al. 2015: weights of variance 2 / inputs keep the mean square of what passes a ReLU."""
     torch.manual_seed(2)
-    net = GlimpseNetwork(glimpse_size=400, window_parameters=300, what=500, where=500, features=600)
+    net = GlimpseNetwork((1, 20, 20), window_parameters=300, what=500, where=500, features=600)
     for layer in (net.seen, net.placed, net.what, net.where):
         assert layer.weight.var().item() == pytest.approx(2 / layer.in_features, rel=0.05)
         assert not layer.bias.any()

@@ -1,0 +1,75 @@
+"""What steps the weights: SGD as in the paper, Adam, or Muon for the matrices inside with Adam for all else."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import nn
+
+from ram_agent.config import TrainingConfig
+from ram_agent.policy import Policy
+
+
+class MuonAdam(torch.optim.Optimizer):
+    """Muon (Jordan et al. 2024) for hidden matrices, Adam for every other parameter, under one learning rate.
+
+    Muon's step is the momentum with all its singular values brought to 1. It is for matrices between hidden units;
+    what meets the outside, and what is no matrix (biases, filters), is Adam's. Muon's steps are scaled to the root mean
+    square of Adam's (Liu et al. 2025), so that one learning rate serves both.
+    """
+
+    def __init__(self, matrices: list[nn.Parameter], others: list[nn.Parameter], lr: float) -> None:
+        if not hasattr(torch.optim, "Muon"):
+            raise ValueError(
+                f"training.optimizer: got muon, which torch {torch.__version__} does not have; "
+                "expected adam or sgd, or torch 2.9 or later"
+            )
+        super().__init__([*matrices, *others], {"lr": lr})
+        self._muon = torch.optim.Muon(matrices, lr=lr, weight_decay=0.0, adjust_lr_fn="match_rms_adamw")
+        self._adam = torch.optim.Adam(others, lr=lr, fused=True)
+        self._share()
+
+    def _share(self) -> None:
+        self.param_groups = [*self._muon.param_groups, *self._adam.param_groups]
+
+    def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
+        assert closure is None, "gradients are there already"
+        self._muon.step()
+        self._adam.step()
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"muon": self._muon.state_dict(), "adam": self._adam.state_dict()}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self._muon.load_state_dict(state_dict["muon"])
+        self._adam.load_state_dict(state_dict["adam"])
+        self._share()
+
+
+def hidden_matrices(policy: Policy) -> list[nn.Parameter]:
+    """The matrices between hidden units: none of a head's, and not the one that takes in the window's few numbers."""
+    outside = {
+        id(parameter)
+        for name, module in policy.named_modules()
+        if name in ("classifier", "window_head", "baseline", "glimpse.placed")
+        for parameter in module.parameters()
+    }
+    return [each for each in policy.parameters() if each.dim() == 2 and id(each) not in outside]
+
+
+def make_optimizer(
+    policy: Policy, training: TrainingConfig, replay_on: torch.device | None = None
+) -> torch.optim.Optimizer:
+    """By `training.optimizer`. For updates that are replayed the learning rate stands in a tensor on that device, where
+    the schedule can change it.
+    """
+    parameters, rate = list(policy.parameters()), training.learning_rate
+    if training.optimizer == "sgd":
+        return torch.optim.SGD(parameters, lr=rate, momentum=0.9)
+    matrices = hidden_matrices(policy) if training.optimizer == "muon" else []
+    if matrices:
+        inside = {id(matrix) for matrix in matrices}
+        return MuonAdam(matrices, [each for each in parameters if id(each) not in inside], rate)
+    if replay_on is None:
+        return torch.optim.Adam(parameters, lr=rate, fused=True)
+    return torch.optim.Adam(parameters, lr=torch.tensor(rate, device=replay_on), fused=True, capturable=True)

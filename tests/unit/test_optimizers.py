@@ -1,0 +1,100 @@
+"""Muon beside Adam: who steps what, what a step is, and that it goes on where it was."""
+
+import numpy as np
+import pytest
+import torch
+
+from ram_agent.config import PolicyConfig, TrainingConfig
+from ram_agent.full_image import FullImagePolicy
+from ram_agent.optimizers import MuonAdam, hidden_matrices, make_optimizer
+from ram_agent.policy import RecurrentAttentionPolicy
+
+MUON = TrainingConfig(optimizer="muon", learning_rate=0.01)
+
+
+def policy(eye: str = "dense") -> RecurrentAttentionPolicy:
+    torch.manual_seed(0)
+    config = PolicyConfig(hidden=8, what=8, where=8, features=8, location=8, eye=eye)  # type: ignore[arg-type]
+    return RecurrentAttentionPolicy((1, 4, 4), (0.0, 0.0), 3, config=config)
+
+
+def with_gradients(agent: torch.nn.Module, seed: int = 0) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    for parameter in agent.parameters():
+        parameter.grad = torch.randn(parameter.shape, generator=generator)
+
+
+@pytest.mark.parametrize(
+    ("eye", "expected"),
+    [
+        ("dense", {"glimpse.seen.weight"}),
+        ("conv", {"glimpse.seen.7.weight"}),  # filters are no matrices
+    ],
+)
+def test_muon_steps_the_matrices_between_hidden_units_alone(eye: str, expected: set[str]) -> None:
+    agent = policy(eye)
+    found = {id(matrix) for matrix in hidden_matrices(agent)}
+    names = {name for name, parameter in agent.named_parameters() if id(parameter) in found}
+    assert names == expected | {
+        "glimpse.what.weight", "glimpse.where.weight", "core.cell.weight_ih", "core.cell.weight_hh"
+    }  # fmt: skip
+
+
+def test_a_step_of_muon_brings_all_singular_values_near_one_another() -> None:
+    """The first step's momentum is the gradient; a step is U Vᵀ of it, as long as Adam's (root mean square 0.2 lr)."""
+    agent = policy()
+    before = {name: value.clone() for name, value in agent.state_dict().items()}
+    with_gradients(agent)
+    gradient = agent.glimpse.what.weight.grad.clone()  # type: ignore[union-attr]
+    make_optimizer(agent, MUON).step()
+    step = (before["glimpse.what.weight"] - agent.glimpse.what.weight).detach().numpy() / 0.01
+    u, _, v = np.linalg.svd(gradient.numpy())
+    along = np.diag(u.T @ step @ v.T) / (0.2 * 8**0.5)  # the singular values in the gradient's own basis
+    assert (abs(along - 1) < 0.35).all()  # five Newton-Schulz steps in bfloat16
+    adam = (before["classifier.weight"] - agent.classifier.weight).detach()
+    torch.testing.assert_close(adam.abs(), torch.full_like(adam, 0.01), rtol=1e-3, atol=0)
+
+
+def test_every_parameter_is_stepped_once_under_the_rate_that_the_schedule_sets() -> None:
+    agent = policy("conv")
+    optimizer = make_optimizer(agent, MUON)
+    assert isinstance(optimizer, MuonAdam)
+    stepped = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    assert sorted(map(id, stepped)) == sorted(map(id, agent.parameters()))
+    before = [parameter.detach().clone() for parameter in agent.parameters()]
+    for group in optimizer.param_groups:
+        group["lr"] = 0.0
+    with_gradients(agent)
+    optimizer.step()
+    assert all(torch.equal(old, new) for old, new in zip(before, agent.parameters(), strict=True))
+    optimizer.zero_grad()
+    assert all(parameter.grad is None for parameter in agent.parameters())
+
+
+def test_saved_and_loaded_it_goes_on_bit_for_bit() -> None:
+    whole, stopped = policy(), policy()
+    optimizer, first = make_optimizer(whole, MUON), make_optimizer(stopped, MUON)
+    for seed in range(2):
+        with_gradients(whole, seed), optimizer.step()
+        with_gradients(stopped, seed), first.step()
+    second = make_optimizer(stopped, MUON)
+    second.load_state_dict(first.state_dict())
+    for group in second.param_groups:
+        group["lr"] = 0.02  # the groups that are shown are those that step
+    for group in optimizer.param_groups:
+        group["lr"] = 0.02
+    with_gradients(whole, 2), optimizer.step()
+    with_gradients(stopped, 2), second.step()
+    for old, new in zip(whole.parameters(), stopped.parameters(), strict=True):
+        assert torch.equal(old, new)
+
+
+def test_a_network_without_matrices_is_adams() -> None:
+    optimizer = make_optimizer(FullImagePolicy((1, 12, 12), (0.0, 0.0), 3, head="modern_cnn"), MUON)
+    assert isinstance(optimizer, torch.optim.Adam)
+
+
+def test_a_torch_without_muon_is_told_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(torch.optim, "Muon")
+    with pytest.raises(ValueError, match=r"training.optimizer: got muon, which torch .* does not have"):
+        make_optimizer(policy(), MUON)
