@@ -18,6 +18,8 @@ CONFIGS = Path(__file__).parents[2] / "configs"
 SHIPPED = sorted(CONFIGS.glob("*.yaml"))
 LOOKS = {"mnist28": range(2, 8), "translated60": (4, 6, 8), "cluttered60": (4, 6, 8), "cluttered100": (4, 6, 8)}
 """The paper's glimpses per task (Mnih et al. 2014, tables 1 and 2)."""
+MAIN = {"mnist28": 6, "translated60": 8, "cluttered60": 8, "cluttered100": 8}
+"""The glimpses at which all that there is on a task is compared."""
 ALL_CONTROLS = {"random", "centre", "raster", "oracle", "cnn", "fc", "modern_cnn"}
 
 
@@ -86,8 +88,8 @@ def test_draws_own_form_begins_with_the_whole_canvas_and_says_how_large_it_is(ta
 def test_the_controls_of_a_task_are_trained_once_a_seed(task: str) -> None:
     table = read_yaml(CONFIGS / "tables" / f"table_{task}.yaml", "table", "rows:")
     names = [row["config"] for row in table["rows"]]
-    draw = [f"{task}_draw_8"] if task.startswith("cluttered") else []
-    assert sorted(names) == sorted([f"{task}_{row}_{looks}" for row in rows(task) for looks in LOOKS[task]] + draw)
+    single = [f"{task}_hard_reinforce_{MAIN[task]}"] + [f"{task}_draw_8"] * task.startswith("cluttered")
+    assert sorted(names) == sorted([f"{task}_{row}_{looks}" for row in rows(task) for looks in LOOKS[task]] + single)
     trained = [shipped(name).evaluation.controls for name in names]
     assert set(trained[0]) == ALL_CONTROLS
     assert not any(trained[1:])
@@ -108,8 +110,9 @@ def test_the_header_of_a_config_says_task_paper_row_command_time_and_result(path
 
 @pytest.mark.parametrize("path", sorted((CONFIGS / "base").glob("*.yaml")), ids=lambda path: path.stem)
 def test_a_base_says_what_it_is_and_some_row_stands_on_it(path: Path) -> None:
-    assert re.match("# (A task|An attention): ", path.read_text())
-    assert any(path.stem in read_yaml(row, "config", "base:").get("base", []) for row in SHIPPED)
+    assert re.match("# (A task|An attention|An agent): ", path.read_text())
+    layers = [*SHIPPED, *path.parent.glob("*.yaml")]
+    assert any(path.stem in read_yaml(each, "config", "base:").get("base", []) for each in layers)
 
 
 # -------------------------------------------------------------------- running
