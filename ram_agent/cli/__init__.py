@@ -1,5 +1,7 @@
 """The command line: which commands there are, a file each, and what comes of one."""
 
+import os
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -33,6 +35,17 @@ def main(arguments: Sequence[str] | None = None, program: str = "ram-agent") -> 
 
     A `program` of another name is one command's own: its help and its errors go by that name alone.
     """
+    try:
+        try:
+            return _main(sys.argv[1:] if arguments is None else arguments, program)
+        finally:
+            sys.stdout.flush()
+    except BrokenPipeError:  # whoever read has had enough (`| head`): no error, and nobody to say more to
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 128 + signal.SIGPIPE
+
+
+def _main(arguments: Sequence[str], program: str) -> int:
     parser = Parser(prog=program, description="Recurrent visual attention: train, measure and watch glimpse agents.")
     parser.add_argument("--version", action="version", version=f"ram-agent {ram_agent.__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
@@ -40,11 +53,10 @@ def main(arguments: Sequence[str] | None = None, program: str = "ram-agent") -> 
     if program != "ram-agent":
         for each in parsers.values():
             each.prog = program
-    arguments = list(sys.argv[1:] if arguments is None else arguments)
     given, unknown = parser.parse_known_args(arguments)
     if unknown:
         parsers[given.command].refuse(unknown[0])
-    given.arguments = arguments
+    given.arguments = list(arguments)
     _, prepare = COMMANDS[given.command]
     try:
         try:
@@ -52,6 +64,8 @@ def main(arguments: Sequence[str] | None = None, program: str = "ram-agent") -> 
         except (ValueError, OSError) as error:  # what cannot be made ready is the user's to mend
             raise Refused(" ".join(str(error).split())) from None
         return job()
+    except BrokenPipeError:
+        raise
     except (Refused, CheckpointError, OSError) as error:
         print(f"{program}: error: {error}", file=sys.stderr)
         return 2

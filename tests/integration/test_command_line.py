@@ -241,6 +241,15 @@ def test_ctrl_c_ends_in_order_and_resume_ends_with_the_weights_of_the_run_never_
     }
 
 
+def test_a_reader_that_has_had_enough_is_no_error() -> None:
+    """`ram-agent --help | head -1`: the pipe is closed while there is still something to say."""
+    command = [sys.executable, "-c", "from ram_agent.cli import main; raise SystemExit(main(['train', '--help']))"]
+    pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    with subprocess.Popen(command, cwd=ROOT, **pipes) as process:
+        process.stdout.close()
+        assert process.stderr.read() == ""
+
+
 @pytest.mark.parametrize("command", [("train.py",), ("ram_agent", "train")])
 def test_help_explains_every_field_of_the_configuration(
     command: tuple[str, ...], forked: Callable[..., Outcome]
