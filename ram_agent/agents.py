@@ -11,7 +11,7 @@ from ram_agent.building import build_policy, seen_by
 from ram_agent.config import Config, dump_config
 from ram_agent.interruption import Interruption
 from ram_agent.learner import LEARNERS, Learner
-from ram_agent.monitoring import Best, Board, Checkpoints, Pictures, Validation
+from ram_agent.monitoring import Best, Board, Checkpoints, Pictures, Signal, Validation
 from ram_agent.parallel import ALONE, Ranks
 from ram_agent.world import World, check_images
 
@@ -100,6 +100,9 @@ def train_agent(
         callbacks.insert(
             1, Pictures(world.environment("validation", min(images, config.run.pictures)), every, total, board)
         )
+    if config.evaluation.signal and look == "learned":
+        own = world.environment("train", env.num_envs)
+        callbacks.insert(1, Signal(own, config.evaluation.signal, every, total, board))
     if saved:
         validation.best = Best(**saved["best"]) if saved["best"] else None
     else:

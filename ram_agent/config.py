@@ -161,6 +161,18 @@ class EvaluationConfig(Section):
     control_episodes: int | None = Field(
         default=None, ge=1, description="training episodes of a control; default: as many"
     )
+    signal: int = Field(
+        default=6,
+        ge=0,
+        description="batches from which each evaluation measures the signal-to-noise ratio of gradient estimators; "
+        "0: none",
+    )
+
+    @model_validator(mode="after")
+    def _batches(self) -> "EvaluationConfig":
+        if self.signal == 1:
+            raise ValueError("signal: expected 2 or more batches (one does not tell what is noise), or 0, got 1")
+        return self
 
 
 class RunConfig(Section):

@@ -56,7 +56,7 @@ class LearnedWindowHead(WindowHead):
         with torch.no_grad():  # tanh never reaches ±1, and saturates long before: stay where it still learns
             self.outer.bias.copy_(torch.tensor([atanh(max(-0.95, min(0.95, value))) for value in first_window]))
 
-    def mean(self, hidden: Float[Tensor, "lanes hidden"]) -> Float[Tensor, "lanes parameters"]:
+    def mean(self, hidden: Float[Tensor, "*batch hidden"]) -> Float[Tensor, "*batch parameters"]:
         hidden = hidden.detach() if self.detach else hidden
         return torch.tanh(self.outer(torch.relu(self.inner(hidden))))
 
@@ -107,6 +107,15 @@ class StraightThroughWindowHead(PathwiseWindowHead):
     """
 
     samples: ClassVar[bool] = True
+
+    @classmethod
+    def around(cls, head: LearnedWindowHead, gradient_scale: float) -> "StraightThroughWindowHead":
+        """The same parameters, not copies of them, with a gradient: another way to train what `head` has learned."""
+        twin = cls.__new__(cls)
+        nn.Module.__init__(twin)
+        twin.detach, twin.gradient_scale = head.detach, gradient_scale
+        twin.inner, twin.outer = head.inner, head.outer
+        return twin
 
     def forward(
         self, hidden: Float[Tensor, "lanes hidden"], std: float | Tensor, generator: torch.Generator | None

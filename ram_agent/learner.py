@@ -109,7 +109,7 @@ class Learner(Algorithm):
                 group["lr"] = rate
         self._std.fill_(self.window_std(self.progress))
         self._first_image.fill_(number * self.training.batch)
-        self.generator.manual_seed(_noise_seed(self.seed, number))
+        self.generator.manual_seed(noise_seed(self.seed, number))
 
     def _compute(self, on_step: Callable[[], object] | None = None) -> dict[str, Tensor]:
         """What happens on the device: nothing in it waits for a value to come back."""
@@ -147,11 +147,8 @@ class Learner(Algorithm):
 
     def losses(self, episode: Episode, std: float | Tensor) -> tuple[Losses, dict[str, Tensor]]:
         """The loss terms of an episode, and facts worth logging."""
-        counted = episode.logits if self.training.classify_every_look else episode.logits[-1:]
-        target = episode.target.expand(len(counted), -1)
-        classification = F.cross_entropy(counted.flatten(0, 1), target.flatten())
         reinforce, baseline, facts = self.window_losses(episode, std)
-        return Losses(classification, reinforce, baseline), facts
+        return Losses(classification_loss(episode, self.training), reinforce, baseline), facts
 
     @abstractmethod
     def window_losses(self, episode: Episode, std: float | Tensor) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
@@ -227,6 +224,13 @@ class StraightThrough(Pathwise):
 LEARNERS: dict[str, type[Learner]] = {learner.method: learner for learner in (REINFORCE, StraightThrough, Pathwise)}
 
 
+def classification_loss(episode: Episode, training: TrainingConfig) -> Tensor:
+    """Cross-entropy of the answer after the last look, or its mean over all looks."""
+    counted = episode.logits if training.classify_every_look else episode.logits[-1:]
+    target = episode.target.expand(len(counted), -1)
+    return F.cross_entropy(counted.flatten(0, 1), target.flatten())
+
+
 class _Play(nn.Module):
     """An episode and its loss as the `forward` of a module: of that, DistributedDataParallel averages the gradient."""
 
@@ -236,9 +240,9 @@ class _Play(nn.Module):
         self.forward = learner.play
 
 
-def _noise_seed(seed: int, number: int) -> int:
-    """For each batch of a run its own: 64 bits of SHA-256."""
-    digest = sha256(f"noise {seed} {number}".encode()).digest()
+def noise_seed(seed: int, number: int, purpose: str = "noise") -> int:
+    """For each batch of a run, and each purpose, its own: 64 bits of SHA-256."""
+    digest = sha256(f"{purpose} {seed} {number}".encode()).digest()
     return int.from_bytes(digest[:8], "little")
 
 

@@ -25,6 +25,7 @@ from ram_agent.learner import Learner
 from ram_agent.pictures import encode_gif
 from ram_agent.policy import Policy
 from ram_agent.rollout import GlimpseEnvironment, rollout
+from ram_agent.signal import gradient_signal
 
 
 class MetricsFile(KVWriter):
@@ -162,6 +163,41 @@ class Validation(BaseCallback):
             matrix = confusion_matrix(confusion, self.env.class_names)
             self.board.figure("eval/confusion_matrix", matrix, learner.episodes)
         return result
+
+
+class Signal(BaseCallback):
+    """Beside each evaluation: how much of the window head's gradient is signal, estimator by estimator."""
+
+    model: Learner  # type: ignore[assignment]
+
+    def __init__(self, env: GlimpseEnvironment, batches: int, every: int, total: int, board: Board) -> None:
+        super().__init__()
+        self.env, self.batches, self.every, self.total, self.board = env, batches, every, total, board
+
+    def _on_step(self) -> bool:
+        return True
+
+    def _on_rollout_end(self) -> None:
+        if _due(self.model, self.every, self.total):
+            self.measure()
+
+    def measure(self) -> None:
+        """Measure now."""
+        learner = self.model
+        ratios = gradient_signal(
+            learner.policy,
+            self.env,
+            learner.training,
+            batches=self.batches,
+            std=learner.window_std(learner.progress),
+            seed=learner.seed,
+            number=learner.updates,
+        )
+        if not ratios:
+            return
+        for estimator, ratio in ratios.items():
+            self.board.logger.record(f"gradient/snr_{estimator}", ratio)
+        self.board.logger.dump(learner.episodes)
 
 
 class Checkpoints(BaseCallback):

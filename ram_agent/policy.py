@@ -120,6 +120,26 @@ class RecurrentAttentionPolicy(Policy):
         return self.core(self.glimpse(glimpse, window), state)
 
 
+class UnderHead(Policy):
+    """A policy under another window head: the same parameters, which decide in another way where to look."""
+
+    def __init__(self, policy: Policy, head: heads.WindowHead) -> None:
+        super().__init__()
+        self.blueprint, self.policy = policy.blueprint, policy
+        self.window_head, self.classifier = head, policy.classifier
+
+    def initial_state(self, lanes: int) -> State:
+        return self.policy.initial_state(lanes)
+
+    def look(
+        self,
+        glimpse: Float[Tensor, "lanes planes height width"],
+        window: Float[Tensor, "lanes parameters"],
+        state: State,
+    ) -> tuple[Float[Tensor, "lanes hidden"], State]:
+        return self.policy.look(glimpse, window, state)
+
+
 def make_window_head(kind: str, first_window: Sequence[float], config: PolicyConfig) -> heads.WindowHead:
     """`sampled` and `straight_through` (hard attention), `pathwise` (soft attention), or one of `CONTROLS`."""
     match kind:

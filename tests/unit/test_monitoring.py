@@ -232,13 +232,18 @@ def pattern(tag: str) -> str:
     return r"\d+".join(re.escape(part) for part in re.split(r"\{\w+\}", tag))
 
 
-def test_every_scalar_that_a_run_writes_is_documented_and_every_documented_one_is_written(smoke: Path) -> None:
-    written = set(load(smoke).Tags()["scalars"])
+def test_every_scalar_that_a_run_writes_is_documented_and_every_documented_one_is_written(
+    smoke: Path, tmp_path: Path
+) -> None:
+    soft = make_config(sensor={"kind": "stn"}, training={"method": "pathwise"}, run={"tensorboard": False})
+    run_experiment(soft, make_world(soft), tmp_path)
+    written = set(load(smoke).Tags()["scalars"]) | set(read(tmp_path / "metrics.csv")[0]) - {"step", "images"}
     known = documented()
     assert len(known) == len(set(known)) > 20
     assert {tag for tag in written if not any(re.fullmatch(pattern(name), tag) for name in known)} == set()
     assert {name for name in known if not any(re.fullmatch(pattern(name), tag) for tag in written)} == set()
-    assert {tag.partition("/")[0] for tag in written} == {"rollout", "train", "eval", "eval_by_glimpse", "test", "time"}
+    rooms = {"rollout", "train", "eval", "eval_by_glimpse", "gradient", "test", "time"}
+    assert {tag.partition("/")[0] for tag in written} == rooms
 
 
 def test_a_controls_scalars_are_documented_too(smoke: Path) -> None:
