@@ -1,5 +1,7 @@
 """Measuring a policy: test error, error after each glimpse, confidence intervals."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -70,14 +72,23 @@ def evaluate(
     """
     answers, targets = [], []
     lanes = env.num_envs
-    was_training = policy.training
-    policy.eval()  # batch norm answers with what it learned, not with the company a scene is in, and learns nothing
-    for first in range(0, scenes, lanes):
-        count = min(lanes, scenes - first)
-        shown = {"seed": np.full(lanes, seed), "scenes": first + np.arange(lanes) % count}
-        passes = [rollout(policy, env, std=std, generator=generator, **shown) for _ in range(votes)]
-        probability = torch.stack([episode.logits.softmax(dim=-1) for episode in passes]).sum(dim=0)
-        answers.append(probability.argmax(dim=-1)[:, :count].cpu().numpy())
-        targets.append(passes[0].target[:count].cpu().numpy())
-    policy.train(was_training)
+    with _at_rest(policy):
+        for first in range(0, scenes, lanes):
+            count = min(lanes, scenes - first)
+            shown = {"seed": np.full(lanes, seed), "scenes": first + np.arange(lanes) % count}
+            passes = [rollout(policy, env, std=std, generator=generator, **shown) for _ in range(votes)]
+            probability = torch.stack([episode.logits.softmax(dim=-1) for episode in passes]).sum(dim=0)
+            answers.append(probability.argmax(dim=-1)[:, :count].cpu().numpy())
+            targets.append(passes[0].target[:count].cpu().numpy())
     return Evaluation(np.concatenate(answers, axis=1), np.concatenate(targets))
+
+
+@contextmanager
+def _at_rest(policy: Policy) -> Iterator[None]:
+    """Batch norm answers with what it learned, not with the company a scene is in, and learns nothing."""
+    was_training = policy.training
+    policy.eval()
+    try:
+        yield
+    finally:
+        policy.train(was_training)
