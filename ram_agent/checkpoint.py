@@ -81,8 +81,11 @@ def read_newest(path: Path, say: Callable[[str], None] = warn) -> dict[str, Any]
 
     Raises `CheckpointError` where there is none.
     """
+    kept = sorted(numbered(path).values())
+    listed = [name for name in _read_sums(path.parent) if name.startswith(f"{path.stem}-")]
+    killed_in_the_first_save = not path.exists() and kept and kept[-1].name >= max(listed, default="")
     try:
-        return read_checkpoint(path)
+        return read_checkpoint(kept[-1] if killed_in_the_first_save else path)
     except CheckpointError as error:
         for _, older in sorted(numbered(path).items(), reverse=True):
             try:

@@ -201,6 +201,16 @@ def test_a_kill_before_any_step_of_a_save_leaves_a_whole_checkpoint(
     assert set(outcomes) == {3, 4}
 
 
+@pytest.mark.parametrize("manifest", [False, True])
+def test_a_kill_in_the_very_first_save_is_no_damage(manifest: bool, path: Path) -> None:
+    keep(path, 1)
+    path.unlink()
+    if not manifest:
+        (path.parent / SUMS).unlink()
+    assert is_checkpointed(path)
+    assert read_newest(path, refuse)["updates"] == 1
+
+
 def test_what_was_killed_leaves_no_rubbish_for_ever(path: Path) -> None:
     keep(path, 1)
     path.with_name(".agent-000002.pt.0123abcd").write_bytes(b"half")

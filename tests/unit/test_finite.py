@@ -227,7 +227,7 @@ def test_the_command_line_says_it_in_one_line_with_a_status_of_its_own(
 
 
 def means(norm: float = 1.0, share: float = 0.0) -> dict[str, float]:
-    return {"train/gradient_norm": norm, "rollout/window_at_border": share}
+    return {"train/gradient_norm": float(norm), "rollout/window_at_border": float(share)}
 
 
 def test_gradients_that_grow_are_warned_of_once() -> None:
