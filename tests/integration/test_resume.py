@@ -194,27 +194,6 @@ def test_every_control_resumes_bit_equal(look: str, kind: str, tmp_path: Path, m
     assert_same_runs(*(tmp_path / name / "controls" / look for name in ("parts", "whole")))
 
 
-def test_a_second_ctrl_c_ends_at_once_with_the_last_checkpoint_whole(uninterrupted: Path, tmp_path: Path) -> None:
-    if (child := os.fork()) == 0:
-        original, count = Learner.update, itertools.count(1)
-
-        def update(self: Learner, on_step: Any = None) -> dict[str, torch.Tensor]:
-            facts = original(self, on_step)
-            for _ in range(2 if next(count) == 6 else 0):
-                os.kill(os.getpid(), signal.SIGINT)
-            return facts
-
-        Learner.update = update  # type: ignore[method-assign]
-        try:
-            train(configure(), tmp_path)
-        finally:
-            os._exit(0)
-    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGINT
-    assert read_checkpoint(tmp_path / CHECKPOINT)["learner"]["updates"] == 4
-    train(configure(), tmp_path, resume=True)
-    assert_same_runs(tmp_path, uninterrupted)
-
-
 def fresh_optimizer(saved: dict[str, Any]) -> None:
     saved["learner"]["optimizer"]["state"] = {}
 
