@@ -44,7 +44,9 @@ class GlimpseVectorEnv(VectorEnv[dict[str, Any], dict[str, Any], Any]):
 
     Action space (each lane)
         `Dict(window=Box(-1, 1, (P,)), label=Discrete(Y))`. Windows are clipped to [-1, 1]. P is 2 for `crop`, 4 for
-        `stn`, 6 for `gaussian`. The label rides on every action; only that of the last step counts.
+        `stn`, 6 for `gaussian`. The label rides on every action; only that of the last step counts. NaN is refused in
+        arrays; in tensors it is not looked for (a GPU would have to be waited for), has the eye look anywhere, and
+        comes back in the observation's window.
 
     Rewards
         1 at the last step if the label is right, else 0; 0 before.
@@ -336,6 +338,10 @@ class GlimpseVectorEnv(VectorEnv[dict[str, Any], dict[str, Any], Any]):
             raise ValueError(
                 f"actions: expected a dict with 'window' and 'label', got {type(actions).__name__}"
             ) from None
+        if not isinstance(
+            window, Tensor
+        ):  # a device would have to be waited for: who hands in tensors looks after them
+            self._check_window(np.asarray(window, dtype=np.float32))
         window = torch.as_tensor(window, dtype=torch.float32, device=self.device)
         label = torch.as_tensor(label, device=self.device)
         expected = (self.num_envs, self.sensor.window_parameters)
@@ -345,6 +351,16 @@ class GlimpseVectorEnv(VectorEnv[dict[str, Any], dict[str, Any], Any]):
                 f"got {tuple(window.shape)} and {tuple(label.shape)}"
             )
         return window.clamp(-1, 1), label
+
+    @staticmethod
+    def _check_window(window: np.ndarray) -> None:
+        if np.isnan(window).any():
+            windows = np.atleast_2d(window)
+            lane = np.argwhere(np.isnan(windows))[0, 0]
+            raise ValueError(
+                f"actions: window of lane {lane}: got {windows[lane].tolist()}, expected numbers in [-1, 1]; NaN "
+                "comes of a policy whose weights have gone bad: go back to an earlier one, and lower its learning rate"
+            )
 
     def _observation(self) -> dict[str, Any]:
         return {"glimpse": self._out(self._glimpse.flatten(1, 2)), "window": self._out(self._window)}

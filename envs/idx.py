@@ -21,6 +21,8 @@ UBYTE = 0x08  # the type byte of unsigned 8-bit values, the only type that image
 MAX_DIMS = 4  # images, height, width, channels
 MAX_BYTES = 2**32  # a header that promises more is taken for a decompression bomb, not for an image set
 _CHUNK = 2**20
+_ALWAYS_FINE = 2**28
+_MOST_PACKED = 100  # MNIST is packed to a fifth; a deflated bomb to a thousandth
 AGAIN = "fetch the file again"
 
 _FILE_NAME = re.compile(r"(train|t10k|test|val|valid|validation)-(images|labels)[-.]idx\d-ubyte(\.gz)?")
@@ -55,6 +57,11 @@ def refusal(what: str, file: str | Path, expected: str, found: str, remedy: str)
     return ImageError(" ".join(line.splitlines()))
 
 
+def most_bytes(path: Path) -> int:
+    """How much a file may unpack to before it is taken for a decompression bomb."""
+    return min(MAX_BYTES, max(_ALWAYS_FINE, _MOST_PACKED * path.stat().st_size))
+
+
 def read_idx(path: str | Path) -> np.ndarray:
     """The array that an IDX file of unsigned bytes holds, plain or gzipped (told by content, not by name).
 
@@ -83,9 +90,9 @@ def _read_array(path: Path, stream: BufferedIOBase) -> np.ndarray:
         raise refusal("header", path, expected, f"{4 + len(sizes)} bytes", AGAIN)
     shape = struct.unpack(f">{magic[3]}I", sizes)
     count = math.prod(shape)
-    if count > MAX_BYTES:
+    if count > (most := most_bytes(path)):
         found = f"{count:,} promised by sizes {shape}"
-        raise refusal("size", path, f"at most {MAX_BYTES:,} bytes of values", found, AGAIN)
+        raise refusal("size", path, f"at most {most:,} bytes of values", found, AGAIN)
     values = bytearray()  # grown chunk by chunk: memory follows what is there, not what the header promises
     while len(values) <= count and (chunk := stream.read(min(_CHUNK, count + 1 - len(values)))):
         values += chunk

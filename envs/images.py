@@ -8,6 +8,7 @@ import difflib
 import hashlib
 import os
 import re
+import warnings
 import zipfile
 import zlib
 from dataclasses import dataclass, replace
@@ -19,7 +20,7 @@ from jaxtyping import Int64, UInt8
 from PIL import Image
 from torch import Tensor
 
-from envs.idx import SPLIT_NAMES, ImageError, Part, find_idx, read_idx, read_idx_folder, refusal
+from envs.idx import SPLIT_NAMES, ImageError, Part, find_idx, most_bytes, read_idx, read_idx_folder, refusal
 from envs.mnist import MnistNotAtHand, load_digits, load_mnist
 
 __all__ = ["ImageData", "ImageError", "ImageSet", "load_images", "load_test_images", "read_idx"]
@@ -190,7 +191,14 @@ def _read_npz(path: Path) -> dict[str, Part]:
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             names = list(archive)
+            size = sum(entry.file_size for entry in archive.zip.infolist() if _slot(Path(entry.filename).stem))
+            if size > (most := most_bytes(path)):
+                raise refusal(
+                    "arrays", path, f"at most {most:,} bytes", f"{size:,} once unpacked", "give a smaller set"
+                )
             arrays = {name: archive[name] for name in names if _slot(name)}
+    except ImageError:
+        raise
     except (*broken, TypeError) as error:  # TypeError: a bare array (.npy) under the name .npz
         found = f"{type(error).__name__} ({error})"
         remedy = "write it again with numpy.savez, pixels and labels as arrays of numbers"
@@ -206,6 +214,7 @@ def _read_npz(path: Path) -> dict[str, Part]:
     return {split: Part(*named[split, "pixels"], *named[split, "labels"]) for split in splits}
 
 
+BOMBS = (Image.DecompressionBombError, Image.DecompressionBombWarning)
 PICTURE_SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".pgm", ".ppm", ".pbm"}
 GREY_MODES = {"1", "L", "LA"}
 PALETTE_MODES = {"P", "PA"}
@@ -254,9 +263,11 @@ def _read_class_folders(folder: Path) -> Part:
 def _read_picture(file: Path) -> np.ndarray:
     """(H, W, 1) if grey, else (H, W, 3). What is transparent becomes background, which is 0."""
     try:
-        with Image.open(file) as opened:
-            picture = opened.copy()
-    except (OSError, EOFError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            with Image.open(file) as opened:
+                picture = opened.copy()
+    except (OSError, EOFError, SyntaxError, ValueError, *BOMBS) as error:
         found = f"{type(error).__name__} ({error})"
         raise refusal("picture", file, "a readable picture", found, "replace or remove it") from error
     mode = picture.mode

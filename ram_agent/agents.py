@@ -8,15 +8,21 @@ from typing import Any
 import torch
 
 from ram_agent.building import build_policy, seen_by
+from ram_agent.checkpoint import fitting, is_checkpointed
 from ram_agent.config import Config, dump_config
+from ram_agent.files import remove_partials
+from ram_agent.finite import NumbersGoneBad
 from ram_agent.interruption import Interruption
 from ram_agent.learner import LEARNERS, Learner
 from ram_agent.monitoring import Best, Board, Checkpoints, Pictures, Signal, Validation
 from ram_agent.parallel import ALONE, Ranks
 from ram_agent.world import World, check_images
+from ram_agent.writing import Writing
 
 CHECKPOINT = Path("checkpoints") / "agent.pt"
-"""Where a run folder keeps its learner."""
+"""Where a run folder keeps its learner; those before it lie beside it (see `checkpoint.py`)."""
+DIAGNOSTIC = CHECKPOINT.with_name("diagnostic.pt")
+"""And what it was like when its numbers went bad."""
 
 
 @dataclass
@@ -55,11 +61,13 @@ def make_learner(
         policy, env, training, seed=config.run.seed, ranks=ranks, cuda_graph=config.run.cuda_graph
     )
     interruption.learner = learner
-    learner.stop_requested = bool(interruption.received)  # the signal may have come before there was a learner
+    learner.stop_requested = interruption.asked  # the signal may have come before there was a learner
     saved = None
-    if ranks.share(resume and (folder / CHECKPOINT).exists()):
+    if ranks.share(resume and is_checkpointed(folder / CHECKPOINT)):
         saved = learner.restore(folder / CHECKPOINT)
-        check_images(saved, world)
+        with fitting(folder / CHECKPOINT):
+            check_images(saved, world)
+            Best(**saved["best"] or {"error": 0, "episodes": 0, "weights": {}})
     return learner, folder, saved
 
 
@@ -78,8 +86,10 @@ def train_agent(
         config, world, folder, look, resume=resume, interruption=interruption, ranks=ranks
     )
     training, env = learner.training, learner.env
+    remove_partials(folder)
     resume_at = learner.episodes if saved else None
-    board = Board(folder, world.dataset.name, tensorboard=config.run.tensorboard, resume_at=resume_at)
+    writing = Writing(folder, interruption.give_up if config.run.on_write_error == "stop" else None)
+    board = Board(folder, world.dataset.name, tensorboard=config.run.tensorboard, resume_at=resume_at, writing=writing)
     learner.set_logger(board.logger)
     total, every = training.episodes, config.evaluation.every
     images = world.images_in("validation")
@@ -91,6 +101,8 @@ def train_agent(
         config.run.checkpoint_every,
         total,
         validation,
+        keep=config.run.keep,
+        writing=writing,
         images=world.dataset.name,
         sha256=world.dataset.sha256,
         classes=list(world.dataset.classes),
@@ -108,20 +120,35 @@ def train_agent(
     else:
         board.text("config", f"```yaml\n{dump_config(config)}```")
         board.text("images", f"{world.dataset.name}, sha256 {world.dataset.sha256}. {world.dataset.notice}")
-    learner.learn(
-        total * env.glimpses,
-        callback=callbacks,
-        log_interval=max(1, config.run.log_every // learner.lanes),
-        progress_bar=config.run.progress,
-        progress_title=f"{look} [{world.dataset.name}]",
-        reset_num_timesteps=resume_at is None,
-    )
+    try:
+        learner.learn(
+            total * env.glimpses,
+            callback=callbacks,
+            log_interval=max(1, config.run.log_every // learner.lanes),
+            progress_bar=config.run.progress,
+            progress_title=f"{look} [{world.dataset.name}]",
+            reset_num_timesteps=resume_at is None,
+        )
+    except NumbersGoneBad as error:
+        board.close()
+        raise NumbersGoneBad(f"{look}: {error}. {_diagnose(checkpoints, folder, str(error))}") from None
     interruption.received = ranks.largest(interruption.received)
-    if interruption.received:
+    interruption.unwritten = ranks.share(interruption.unwritten)
+    if interruption.asked:
         checkpoints.save()
         if validation.best is None:  # the table needs a number; what is saved goes on as if there had been no stop
             validation.evaluate(record=False)
     return [Agent(look, learner, validation, board)]
+
+
+def _diagnose(checkpoints: Checkpoints, folder: Path, reason: str) -> str:
+    """Save how it stood, beside the good checkpoint, which is left alone; what to do next."""
+    try:
+        checkpoints.save_diagnostic(folder / DIAGNOSTIC, reason)
+    except OSError as error:
+        return f"No diagnostic checkpoint: {error.strerror or error}"
+    good = f"the last good one is {folder / CHECKPOINT}" if (folder / CHECKPOINT).exists() else "no good one yet"
+    return f"Diagnostic checkpoint: {folder / DIAGNOSTIC}, {good}; resumed, this run meets it again: begin another"
 
 
 def assist(
@@ -132,4 +159,5 @@ def assist(
     steps = learner.training.episodes * learner.env.glimpses
     learner.learn(steps, log_interval=2**62, reset_num_timesteps=saved is None)
     interruption.received = ranks.largest(interruption.received)
+    interruption.unwritten = ranks.share(interruption.unwritten)
     return []

@@ -16,16 +16,20 @@ from stable_baselines3.common.callbacks import BaseCallback, CallbackList
 from stable_baselines3.common.logger import Logger, configure
 from torch import Tensor
 
-from ram_agent.checkpoint import read_checkpoint, write_checkpoint
+from ram_agent.checkpoint import fitting, keep_checkpoint, read_newest, write_checkpoint
 from ram_agent.config import TrainingConfig
+from ram_agent.finite import Circumstances, Divergence, Guard, NumbersGoneBad, bad_parameters, describe
 from ram_agent.full_image import rebuild_policy
 from ram_agent.metrics import Running
 from ram_agent.parallel import ALONE, Ranks
 from ram_agent.policy import Policy
-from ram_agent.progress import ProgressBar
+from ram_agent.progress import ProgressBar, warn
 from ram_agent.rollout import GlimpseEnvironment
 
 Own = TypeVar("Own", bound="Algorithm")
+
+ASK_EVERY = 16
+"""Updates between two questions to a GPU whether all numbers are finite; on the CPU the answer costs nothing."""
 
 
 class Actions(dict[str, np.ndarray]):
@@ -80,6 +84,8 @@ class Algorithm(ABC):
         self.stop_requested = False
         """Set by a signal handler: `learn` finishes the update at hand and returns."""
         self.running = Running()
+        self.guard = Guard(self.device)
+        self.divergence = Divergence(training.clip, policy.window_head.learns)
         self._logger: Logger | None = None
 
     @abstractmethod
@@ -89,6 +95,10 @@ class Algorithm(ABC):
     @abstractmethod
     def window_std(self, progress: float) -> float:
         """Exploration at that fraction of the training."""
+
+    @abstractmethod
+    def circumstances(self) -> Circumstances:
+        """What a diagnosis of numbers gone bad goes by."""
 
     @property
     def progress(self) -> float:
@@ -120,6 +130,8 @@ class Algorithm(ABC):
 
         Schedules run over `total_timesteps`. `log_interval` is in updates. With `reset_num_timesteps=False` a loaded
         run goes on counting where it was.
+
+        Raises `NumbersGoneBad` at NaN or infinity in a loss, the gradient or a weight; the weights are those before it.
         """
         if reset_num_timesteps:
             self.num_timesteps = self.updates = 0
@@ -142,11 +154,26 @@ class Algorithm(ABC):
                 self.running.add(self.update(on_step))
                 self.seconds += perf_counter() - started
                 bar.advance(self.lanes)
+                if self.device.type == "cpu" or self.updates % ASK_EVERY == 0:
+                    self.check_numbers()
                 if self.updates % log_interval == 0 or self.episodes >= self.total_episodes:
                     self._log(bar)
                 callbacks.on_rollout_end()
+        self.check_numbers()
         callbacks.on_training_end()
         return self
+
+    def check_numbers(self, *, weights: bool = False) -> None:
+        """Raise `NumbersGoneBad` if an update met NaN or infinity; counters then stand at the last one that did not.
+
+        With `weights`, also where the last step has made a weight so: what is saved or measured must not be.
+        """
+        if found := self.guard.ask():
+            self.updates -= found.skipped
+            self.num_timesteps -= found.skipped * self.lanes * self.env.glimpses
+            raise NumbersGoneBad(describe(self.updates + 1, found, bad_parameters(self.policy), self.circumstances()))
+        if weights and (bad := bad_parameters(self.policy)):
+            raise NumbersGoneBad(describe(self.updates, None, bad, self.circumstances()))
 
     def _goes_on(self, wanted: bool) -> bool:
         """Whether to play on. Ranks must stop together; they ask each other now and then, since asking takes time."""
@@ -157,6 +184,9 @@ class Algorithm(ABC):
     def _log(self, bar: ProgressBar) -> None:
         means, updates, seconds = self.running.flush(self.seconds)
         images = updates * self.lanes / max(seconds, 1e-9)
+        self.check_numbers()
+        for line in self.divergence.warnings(means):
+            warn(line)
         bar.show(error=means["rollout/error"], reward=means["rollout/reward"])
         for tag, value in means.items():
             self.logger.record(tag, value)
@@ -254,36 +284,47 @@ class Algorithm(ABC):
         self.total_episodes = state["total_episodes"]
         self.seconds = state["seconds"]
         self.running.load_state_dict(state["running"], self.device)
+        self.guard.reset()
 
-    def save(self, path: str | Path, **extra: Any) -> None:
+    def save(self, path: str | Path, *, keep: int | None = None, **extra: Any) -> None:
         """Write everything to one file (`.pt` is added where there is no suffix); atomic.
 
-        `extra` entries, plain values and tensors, are kept beside the learner's own.
+        With `keep`, that many are kept, numbered, with their digests (see `checkpoint.py`). `extra` entries, plain
+        values and tensors, are kept beside the learner's own.
         """
-        write_checkpoint(
-            _with_suffix(path),
-            {
-                "learner": self.state_dict(),
-                "blueprint": self.policy.blueprint.as_plain(),
-                "training": self.training.model_dump(),
-                "seed": self.seed,
-                **extra,
-            },
-        )
+        content = {
+            "learner": self.state_dict(),
+            "blueprint": self.policy.blueprint.as_plain(),
+            "training": self.training.model_dump(),
+            "seed": self.seed,
+            **extra,
+        }
+        if keep is None:
+            write_checkpoint(_with_suffix(path), content)
+        else:
+            keep_checkpoint(_with_suffix(path), content, keep)
 
     def restore(self, path: str | Path) -> dict[str, Any]:
-        """Go on from what `save` wrote for a learner of the same shape; returns all of the file."""
-        saved = read_checkpoint(_with_suffix(path))
-        self.load_state_dict(saved["learner"])
+        """Go on from what `save` wrote for a learner of the same shape; returns all of the file.
+
+        Where that is damaged, and earlier ones were kept, it says so and goes on from the youngest that is whole.
+        Raises `CheckpointError`.
+        """
+        saved = read_newest(_with_suffix(path))
+        with fitting(path):
+            self.load_state_dict(saved["learner"])
         return saved
 
     @classmethod
     def load(cls: type[Own], path: str | Path, env: GlimpseEnvironment, device: str | torch.device = "cpu") -> Own:
-        """Read what `save` wrote and go on in `env`. Raises `CheckpointError`, naming the file and what is wrong."""
-        saved = read_checkpoint(_with_suffix(path))
-        policy = rebuild_policy(saved["blueprint"]).to(device)
-        learner = cls(policy, env, TrainingConfig.model_validate(saved["training"]), seed=saved["seed"])
-        learner.load_state_dict(saved["learner"])
+        """Read what `save` wrote and go on in `env`; which file, `restore` says. Raises `CheckpointError`."""
+        saved = read_newest(_with_suffix(path))
+        with fitting(path):
+            policy = rebuild_policy(saved["blueprint"]).to(device)
+            training, seed = TrainingConfig.model_validate(saved["training"]), saved["seed"]
+        learner = cls(policy, env, training, seed=seed)
+        with fitting(path):
+            learner.load_state_dict(saved["learner"])
         return learner
 
 

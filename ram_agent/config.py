@@ -5,6 +5,7 @@ is a `ConfigError`: one line that names the field, the value that came and what 
 """
 
 import re
+import reprlib
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -190,6 +191,10 @@ class RunConfig(Section):
     progress: bool = Field(default=True, description="show a progress bar")
     log_every: int = Field(default=10_000, ge=1, description="episodes between training scalars")
     checkpoint_every: int = Field(default=60_000, ge=1, description="episodes between checkpoints")
+    on_write_error: Literal["continue", "stop"] = Field(
+        default="continue", description="what a full disk or a vanished run folder means: train on and retry, or stop"
+    )
+    keep: int = Field(default=3, ge=1, description="checkpoints that are kept, the newest and those before it")
     pictures: int = Field(default=12, ge=0, description="test images in the pictures of glimpse paths")
 
 
@@ -274,6 +279,11 @@ def dump_config(config: Config) -> str:
     return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
 
 
+_SHORT = reprlib.Repr()
+"""Aliases can make a page of YAML a value whose text fills the memory."""
+_SHORT.maxlevel, _SHORT.maxlist, _SHORT.maxdict, _SHORT.maxtuple = 2, 8, 4, 8
+_SHORT.maxstring = _SHORT.maxother = 200
+
 SectionType = TypeVar("SectionType", bound=Section)
 
 
@@ -335,4 +345,4 @@ def _one_line(error: ValidationError, names: list[str] | None = None) -> str:
     if first["type"] == "value_error":
         return f"{name}.{message}" if name in sections else message
     got = first["input"]
-    return f"{name}: got {got!r}: {message[0].lower()}{message[1:]}"
+    return f"{name}: got {_SHORT.repr(got)}: {message[0].lower()}{message[1:]}"

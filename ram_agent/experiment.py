@@ -11,6 +11,7 @@ from ram_agent.agents import Agent, assist, train_agent
 from ram_agent.animation import gaze_frames
 from ram_agent.config import Config, dump_config
 from ram_agent.figures import error_by_glimpse, learning_curves
+from ram_agent.files import write_whole
 from ram_agent.gaze import glimpse_paths, glimpse_strip
 from ram_agent.interruption import Interruption
 from ram_agent.monitoring import watch
@@ -19,6 +20,7 @@ from ram_agent.pictures import write_figure, write_gif
 from ram_agent.results import describe_run, measure, write_results
 from ram_agent.threads import fastest_threads
 from ram_agent.world import World
+from ram_agent.writing import Writing
 
 
 def run_experiment(
@@ -26,34 +28,41 @@ def run_experiment(
 ) -> tuple[dict[str, Any], int]:
     """Train, measure, write the run folder; returns the results and the signal that interrupted it, or 0.
 
-    An interrupted run has been saved, holds validation errors alone, and goes on with `resume=True`. Of several ranks
-    all train; the first alone measures, writes and has results.
+    An interrupted run has been saved, holds validation errors alone, and goes on with `resume=True`. Where files could
+    not be written, `results["unwritten"]` says why. Of several ranks all train; the first alone measures, writes,
+    and has results.
     """
     config = ranks.share(settle(config, world))
     torch.set_num_threads(config.run.threads)
     torch.set_float32_matmul_precision("high" if config.training.precision == "tf32" else "highest")
     if ranks.leads:
-        (folder / "config.yaml").write_text(dump_config(config), encoding="utf-8")
+        write_whole(folder / "config.yaml", dump_config(config).encode())
         if world.dataset.notice:
-            (folder / "NOTICE.txt").write_text(world.dataset.notice + "\n", encoding="utf-8")
+            write_whole(folder / "NOTICE.txt", (world.dataset.notice + "\n").encode())
     interruption = Interruption()
     agents: list[Agent] = []
     with interruption.watching():
         for look in ("learned", *config.evaluation.controls):
             train = train_agent if ranks.leads else assist
             agents += train(config, world, folder, look, resume=resume, interruption=interruption, ranks=ranks)
-            if interruption.received:
+            if interruption.asked:
                 break
     if not ranks.leads:
         return {}, interruption.received
-    if interruption.received:
-        results = describe_run(config, world, agents) | {"interrupted": True}
+    results = describe_run(config, world, agents)
+    writing = Writing(
+        folder, so="the table is all that there will be, and --resume makes up for it where there is room"
+    )
+    if interruption.asked:
+        results |= {"interrupted": True}
     else:
-        results = describe_run(config, world, agents) | measure(config, world, agents)
-        write_pictures(config, world, agents, results, folder)
-    write_results(folder, results)
+        results |= measure(config, world, agents)
+        writing.attempt("the figures", lambda: write_pictures(config, world, agents, results, folder))
+    writing.attempt("results.json", lambda: write_results(folder, results))
     for agent in agents:
         _close(config, agent, results)
+    if unwritten := interruption.unwritten or next(iter(writing.trouble.values()), ""):
+        results["unwritten"] = unwritten
     return results, interruption.received
 
 

@@ -1,6 +1,7 @@
 """Writing files whole or not at all."""
 
 import os
+import re
 import secrets
 from pathlib import Path
 
@@ -11,7 +12,7 @@ def write_whole(path: Path, content: bytes) -> None:
     The folder is made where it is missing.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    partial = partial_name(path)
     try:
         with partial.open("wb") as file:
             file.write(content)
@@ -20,3 +21,27 @@ def write_whole(path: Path, content: bytes) -> None:
         os.replace(partial, path)
     finally:
         partial.unlink(missing_ok=True)
+    sync_folder(path.parent)
+
+
+def partial_name(path: Path) -> Path:
+    """A name beside `path` that nobody reads."""
+    return path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+
+
+def sync_folder(folder: Path) -> None:
+    """Force the names in a folder to the disk: without, a power cut may undo a rename that has been reported done."""
+    if os.name != "posix":  # elsewhere folders cannot be opened
+        return
+    opened = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(opened)
+    finally:
+        os.close(opened)
+
+
+def remove_partials(folder: Path) -> None:
+    """Remove what writers that were killed have left. Only for a folder that nobody else writes to."""
+    for file in folder.glob(".*"):
+        if re.fullmatch(r"\..+\.[0-9a-f]{8}", file.name) and file.is_file():
+            file.unlink(missing_ok=True)

@@ -25,12 +25,25 @@ class Interruption:
     """The first SIGINT or SIGTERM asks the learner at hand to stop after its update; the second acts at once."""
 
     received: int = 0
+    unwritten: str = ""
+    """Why a run gives up that cannot write its files."""
     learner: Learner | None = None
 
     @contextmanager
     def watching(self) -> Iterator[None]:
         with heard_by(self._receive):
             yield
+
+    @property
+    def asked(self) -> bool:
+        """Whether to stop, for whatever reason."""
+        return bool(self.received or self.unwritten)
+
+    def give_up(self, reason: str) -> None:
+        """Stop in order, as for a signal."""
+        self.unwritten = self.unwritten or reason
+        if self.learner:
+            self.learner.stop_requested = True
 
     def _receive(self, number: int) -> None:
         self.received = number

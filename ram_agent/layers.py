@@ -68,7 +68,9 @@ def read_yaml(path: Path, kind: str, key: str) -> dict[str, Any]:
         tree = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
     except OSError as error:
         raise ConfigError(f"{kind} {path}: {error.strerror or error}") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except RecursionError:
+        raise ConfigError(f"{kind} {path}: nested too deeply to be one") from None
+    except (yaml.YAMLError, UnicodeDecodeError, ValueError) as error:  # ValueError: a date that there is not
         raise ConfigError(f"{kind} {path}: not YAML: {' '.join(str(error).split())}") from None
     if not isinstance(tree, dict):
         raise ConfigError(f"{kind} {path}: expected sections such as '{key}', got {type(tree).__name__}")

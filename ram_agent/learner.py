@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from ram_agent import estimators
 from ram_agent.algorithm import Algorithm
 from ram_agent.config import TrainingConfig, parse_section
+from ram_agent.finite import Circumstances
 from ram_agent.optimizers import make_optimizer
 from ram_agent.parallel import ALONE, Ranks
 from ram_agent.policy import Policy, RecurrentAttentionPolicy
@@ -74,6 +75,8 @@ class Learner(Algorithm):
             )
         super().__init__(policy, env, checked, seed=seed, ranks=ranks, tensorboard_log=tensorboard_log, verbose=verbose)
         self.optimizer = make_optimizer(policy, checked, self.device if cuda_graph else None)
+        # What PyTorch's fused optimisers go by, who leave out a step on the device where it is 1 (as for GradScaler).
+        setattr(self.optimizer, "found_inf", self.guard.bad)  # noqa: B010
         # What changes from update to update stands in tensors on the device, so that an update is the same every time.
         self._std = torch.zeros((), device=self.device)
         self._first_image = torch.zeros((), dtype=torch.long, device=self.device)
@@ -93,6 +96,7 @@ class Learner(Algorithm):
             for _ in range(self.env.glimpses if on_step else 0):  # a replay has no steps of its own
                 on_step()  # type: ignore[misc]
         self.updates += 1
+        self.guard.count()
         return facts
 
     def _schedule(self) -> None:
@@ -117,7 +121,9 @@ class Learner(Algorithm):
         self.optimizer.zero_grad(set_to_none=True)
         total.backward()
         norm = torch.nn.utils.clip_grad_norm_(self.policy.parameters(), self.training.clip)
-        self.optimizer.step()
+        losses = (facts[f"train/{name}loss"] for name in ("classification_", "reinforce_", "baseline_", ""))
+        self.guard.examine(torch.stack([*losses, norm.detach()]))
+        self.optimizer.step()  # unless a number has gone bad
         return facts | {"train/gradient_norm": norm.detach()}
 
     def play(self, on_step: Callable[[], object] | None = None) -> tuple[Tensor, dict[str, Tensor]]:
@@ -168,7 +174,25 @@ class Learner(Algorithm):
             "rollout/fixation_spread": centre.std(dim=0, correction=0).mean(),
             "rollout/stride": window.stride.mean(),
             "rollout/sigma": window.sigma.mean(),
+            "rollout/window_at_border": self._at_border(episode),
         }
+
+    def _at_border(self, episode: Episode) -> Tensor:
+        """Share of the moves whose mean lies, along x or y, within a hundredth of the border of the range."""
+        if not len(episode.means):
+            return episode.reward.new_zeros(())
+        return (episode.means[..., :2].abs().amax(dim=-1) > 0.99).float().mean()
+
+    def circumstances(self) -> Circumstances:
+        sensor, samples = self.env.sensor, self.policy.window_head.samples
+        progress = min(1.0, (self.updates + 1) / max(1, self.total_episodes // self.lanes))
+        return Circumstances(
+            learning_rate=float(self.optimizer.param_groups[0]["lr"]),
+            window_std=self.window_std(progress) if samples else None,
+            smallest_sigma=sensor.sigmas[0] if sensor.kind == "gaussian" else None,
+            largest_parameter=max(float(value.detach().abs().amax()) for value in self.policy.parameters()),
+            precision=self.training.precision,
+        )
 
 
 class REINFORCE(Learner):

@@ -26,6 +26,7 @@ from ram_agent.pictures import encode_gif
 from ram_agent.policy import Policy
 from ram_agent.rollout import GlimpseEnvironment, rollout
 from ram_agent.signal import gradient_signal
+from ram_agent.writing import Attempted, Events, Writing, watch_events
 
 
 class MetricsFile(KVWriter):
@@ -34,9 +35,10 @@ class MetricsFile(KVWriter):
     def __init__(self, path: Path, images: str, resume_at: int | None = None) -> None:
         self.path, self.images = path, images
         self.rows: list[dict[str, Any]] = []
+        self.torn = False
+        """Whether the last row may stand there in part."""
         if resume_at is not None and path.exists():
-            with path.open(newline="", encoding="utf-8") as file:
-                self.rows = [row for row in csv.DictReader(file) if int(row["step"]) <= resume_at]
+            self.rows = [row for row in _whole_rows(path) if int(row["step"]) <= resume_at]
             self._rewrite()
 
     def write(self, key_values: dict[str, Any], key_excluded: dict[str, tuple[str, ...]], step: int = 0) -> None:
@@ -48,11 +50,13 @@ class MetricsFile(KVWriter):
         }
         new_columns = not self.rows or not row.keys() <= self._columns().keys()
         self.rows.append(row)
-        if new_columns:
+        if new_columns or self.torn:
             self._rewrite()
         else:
+            self.torn = True
             with self.path.open("a", newline="", encoding="utf-8") as file:
                 csv.DictWriter(file, list(self._columns())).writerow(row)
+        self.torn = False
 
     def _columns(self) -> dict[str, None]:
         return {key: None for row in self.rows for key in row}
@@ -68,21 +72,39 @@ class MetricsFile(KVWriter):
         """Every row is on the disk already."""
 
 
+def _whole_rows(path: Path) -> list[dict[str, Any]]:
+    """Rows that a process which was killed, or a full disk, has not cut short."""
+    text = path.read_text(encoding="utf-8", errors="replace").replace("\0", "")
+    whole, end, _ = text.rpartition("\n")
+    reader = csv.DictReader(io.StringIO(whole + end, newline=""))
+    return [row for row in reader if (row.get("step") or "").isdigit() and None not in row and None not in row.values()]
+
+
 class Board:
     """A run's logger: TensorBoard events and `metrics.csv` in one folder, scalars and pictures."""
 
-    def __init__(self, folder: Path, images: str, *, tensorboard: bool, resume_at: int | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        images: str,
+        *,
+        tensorboard: bool,
+        resume_at: int | None = None,
+        writing: Writing | None = None,
+    ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
+        writing = writing or Writing(folder)
         self.metrics = MetricsFile(folder / "metrics.csv", images, resume_at)
         self.writer: SummaryWriter | None = None
-        outputs: list[KVWriter] = [self.metrics]
+        outputs: list[KVWriter] = [Attempted(self.metrics, "metrics.csv", writing)]
         if tensorboard:
             output = TensorBoardOutputFormat(str(folder))
             if resume_at is not None:  # steps after the checkpoint happen again: TensorBoard must forget them
                 output.writer.close()
                 output.writer = SummaryWriter(str(folder), purge_step=resume_at + 1)
             self.writer = output.writer
-            outputs.append(output)
+            events = watch_events(self.writer._get_file_writer().event_writer)
+            outputs.append(Attempted(Events(output, events), "TensorBoard's events", writing))
         self.logger = Logger(str(folder), outputs)
 
     def text(self, tag: str, text: str, step: int = 0) -> None:
@@ -144,6 +166,7 @@ class Validation(BaseCallback):
     def evaluate(self, *, record: bool = True) -> Evaluation:
         """Evaluate now; `record` it in the run's curves."""
         learner = self.model
+        learner.check_numbers(weights=True)
         generator = torch.Generator(learner.device).manual_seed(TEST_SEED)
         result = evaluate(learner.policy, self.env, self.scenes, generator=generator)
         if self.best is None or result.error < self.best.error:
@@ -201,13 +224,24 @@ class Signal(BaseCallback):
 
 
 class Checkpoints(BaseCallback):
-    """Every `every` episodes, and at the end, the whole learner with the best weights so far, in one file."""
+    """Every `every` episodes, and at the end, the whole learner with the best weights so far; `keep` of these."""
 
     model: Learner  # type: ignore[assignment]
 
-    def __init__(self, path: Path, every: int, total: int, validation: Validation, **extra: Any) -> None:
+    def __init__(
+        self,
+        path: Path,
+        every: int,
+        total: int,
+        validation: Validation,
+        *,
+        keep: int = 3,
+        writing: Writing | None = None,
+        **extra: Any,
+    ) -> None:
         super().__init__()
-        self.path, self.every, self.total, self.validation = path, every, total, validation
+        self.writing = writing
+        self.path, self.every, self.total, self.validation, self.keep = path, every, total, validation, keep
         self.extra = extra
 
     def _on_step(self) -> bool:
@@ -218,9 +252,20 @@ class Checkpoints(BaseCallback):
             self.save()
 
     def save(self) -> None:
-        """Save now."""
+        """Save now. Raises `NumbersGoneBad` rather than put bad weights in the place of good ones."""
+        self.model.check_numbers(weights=True)
+        if self.writing:
+            self.writing.attempt("a checkpoint", lambda: self._save(self.path, keep=self.keep))
+        else:
+            self._save(self.path, keep=self.keep)
+
+    def save_diagnostic(self, path: Path, reason: str) -> None:
+        """Save how a training stood whose numbers have gone bad."""
+        self._save(path, diagnosis=reason)
+
+    def _save(self, path: Path, **more: Any) -> None:
         best = self.validation.best
-        self.model.save(self.path, best=best._asdict() if best else None, **self.extra)
+        self.model.save(path, best=best._asdict() if best else None, **self.extra, **more)
 
 
 class Pictures(BaseCallback):

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from ram_agent.config import TrainingConfig
 from ram_agent.policy import Policy
@@ -17,6 +17,9 @@ class MuonAdam(torch.optim.Optimizer):
     what meets the outside, and what is no matrix (biases, filters), is Adam's. Muon's steps are scaled to the root mean
     square of Adam's (Liu et al. 2025), so that one learning rate serves both.
     """
+
+    found_inf: Tensor | None = None
+    """Where this is 1 a step is left out, as by torch's fused optimisers."""
 
     def __init__(self, matrices: list[nn.Parameter], others: list[nn.Parameter], lr: float) -> None:
         if not hasattr(torch.optim, "Muon"):
@@ -34,6 +37,9 @@ class MuonAdam(torch.optim.Optimizer):
 
     def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
         assert closure is None, "gradients are there already"
+        # Torch's Muon knows nothing of this; asking makes a GPU wait, once an update.
+        if self.found_inf is not None and bool(self.found_inf):
+            return
         self._muon.step()
         self._adam.step()
 
@@ -65,7 +71,7 @@ def make_optimizer(
     """
     parameters, rate = list(policy.parameters()), training.learning_rate
     if training.optimizer == "sgd":
-        return torch.optim.SGD(parameters, lr=rate, momentum=0.9)
+        return torch.optim.SGD(parameters, lr=rate, momentum=0.9, fused=True)
     matrices = hidden_matrices(policy) if training.optimizer == "muon" else []
     if matrices:
         inside = {id(matrix) for matrix in matrices}

@@ -6,6 +6,11 @@ from types import TracebackType
 from tqdm import tqdm
 
 
+def warn(line: str) -> None:
+    """A line on standard error that leaves a progress bar whole."""
+    tqdm.write(f"warning: {line}", file=sys.stderr)
+
+
 class ProgressBar:
     """A bar over episodes on standard error; draws nothing where `shown` is false."""
 

@@ -8,6 +8,7 @@ from datetime import datetime
 from pathlib import Path
 
 from ram_agent.agents import CHECKPOINT
+from ram_agent.checkpoint import is_checkpointed
 from ram_agent.config import dump_config
 from ram_agent.files import write_whole
 from ram_agent.interruption import heard_by
@@ -117,7 +118,7 @@ class Runner:
             name = results["dataset"]["name"]
             self._tell(job, f"done: test error {record.test_error:.2f} % [{name}], {done} of {len(self.records)}")
         elif self.signals or job in self.withdrawn:
-            record.status = "to resume" if (job.folder / CHECKPOINT).is_file() else "new"
+            record.status = "to resume" if is_checkpointed(job.folder / CHECKPOINT) else "new"
             if job in self.seen:
                 self._tell(job, "stopped, " + ("saved" if record.status == "to resume" else "before its first save"))
         else:

@@ -477,11 +477,13 @@ def _lift_patch(
 ) -> Shaped[Tensor, "lanes channels side side"]:
     """Copy one square per lane out of canvases with a border.
 
-    Corners (whole pixels) too far out are moved inside, until `margin` pixels are left around the square.
+    Corners (whole pixels) too far out are moved inside, until `margin` pixels are left around the square. NaN becomes a
+    corner like any other: as an index it would end the process on a GPU, and to ask for it would make every glimpse
+    wait. The environment hands the NaN back beside the glimpse, and a learner finds it in its loss.
     """
     bordered, (height, width), _ = retina
     rows, columns = (bordered.shape[-2] - height) // 2, (bordered.shape[-1] - width) // 2
-    x, y = corner.unbind(-1)
+    x, y = corner.nan_to_num(0.0).unbind(-1)
     x = x.clamp(margin - columns, width + columns - side - margin)
     y = y.clamp(margin - rows, height + rows - side - margin)
     lane = torch.arange(len(bordered), device=bordered.device)

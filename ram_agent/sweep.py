@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from ram_agent.agents import CHECKPOINT
+from ram_agent.checkpoint import is_checkpointed
 from ram_agent.config import Config, ConfigError, load_config
 from ram_agent.results import final_results
 from ram_agent.table import Job
@@ -27,7 +28,7 @@ def state_of(job: Job) -> State:
     if busy(job.log):
         raise ConfigError(f"{job.folder}: a process is training it (it holds {job.log}); wait for it, or end it")
     results = final_results(job.folder)
-    if results is None and not (job.folder / CHECKPOINT).is_file():
+    if results is None and not is_checkpointed(job.folder / CHECKPOINT):
         return "new"
     ran = load_config(job.folder / "config.yaml")
     if name := next(different(job.config, ran), None):

@@ -16,6 +16,7 @@ from ram_agent.cli.render import render_options, render_run
 from ram_agent.cli.search import search_options, search_settings
 from ram_agent.cli.sweep import sweep_options, sweep_table
 from ram_agent.cli.train import train_options, train_run
+from ram_agent.finite import NumbersGoneBad
 from ram_agent.options import Parser
 
 COMMANDS: dict[str, tuple[Callable[[Any], Parser], Callable[[Any], Job]]] = {
@@ -28,6 +29,9 @@ COMMANDS: dict[str, tuple[Callable[[Any], Parser], Callable[[Any], Job]]] = {
     "bench": (bench_options, bench_project),
 }
 """The options of each, and what makes it ready."""
+
+NUMBERS_GONE_BAD = 3
+"""Exit status of a training that met NaN or infinity."""
 
 
 def main(arguments: Sequence[str] | None = None, program: str = "ram-agent") -> int:
@@ -69,6 +73,9 @@ def _main(arguments: Sequence[str], program: str) -> int:
     except (Refused, CheckpointError, OSError) as error:
         print(f"{program}: error: {error}", file=sys.stderr)
         return 2
+    except NumbersGoneBad as error:
+        print(f"{program}: error: {error}", file=sys.stderr)
+        return NUMBERS_GONE_BAD
     except KeyboardInterrupt:
         print(f"{program}: interrupted", file=sys.stderr)
         return 130

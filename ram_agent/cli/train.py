@@ -1,5 +1,6 @@
 """`train`: an agent and its controls, from a config or on from where a run was."""
 
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,9 @@ from ram_agent.parallel import join_ranks, leave_ranks
 from ram_agent.replay import check_replayable
 from ram_agent.report import results_table
 from ram_agent.results import final_results
+
+UNWRITTEN = 4
+"""Exit status of a training whose files could not be written at its end, or that stopped for it."""
 
 
 def train_options(commands: Any) -> Parser:
@@ -71,6 +75,9 @@ def train_run(given: Any) -> Job:
         if interrupted_by:
             print(f"  go on:     python train.py --resume {folder}")
             return 128 + interrupted_by
+        if "unwritten" in results:
+            print(f"error: {results['unwritten']}", file=sys.stderr)
+            return UNWRITTEN
         return 0
 
     return together

@@ -8,7 +8,7 @@ import torch
 from envs.images import ImageData, load_test_images
 from ram_agent.agents import CHECKPOINT
 from ram_agent.building import best_policy
-from ram_agent.checkpoint import read_checkpoint
+from ram_agent.checkpoint import fitting, read_newest
 from ram_agent.cli.folders import run_folder
 from ram_agent.cli.world import World
 from ram_agent.config import Config, ConfigError, load_config
@@ -31,7 +31,7 @@ def trained_agent(given: Any) -> tuple[Config, Policy, World, float]:
     Other images are the run's scenes over them; with `--scene.kind plain` and no size, canvases as large as the images.
     """
     folder = run_folder(given.run)
-    saved = read_checkpoint(folder / CHECKPOINT)
+    saved = read_newest(folder / CHECKPOINT)
     changed = overrides(given)
     if given.images:
         changed["images.source"] = given.images
@@ -40,7 +40,8 @@ def trained_agent(given: Any) -> tuple[Config, Policy, World, float]:
     images = None
     if "images.source" in changed:
         name, other, classes = load_test_images(config.images.source, config.images.folder)
-        own = tuple(saved["classes"])
+        with fitting(folder / CHECKPOINT):
+            own = tuple(saved["classes"])
         if not set(classes) <= set(own):
             raise ConfigError(
                 f"images.source: {name} has classes {', '.join(sorted(set(classes) - set(own)))}, "
@@ -54,11 +55,14 @@ def trained_agent(given: Any) -> tuple[Config, Policy, World, float]:
         if config.scene.kind == "plain" and "scene.kind" in changed and not sized:
             config = load_config(folder / "config.yaml", changed | {"scene.height": height, "scene.width": width})
     world = World(config, images)
-    if images is None:
-        check_images(saved, world)
-    if world.images.channels * config.sensor.scales != saved["blueprint"]["glimpse_shape"][0]:
+    with fitting(folder / CHECKPOINT):
+        if images is None:
+            check_images(saved, world)
+        planes = int(saved["blueprint"]["glimpse_shape"][0])
+        policy = best_policy(saved, world.device)
+    if world.images.channels * config.sensor.scales != planes:
         raise ConfigError(
             f"images: {world.images.channels} colour channels, but this run was trained on "
-            f"{saved['blueprint']['glimpse_shape'][0] // config.sensor.scales}"
+            f"{planes // config.sensor.scales}"
         )
-    return config, best_policy(saved, world.device), world, config.training.last_window_std
+    return config, policy, world, config.training.last_window_std

@@ -13,7 +13,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from ram_agent.agents import CHECKPOINT
 from ram_agent.bench.timing import compare as time_in_turn
 from ram_agent.building import best_policy, seen_by
-from ram_agent.checkpoint import CheckpointError, read_checkpoint
+from ram_agent.checkpoint import CheckpointError, read_newest
 from ram_agent.compare.gather import Run
 from ram_agent.config import Config
 from ram_agent.evaluation import TEST_SEED, evaluate
@@ -71,7 +71,7 @@ class Examined:
 
 def revive(run: Run, world_of: WorldOf) -> Revived:
     """Raises `CheckpointError`, `ValueError` or `OSError` where the checkpoint or the images are not to be had."""
-    saved = read_checkpoint(run.folder / CHECKPOINT)
+    saved = read_newest(run.folder / CHECKPOINT)
     world = world_of(run.config)
     try:
         check_images(saved, world)

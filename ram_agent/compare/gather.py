@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ram_agent.agents import CHECKPOINT
-from ram_agent.checkpoint import CheckpointError, read_checkpoint
+from ram_agent.checkpoint import CheckpointError, read_newest
 from ram_agent.config import Config, ConfigError, load_config
 from ram_agent.full_image import NETWORKS
 
@@ -195,7 +195,7 @@ def _measured(numbers: Mapping[str, Any]) -> Measured:
 def _facts_of_checkpoint(path: Path) -> dict[str, Any]:
     """What a checkpoint knows of what `results.json` would say: the images, the pixels read."""
     try:
-        saved = read_checkpoint(path)
+        saved = read_newest(path)
         planes, height, width = saved["blueprint"]["glimpse_shape"]
         dataset = {"name": saved["images"], "sha256": saved["sha256"]}
         config = load_config(_run_of(path) / "config.yaml")

@@ -186,6 +186,11 @@ def _cut(path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-200])
 
 
+def _cut_all(folder: Path) -> None:
+    for path in folder.glob("*.pt"):
+        _cut(path)
+
+
 def _say_another_error(path: Path) -> None:
     stored = json.loads(path.read_text())
     path.write_text(json.dumps(stored | {"test_error": 1.23}))
@@ -215,8 +220,8 @@ DAMAGES: dict[str, tuple[str, Callable[[Path], object], str]] = {
     "interrupted": ("results.json", _interrupt, "It was interrupted and has no test error"),
     "no_metrics": ("metrics.csv", Path.unlink, "metrics.csv is missing: no learning curve."),
     "text_metrics": ("metrics.csv", lambda path: path.write_text("step,a\nx,y\n"), "metrics.csv cannot be read"),
-    "no_checkpoint": ("checkpoints/agent.pt", Path.unlink, "agent.pt: no such file"),
-    "cut_checkpoint": ("checkpoints/agent.pt", _cut, "agent.pt: damaged or not a checkpoint"),
+    "no_checkpoint": ("checkpoints", shutil.rmtree, "agent.pt: no such file"),
+    "cut_checkpoint": ("checkpoints", _cut_all, "agent.pt: damaged (its sha256 is not the one in "),
     "no_images": ("config.yaml", _lose_the_images, "no_images was not evaluated here"),
     "another_error": ("results.json", _say_another_error, "stored a test error of 1.23 %"),
 }

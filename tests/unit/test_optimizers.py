@@ -98,3 +98,17 @@ def test_a_torch_without_muon_is_told_so(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.delattr(torch.optim, "Muon")
     with pytest.raises(ValueError, match=r"training.optimizer: got muon, which torch .* does not have"):
         make_optimizer(policy(), MUON)
+
+
+def test_a_step_is_left_out_where_a_number_has_gone_bad() -> None:
+    agent = policy()
+    optimizer = make_optimizer(agent, MUON)
+    assert isinstance(optimizer, MuonAdam)
+    optimizer.found_inf = torch.ones(())
+    before = [parameter.detach().clone() for parameter in agent.parameters()]
+    with_gradients(agent)
+    optimizer.step()
+    assert all(torch.equal(old, new) for old, new in zip(before, agent.parameters(), strict=True))
+    optimizer.found_inf.zero_()
+    optimizer.step()
+    assert not any(torch.equal(old, new) for old, new in zip(before, agent.parameters(), strict=True))
