@@ -7,7 +7,7 @@ import os
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import gymnasium
 import numpy as np
@@ -379,9 +379,11 @@ class GlimpseEnv(gymnasium.Env[dict[str, Any], dict[str, Any]]):
     """One glimpse environment: a lane of `GlimpseVectorEnv`, whose documentation and arguments hold here too."""
 
     metadata: dict[str, Any] = {"render_modes": ["rgb_array"], "render_fps": 2}
+    lanes: ClassVar[type[GlimpseVectorEnv]] = GlimpseVectorEnv
+    """What it is a lane of."""
 
     def __init__(self, *, render_mode: str | None = None, **settings: Any) -> None:
-        self.vector = GlimpseVectorEnv(1, render_mode=render_mode, **settings)
+        self.vector = self.lanes(1, render_mode=render_mode, **settings)
         self.render_mode = render_mode
         self.observation_space = self.vector.single_observation_space
         self.action_space = self.vector.single_action_space
@@ -394,13 +396,12 @@ class GlimpseEnv(gymnasium.Env[dict[str, Any], dict[str, Any]]):
         observation, info = self.vector.reset(seed=seed, options=options)
         return _lane(observation), _lane_info(info)
 
-    def step(self, action: dict[str, Any]) -> tuple[dict[str, Any], Any, bool, bool, dict[str, Any]]:
+    def step(self, action: Any) -> tuple[dict[str, Any], Any, bool, bool, dict[str, Any]]:
         """See `GlimpseVectorEnv`."""
-        window, label = action["window"], action["label"]
-        batch = {
-            "window": window[None] if isinstance(window, Tensor) else np.asarray(window)[None],
-            "label": label[None] if isinstance(label, Tensor) else np.asarray(label)[None],
-        }
+        if isinstance(action, dict):
+            batch: Any = {name: _batch_of_one(value) for name, value in action.items()}
+        else:
+            batch = _batch_of_one(action)
         observation, reward, terminated, truncated, info = self.vector.step(batch)
         reward = reward[0] if self.vector.tensors else float(reward[0])
         return _lane(observation), reward, bool(terminated[0]), bool(truncated[0]), _lane_info(info)
@@ -409,6 +410,10 @@ class GlimpseEnv(gymnasium.Env[dict[str, Any], dict[str, Any]]):
         """One RGB frame, uint8, height × width × 3."""
         frames = self.vector.render()
         return None if frames is None else frames[0]
+
+
+def _batch_of_one(value: Any) -> Any:
+    return value[None] if isinstance(value, Tensor) else np.asarray(value)[None]
 
 
 def _lane(observation: dict[str, Any]) -> dict[str, Any]:
