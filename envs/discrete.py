@@ -41,33 +41,45 @@ class GridActions:
 
     def __init__(self, env: GlimpseVectorEnv, grid: int) -> None:
         locations = grid_locations(grid)
-        self.space = spaces.MultiDiscrete([len(locations), len(env.class_names)])
+        if env.rules.reward == "log_probability":
+            raise ValueError(
+                "reward: got 'log_probability', expected 'success' or 'each_look': a discrete action tells a label, "
+                "no probabilities"
+            )
+        self._may_answer = env.rules.early_answer
+        self.space = spaces.MultiDiscrete([len(locations), len(env.class_names)] + [2] * self._may_answer)
         rest = np.array(env.sensor.rest(env.scenes.size)[2:], dtype=np.float32)
         self.windows = np.concatenate([locations, np.broadcast_to(rest, (len(locations), len(rest)))], axis=1)
         self._windows_on_device = torch.from_numpy(self.windows).to(env.device)
 
     def __call__(self, actions: Any, lanes: int) -> Action:
-        """The glimpse environment's action for `[cell, label]`, shape `(lanes, 2)`: torch for torch, else NumPy."""
+        """The glimpse environment's action for `[cell, label]` (or `[cell, label, answer]`) in each lane.
+
+        Torch for torch, else NumPy.
+        """
         whole = True
         if not isinstance(actions, Tensor):
             actions = np.asarray(actions)
             whole = np.issubdtype(actions.dtype, np.integer)
         elif actions.is_floating_point() or actions.is_complex() or actions.dtype == torch.bool:
             whole = False
-        if not whole or tuple(actions.shape) != (lanes, 2):
+        if not whole or tuple(actions.shape) != (lanes, *self.space.shape):
             raise ValueError(
-                f"actions: expected whole numbers [cell, label] of shape {(lanes, 2)}, "
+                f"actions: expected whole numbers [cell, label{', answer' * self._may_answer}] "
+                f"of shape {(lanes, *self.space.shape)}, "
                 f"got {actions.dtype} of shape {tuple(actions.shape)}"
             )
-        cell, label = actions[..., 0], actions[..., 1]
+        cell, rest = actions[..., 0], {"label": actions[..., 1]}
+        if self._may_answer:
+            rest["answer"] = actions[..., 2]
         if isinstance(actions, Tensor):
             cell = cell.to(self._windows_on_device.device, torch.long)
             # To look at numbers on another device would mean to wait for it.
             if cell.device.type == "cpu":
                 self._check(cell)
-            return {"window": self._windows_on_device[cell], "label": label}
+            return {"window": self._windows_on_device[cell], **rest}
         self._check(cell)
-        return {"window": self.windows[cell], "label": label}
+        return {"window": self.windows[cell], **rest}
 
     def _check(self, cell: Any) -> None:
         """A negative cell would silently count from the end."""
@@ -89,7 +101,9 @@ class DiscreteGlimpseVectorEnv(GlimpseVectorEnv):
         `MultiDiscrete([g · g, Y])`: a cell and a label; a batch of actions is (N, 2). Cells are counted from left to
         right and from top to bottom; a cell's middle (`grid_locations`) is the (x, y) that the continuous action would
         have, so that the eye's centre lies at `sensor.reach` times it. The parameters that a soft eye has besides stay
-        as in `sensor.rest`. The label rides on every action; only that of the last step counts.
+        as in `sensor.rest`. The label rides on every action; only that of the last step counts. With `relative` moves a
+        cell names a displacement, of an odd grid the middle one none. With `early_answer` it is
+        `MultiDiscrete([g · g, Y, 2])`: 1 answers. There is no `log_probability` reward.
 
     Rewards, starting state, episode end, info, rendering
         As in `GlimpseVectorEnv`.

@@ -98,7 +98,7 @@ class GlimpseVecEnv(VecEnv):
         """Fill in what Stable-Baselines3 and its `Monitor` tell where an episode ended."""
         seconds = round(time.time() - self._start, 6)
         final, success = info["final_obs"], info["final_info"]["is_success"].tolist()
-        returns, lengths = self._returns.tolist(), self._lengths.tolist()
+        returns, lengths = self._returns.round(6).tolist(), self._lengths.tolist()  # as `Monitor` rounds
         for lane in lanes.tolist():
             infos[lane] = {
                 "terminal_observation": final[lane],

@@ -154,11 +154,17 @@ def test_a_cell_moves_the_window_to_its_middle_and_leaves_the_rest_of_a_soft_eye
 # -------------------------------------------------------------------- the adapter against DummyVecEnv
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_the_adapter_says_what_stable_baselines3s_own_vector_environment_says_of_single_ones(kind: str) -> None:
+@pytest.mark.parametrize(
+    ("kind", "rules"),
+    [(kind, {}) for kind in KINDS]
+    + [("crop", {"moves": "relative", "reward": "each_look", "early_answer": True, "look_cost": 0.05})],
+)
+def test_the_adapter_says_what_stable_baselines3s_own_vector_environment_says_of_single_ones(
+    kind: str, rules: dict[str, Any]
+) -> None:
     rng = np.random.default_rng(0)
-    ours: VecEnv = make_sb3_env(LANES, GRID, sensor=kind, **SMALL)
-    theirs: VecEnv = make_dummy(sensor=kind)
+    ours: VecEnv = make_sb3_env(LANES, GRID, sensor=kind, **SMALL | rules)
+    theirs: VecEnv = make_dummy(sensor=kind, **rules)
     assert ours.observation_space == theirs.observation_space
     assert ours.action_space == theirs.action_space
     assert ours.seed(3) == theirs.seed(3)
@@ -168,7 +174,7 @@ def test_the_adapter_says_what_stable_baselines3s_own_vector_environment_says_of
         if step == 3 * LOOKS + 1:  # in the middle of an episode, and seeded anew
             ours.seed(30), theirs.seed(30)
             assert_same(ours.reset(), theirs.reset(), kind)
-        actions = rng.integers(0, [GRID * GRID, CLASSES], (LANES, 2))
+        actions = rng.integers(0, ours.action_space.nvec, (LANES, *ours.action_space.shape))  # type: ignore[attr-defined]
         seen, reward, done, infos = ours.step(actions)
         expected, expected_reward, expected_done, expected_infos = theirs.step(actions)
         assert_same(seen, expected, kind)
@@ -185,7 +191,7 @@ def test_the_adapter_says_what_stable_baselines3s_own_vector_environment_says_of
             assert told == {key: truth[key] for key in ("TimeLimit.truncated", "is_success")}
             assert type(told["is_success"]) is type(truth["is_success"])
             wins += told["is_success"]
-    assert 0 < wins < 6 * LANES
+    assert 0 < wins < 6 * LANES * (1 + bool(rules))
 
 
 def test_scenes_can_be_named_through_options_as_for_single_environments() -> None:
