@@ -18,6 +18,7 @@ from torch import Tensor
 
 from ram_agent.checkpoint import read_checkpoint, write_checkpoint
 from ram_agent.config import TrainingConfig
+from ram_agent.export import load_weights, read_export
 from ram_agent.full_image import rebuild_policy
 from ram_agent.metrics import Running
 from ram_agent.parallel import ALONE, Ranks
@@ -279,11 +280,18 @@ class Algorithm(ABC):
 
     @classmethod
     def load(cls: type[Own], path: str | Path, env: GlimpseEnvironment, device: str | torch.device = "cpu") -> Own:
-        """Read what `save` wrote and go on in `env`. Raises `CheckpointError`, naming the file and what is wrong."""
-        saved = read_checkpoint(_with_suffix(path))
+        """Read what `save` wrote and go on in `env`. Raises `CheckpointError`, naming the file and what is wrong.
+
+        A folder is what `ram-agent export` wrote: its weights, and a training that begins anew.
+        """
+        exported = Path(path).is_dir()
+        saved = read_export(Path(path)) if exported else read_checkpoint(_with_suffix(path))
         policy = rebuild_policy(saved["blueprint"]).to(device)
         learner = cls(policy, env, TrainingConfig.model_validate(saved["training"]), seed=saved["seed"])
-        learner.load_state_dict(saved["learner"])
+        if exported:
+            load_weights(policy, saved["weights"], Path(path))
+        else:
+            learner.load_state_dict(saved["learner"])
         return learner
 
 
