@@ -25,7 +25,7 @@ def register_environments() -> None:
     for name, settings in TASKS.items():
         continuous = (name, "envs.glimpse:GlimpseEnv", "envs.glimpse:GlimpseVectorEnv")
         twin = name.replace("-v", "-discrete-v")
-        discrete = (twin, "envs.discrete:make_discrete", "envs.discrete:make_discrete_vector")
+        discrete = (twin, "envs.discrete:DiscreteGlimpseEnv", "envs.discrete:DiscreteGlimpseVectorEnv")
         for id, single, vector in (continuous, discrete):
             if id not in registry:
                 register(id=id, entry_point=single, vector_entry_point=vector, kwargs=settings)

@@ -1,17 +1,15 @@
 """The discrete twin: a grid of locations times the labels, for algorithms that take one flat action space.
 
-Stable-Baselines3's algorithms refuse the glimpse environment's own action, a dict. The twin changes nothing else:
-observations, rewards, scenes and seeds are those of `envs.glimpse`, to the bit.
+Stable-Baselines3's algorithms refuse the glimpse environment's own action, a dict, and its checker takes a glimpse, K·C
+planes of G × G, for a picture. The twin has a flat action and a flat glimpse; it changes nothing else: what is seen,
+rewards, scenes and seeds are those of `envs.glimpse`, to the bit.
 """
 
 from typing import Any, TypeAlias
 
-import gymnasium
 import numpy as np
 import torch
 from gymnasium import spaces
-from gymnasium.utils import RecordConstructorArgs
-from gymnasium.vector import VectorActionWrapper
 from gymnasium.vector.utils import batch_space
 from jaxtyping import Float
 from torch import Tensor
@@ -39,37 +37,49 @@ def grid_locations(grid: int) -> Float[np.ndarray, "cells 2"]:
 
 
 class GridActions:
-    """What the actions of both twins mean: which window a cell names, for one environment's eye and classes."""
+    """What a twin's actions mean: which window a cell names, for one environment's eye and classes."""
 
     def __init__(self, env: GlimpseVectorEnv, grid: int) -> None:
         locations = grid_locations(grid)
-        self.space = spaces.MultiDiscrete([len(locations), len(env.class_names)])
+        if env.rules.reward == "log_probability":
+            raise ValueError(
+                "reward: got 'log_probability', expected 'success' or 'each_look': a discrete action tells a label, "
+                "no probabilities"
+            )
+        self._may_answer = env.rules.early_answer
+        self.space = spaces.MultiDiscrete([len(locations), len(env.class_names)] + [2] * self._may_answer)
         rest = np.array(env.sensor.rest(env.scenes.size)[2:], dtype=np.float32)
         self.windows = np.concatenate([locations, np.broadcast_to(rest, (len(locations), len(rest)))], axis=1)
         self._windows_on_device = torch.from_numpy(self.windows).to(env.device)
 
-    def __call__(self, actions: Any, lanes: tuple[int, ...]) -> Action:
-        """The glimpse environment's action for `[cell, label]`, shape `(*lanes, 2)`: torch for torch, else NumPy."""
+    def __call__(self, actions: Any, lanes: int) -> Action:
+        """The glimpse environment's action for `[cell, label]` (or `[cell, label, answer]`) in each lane.
+
+        Torch for torch, else NumPy.
+        """
         whole = True
         if not isinstance(actions, Tensor):
             actions = np.asarray(actions)
             whole = np.issubdtype(actions.dtype, np.integer)
         elif actions.is_floating_point() or actions.is_complex() or actions.dtype == torch.bool:
             whole = False
-        if not whole or tuple(actions.shape) != (*lanes, 2):
+        if not whole or tuple(actions.shape) != (lanes, *self.space.shape):
             raise ValueError(
-                f"actions: expected whole numbers [cell, label] of shape {(*lanes, 2)}, "
+                f"actions: expected whole numbers [cell, label{', answer' * self._may_answer}] "
+                f"of shape {(lanes, *self.space.shape)}, "
                 f"got {actions.dtype} of shape {tuple(actions.shape)}"
             )
-        cell, label = actions[..., 0], actions[..., 1]
+        cell, rest = actions[..., 0], {"label": actions[..., 1]}
+        if self._may_answer:
+            rest["answer"] = actions[..., 2]
         if isinstance(actions, Tensor):
             cell = cell.to(self._windows_on_device.device, torch.long)
             # To look at numbers on another device would mean to wait for it.
             if cell.device.type == "cpu":
                 self._check(cell)
-            return {"window": self._windows_on_device[cell], "label": label}
+            return {"window": self._windows_on_device[cell], **rest}
         self._check(cell)
-        return {"window": self.windows[cell], "label": label}
+        return {"window": self.windows[cell], **rest}
 
     def _check(self, cell: Any) -> None:
         """A negative cell would silently count from the end."""
@@ -77,76 +87,57 @@ class GridActions:
             raise ValueError(f"actions: expected cells from 0 to {len(self.windows) - 1}, got {cell.tolist()}")
 
 
-class DiscreteWindow(gymnasium.ActionWrapper, RecordConstructorArgs):
-    """The glimpse environment with one flat, discrete action: where to look next, and what it is.
+class DiscreteGlimpseVectorEnv(GlimpseVectorEnv):
+    """N glimpse environments with one flat, discrete action: where to look next, and what it is.
 
     Description
-        See `envs.glimpse.GlimpseVectorEnv`. Only the action differs: the window is named by a cell of a grid.
+        See `GlimpseVectorEnv`. The window is named by a cell of a grid, and glimpses are flat.
 
-    Action space
-        `MultiDiscrete([g · g, Y])`: a cell and a label. Cells are counted from left to right and from top to bottom; a
-        cell's middle (`grid_locations`) is the (x, y) that the continuous action would have, so that the eye's centre
-        lies at `sensor.reach` times it. The parameters that a soft eye has besides stay as in `sensor.rest`. The label
-        rides on every action; only that of the last step counts.
+    Observation space (each lane)
+        `Dict(glimpse=Box(0, 1, (K·C·G·G,)), window=Box(-1, 1, (P,)))`: the glimpse of `GlimpseVectorEnv`, flattened,
+        finest scale first. The window is still P numbers, so that a first window may lie off the grid.
 
-    Observation space, rewards, starting state, episode end, info, rendering
-        As in `GlimpseVectorEnv`. The observed window is still P numbers, so that a first window may lie off the grid.
+    Action space (each lane)
+        `MultiDiscrete([g · g, Y])`: a cell and a label; a batch of actions is (N, 2). Cells are counted from left to
+        right and from top to bottom; a cell's middle (`grid_locations`) is the (x, y) that the continuous action would
+        have, so that the eye's centre lies at `sensor.reach` times it. The parameters that a soft eye has besides stay
+        as in `sensor.rest`. The label rides on every action; only that of the last step counts. With `relative` moves a
+        cell names a displacement, of an odd grid the middle one none. With `early_answer` it is
+        `MultiDiscrete([g · g, Y, 2])`: 1 answers. There is no `log_probability` reward.
+
+    Rewards, starting state, episode end, info, rendering
+        As in `GlimpseVectorEnv`.
 
     Arguments
-        env: a `GlimpseEnv`, bare or wrapped.
         grid: g, cells along each side; at least 2.
+        settings: those of `GlimpseVectorEnv`.
 
     Version history
         v0: first version.
     """
 
-    def __init__(self, env: gymnasium.Env, grid: int = 9) -> None:
-        RecordConstructorArgs.__init__(self, grid=grid)
-        super().__init__(env)
-        if not isinstance(env.unwrapped, GlimpseEnv):
-            raise ValueError(f"env: got {env}, expected a GlimpseEnv (for many lanes at once: DiscreteWindowVector)")
+    def __init__(self, num_envs: int = 1, *, grid: int = 9, **settings: Any) -> None:
+        super().__init__(num_envs, **settings)
         self.grid = grid
-        self._actions = GridActions(env.unwrapped.vector, grid)
-        self.action_space = self._actions.space
-
-    def action(self, action: Any) -> Action:
-        """`[cell, label]` as the glimpse environment's `{"window": …, "label": …}`."""
-        return self._actions(action, ())
-
-
-class DiscreteWindowVector(VectorActionWrapper):
-    """The same for N lanes at once, over the native vector environment; see `DiscreteWindow`.
-
-    Action space (each lane)
-        `MultiDiscrete([g · g, Y])`; a batch of actions is (N, 2), NumPy or torch.
-
-    Arguments
-        env: a `GlimpseVectorEnv`, bare or wrapped.
-        grid: g, cells along each side; at least 2.
-    """
-
-    def __init__(self, env: gymnasium.vector.VectorEnv, grid: int = 9) -> None:
-        super().__init__(env)
-        if not isinstance(env.unwrapped, GlimpseVectorEnv):
-            raise ValueError(f"env: got {env}, expected a GlimpseVectorEnv (for a single one: DiscreteWindow)")
-        self.grid = grid
-        self._actions = GridActions(env.unwrapped, grid)
+        self._actions = GridActions(self, grid)
+        values = self.sensor.scales * self.images.channels * self.sensor.size**2
+        glimpse = spaces.Box(0.0, 1.0, (values,), np.float32)
+        window = spaces.Box(-1.0, 1.0, (self.sensor.window_parameters,), np.float32)
+        self.single_observation_space = spaces.Dict({"glimpse": glimpse, "window": window})
         self.single_action_space = self._actions.space
-        self.action_space = batch_space(self.single_action_space, env.num_envs)
+        self.observation_space = batch_space(self.single_observation_space, num_envs)
+        self.action_space = batch_space(self.single_action_space, num_envs)
 
-    def actions(self, actions: Any) -> Action:
-        """`(N, 2)` of cells and labels as the glimpse environment's action."""
-        return self._actions(actions, (self.num_envs,))
+    def step(self, actions: Any) -> tuple[dict[str, Any], Any, Any, Any, dict[str, Any]]:
+        """Look at the cells, or answer; `actions` is (N, 2), NumPy or torch."""
+        return super().step(self._actions(actions, self.num_envs))
 
-
-def make_discrete(*, grid: int = 9, **settings: Any) -> DiscreteWindow:
-    """What the ids `ram/…-discrete-v0` make; `settings` are those of `GlimpseVectorEnv`."""
-    return DiscreteWindow(GlimpseEnv(**settings), grid)
-
-
-make_discrete.metadata = GlimpseEnv.metadata  # type: ignore[attr-defined]  # where gymnasium.make finds render modes
+    def _observation(self) -> dict[str, Any]:
+        seen = super()._observation()
+        return {**seen, "glimpse": seen["glimpse"].reshape(self.num_envs, -1)}
 
 
-def make_discrete_vector(num_envs: int = 1, *, grid: int = 9, **settings: Any) -> DiscreteWindowVector:
-    """What the ids `ram/…-discrete-v0` make for `gymnasium.make_vec`."""
-    return DiscreteWindowVector(GlimpseVectorEnv(num_envs, **settings), grid)
+class DiscreteGlimpseEnv(GlimpseEnv):
+    """One of them: a lane of `DiscreteGlimpseVectorEnv`, whose documentation and arguments hold here too."""
+
+    lanes = DiscreteGlimpseVectorEnv

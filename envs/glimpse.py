@@ -7,7 +7,7 @@ import os
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import gymnasium
 import numpy as np
@@ -21,6 +21,7 @@ from torch import Tensor
 
 from envs.images import ImageData, load_images
 from envs.rendering import draw_frame
+from envs.rules import Action, Moves, Reward, Rules
 from envs.scenes import Kind, SceneMaker, Split, uniform, without_border
 from ram_agent.sensor import Sensor, make_sensor
 
@@ -47,9 +48,10 @@ class GlimpseVectorEnv(VectorEnv[dict[str, Any], dict[str, Any], Any]):
         `stn`, 6 for `gaussian`. The label rides on every action; only that of the last step counts. NaN is refused in
         arrays; in tensors it is not looked for (a GPU would have to be waited for), has the eye look anywhere, and
         comes back in the observation's window.
+        `moves`, `reward` and `early_answer` change what an action is: see `envs.rules.Rules`.
 
     Rewards
-        1 at the last step if the label is right, else 0; 0 before.
+        1 at the last step if the label is right, else 0; 0 before. Denser ones and a cost per look: `envs.rules.Rules`.
 
     Starting state
         Scene number e of a lane's seed (e counts its episodes), seen through the first window. `reset(seed=s)` gives
@@ -57,8 +59,8 @@ class GlimpseVectorEnv(VectorEnv[dict[str, Any], dict[str, Any], Any]):
         names the scenes. `options={"reset_mask": mask}` resets some lanes.
 
     Episode end
-        Terminates at step T, always. Steps 1 … T - 1 move the window, step T answers. `autoreset_mode` is DISABLED
-        unless told otherwise (`SAME_STEP` and `NEXT_STEP` as in Gymnasium).
+        Terminates at step T: steps 1 … T - 1 move the window, step T answers. With `early_answer` an action may answer
+        before. `autoreset_mode` is DISABLED unless told otherwise (`SAME_STEP` and `NEXT_STEP` as in Gymnasium).
 
     Info
         `target` (N): the right labels, and `place` (N, 2): the centre of the image in [-1, 1] of the canvas, for
@@ -75,6 +77,8 @@ class GlimpseVectorEnv(VectorEnv[dict[str, Any], dict[str, Any], Any]):
         clutter_size: their side in pixels.
         sensor: `crop`, `gaussian`, `stn` (with glimpse_size G and scales K), or a `Sensor`.
         glimpses: T. first_window: `random` place, `centre`, or P numbers in [-1, 1].
+        moves, farthest_move, reward, early_answer, look_cost: the rules, see `envs.rules.Rules`. Of torch actions on a
+        device, `answer` is waited for.
         device: where everything lives. tensors: torch in and out instead of NumPy; then, with a differentiable sensor,
         the glimpse carries the gradient to the window that was asked for.
 
@@ -104,6 +108,11 @@ class GlimpseVectorEnv(VectorEnv[dict[str, Any], dict[str, Any], Any]):
         scales: int = 3,
         glimpses: int = 6,
         first_window: Literal["random", "centre"] | Sequence[float] = "random",
+        moves: Moves = "absolute",
+        farthest_move: float = 0.5,
+        reward: Reward = "success",
+        early_answer: bool = False,
+        look_cost: float = 0.0,
         device: str | torch.device = "cpu",
         tensors: bool = False,
         autoreset_mode: AutoresetMode | str = AutoresetMode.DISABLED,
@@ -120,6 +129,7 @@ class GlimpseVectorEnv(VectorEnv[dict[str, Any], dict[str, Any], Any]):
         self.render_mode = render_mode
         self.num_envs = num_envs
         self.glimpses = glimpses
+        self.rules = Rules(moves, farthest_move, reward, early_answer, look_cost)
         self.autoreset_mode = AutoresetMode(autoreset_mode)
         self.metadata = {**self.metadata, "autoreset_mode": self.autoreset_mode}
 
@@ -142,7 +152,9 @@ class GlimpseVectorEnv(VectorEnv[dict[str, Any], dict[str, Any], Any]):
         self.single_observation_space = spaces.Dict(
             {"glimpse": spaces.Box(0.0, 1.0, shape, np.float32), "window": window}
         )
-        self.single_action_space = spaces.Dict({"window": window, "label": spaces.Discrete(len(self.images.classes))})
+        parts = self.rules.action_parts(window, len(self.images.classes))
+        self.single_action_space = spaces.Dict(parts)
+        self._action_shapes = {name: (num_envs, *part.shape) for name, part in parts.items()}
         self.observation_space = batch_space(self.single_observation_space, num_envs)
         self.action_space = batch_space(self.single_action_space, num_envs)
 
@@ -150,8 +162,10 @@ class GlimpseVectorEnv(VectorEnv[dict[str, Any], dict[str, Any], Any]):
         self._seeds: Tensor | None = None
         self._episodes = torch.zeros(num_envs, dtype=torch.long, device=self.device)
         self._looks = np.zeros(num_envs, dtype=np.int64)
-        """Glimpses seen so far by each lane; T + 1 marks an episode that is over, 0 one that never began. On the host:
-        what happens next hangs on it, and asking a device would make it wait."""
+        """Glimpses seen so far by each lane; 0 marks an episode that never began. On the host: what happens next hangs
+        on it, and asking a device would make it wait."""
+        self._over = np.zeros(num_envs, dtype=bool)
+        """Lanes whose episode has ended."""
 
     def _first_action(self, first_window: str | Sequence[float]) -> tuple[Tensor, bool]:
         """The action that names the first window, and whether its place is drawn anew for each scene."""
@@ -193,24 +207,30 @@ class GlimpseVectorEnv(VectorEnv[dict[str, Any], dict[str, Any], Any]):
         return self._observation(), self._info(lanes)
 
     def step(self, actions: dict[str, Any]) -> tuple[dict[str, Any], Any, Any, Any, dict[str, Any]]:
-        """Move every window, or answer; `actions` is `{"window": (N, P), "label": (N,)}`."""
-        window, label = self._as_action(actions)
-        over = self._looks > self.glimpses
+        """Move every window, or answer; `actions` is `{"window": (N, P), "label": (N,)}`, or what the rules want."""
+        action = self._as_action(actions)
+        over = self._over
         if self._looks.min() == 0 or (over.any() and self.autoreset_mode != AutoresetMode.NEXT_STEP):
             raise ResetNeeded("an episode is over or never began: call reset() before the next step()")
         # What a lane keeps from earlier steps it keeps as a value: their graph would otherwise grow for ever.
         self._window, self._glimpse = self._window.detach(), self._glimpse.detach()
-        answering = self._looks == self.glimpses
+        answering = ~over & ((self._looks == self.glimpses) | action.answer)
         moving = ~over & ~answering
         if moving.any():
-            self._look(window, moving)
+            self._look(self.rules.window(self._window, action.window), moving)
         else:  # the same glimpse again, in memory of its own: callers keep what they were given before
             self._window, self._glimpse = self._window.clone(), self._glimpse.clone()
-        right = label == self._label
+        right = action.label == self._label
         success = right if answering.all() else right & self._on_device(answering)
-        reward = success.float()
+        if self.rules.plain:
+            reward = success.float()
+        else:
+            left = np.where(answering, self.glimpses - self._looks + 1, 1)
+            share = self._on_device((left * ~over / self.glimpses).astype(np.float32))
+            reward = self.rules.pay(action, self._label, success, share)
         terminated = self._on_device(answering)
-        self._looks += ~over
+        self._looks += moving
+        self._over = over | answering
         info = self._info(~over)
         if answering.any():
             info.update(self._entry("is_success", success, answering))
@@ -241,7 +261,7 @@ class GlimpseVectorEnv(VectorEnv[dict[str, Any], dict[str, Any], Any]):
         return tuple(
             draw_frame(
                 canvas[lane].cpu(),
-                self._boxes[lane, : min(int(self._looks[lane]), self.glimpses)].cpu(),
+                self._boxes[lane, : int(self._looks[lane])].cpu(),
                 glimpses[lane],
             )
             for lane in range(self.num_envs)
@@ -288,6 +308,7 @@ class GlimpseVectorEnv(VectorEnv[dict[str, Any], dict[str, Any], Any]):
             self._boxes = torch.zeros(self.num_envs, self.glimpses, self.sensor.scales, 4)
         self._look(self._window, lanes)
         self._looks[lanes] = 1
+        self._over = self._over & ~lanes
 
     def _look(self, window: Tensor, lanes: np.ndarray) -> None:
         """Read the glimpse at `window` in the chosen lanes; the others keep theirs."""
@@ -331,26 +352,29 @@ class GlimpseVectorEnv(VectorEnv[dict[str, Any], dict[str, Any], Any]):
 
     # ---------------------------------------------------------------- NumPy or torch, in and out
 
-    def _as_action(self, actions: dict[str, Any]) -> tuple[Tensor, Tensor]:
+    def _as_action(self, actions: dict[str, Any]) -> Action:
+        names = " and ".join(repr(name) for name in self._action_shapes)
         try:
-            window, label = actions["window"], actions["label"]
+            given = {name: actions[name] for name in self._action_shapes}
         except (TypeError, KeyError, IndexError):
-            raise ValueError(
-                f"actions: expected a dict with 'window' and 'label', got {type(actions).__name__}"
-            ) from None
-        if not isinstance(
-            window, Tensor
-        ):  # a device would have to be waited for: who hands in tensors looks after them
-            self._check_window(np.asarray(window, dtype=np.float32))
-        window = torch.as_tensor(window, dtype=torch.float32, device=self.device)
-        label = torch.as_tensor(label, device=self.device)
-        expected = (self.num_envs, self.sensor.window_parameters)
-        if window.shape != expected or label.shape != expected[:1]:
-            raise ValueError(
-                f"actions: expected window {expected} and label {expected[:1]}, "
-                f"got {tuple(window.shape)} and {tuple(label.shape)}"
-            )
-        return window.clamp(-1, 1), label
+            raise ValueError(f"actions: expected a dict with {names}, got {type(actions).__name__}") from None
+        answer = given.pop("answer", None)
+        if not isinstance(given["window"], Tensor):  # a device would have to be waited for: tensors are their owner's
+            self._check_window(np.asarray(given["window"], dtype=np.float32))
+        parts = {
+            name: torch.as_tensor(value, dtype=None if name == "label" else torch.float32, device=self.device)
+            for name, value in given.items()
+        }
+        if answer is None:
+            answers = np.zeros(self.num_envs, dtype=bool)
+        else:
+            answers = np.asarray(answer.cpu() if isinstance(answer, Tensor) else answer) != 0
+        shapes = {name: tuple(part.shape) for name, part in (parts | {"answer": answers}).items()}
+        if any(shapes[name] != shape for name, shape in self._action_shapes.items()):
+            raise ValueError(f"actions: expected the shapes {self._action_shapes}, got {shapes}")
+        belief = parts.get("belief")
+        label = parts["label"] if belief is None else belief.argmax(dim=-1)
+        return Action(parts["window"], label, belief, answers)
 
     @staticmethod
     def _check_window(window: np.ndarray) -> None:
@@ -383,8 +407,8 @@ class GlimpseVectorEnv(VectorEnv[dict[str, Any], dict[str, Any], Any]):
         return {key: self._out(value), f"_{key}": lanes.copy()}
 
     def _on_device(self, array: np.ndarray) -> Tensor:
-        if array.dtype == bool and (array.all() or not array.any()):  # the usual case needs no transfer
-            return torch.full(array.shape, bool(array.all()), device=self.device)
+        if (array == array[0]).all():  # the usual case needs no transfer
+            return torch.full(array.shape, array[0].item(), device=self.device)
         return torch.from_numpy(array).to(self.device)
 
     def _out(self, value: Tensor) -> Any:
@@ -395,9 +419,11 @@ class GlimpseEnv(gymnasium.Env[dict[str, Any], dict[str, Any]]):
     """One glimpse environment: a lane of `GlimpseVectorEnv`, whose documentation and arguments hold here too."""
 
     metadata: dict[str, Any] = {"render_modes": ["rgb_array"], "render_fps": 2}
+    lanes: ClassVar[type[GlimpseVectorEnv]] = GlimpseVectorEnv
+    """What it is a lane of."""
 
     def __init__(self, *, render_mode: str | None = None, **settings: Any) -> None:
-        self.vector = GlimpseVectorEnv(1, render_mode=render_mode, **settings)
+        self.vector = self.lanes(1, render_mode=render_mode, **settings)
         self.render_mode = render_mode
         self.observation_space = self.vector.single_observation_space
         self.action_space = self.vector.single_action_space
@@ -410,13 +436,12 @@ class GlimpseEnv(gymnasium.Env[dict[str, Any], dict[str, Any]]):
         observation, info = self.vector.reset(seed=seed, options=options)
         return _lane(observation), _lane_info(info)
 
-    def step(self, action: dict[str, Any]) -> tuple[dict[str, Any], Any, bool, bool, dict[str, Any]]:
+    def step(self, action: Any) -> tuple[dict[str, Any], Any, bool, bool, dict[str, Any]]:
         """See `GlimpseVectorEnv`."""
-        window, label = action["window"], action["label"]
-        batch = {
-            "window": window[None] if isinstance(window, Tensor) else np.asarray(window)[None],
-            "label": label[None] if isinstance(label, Tensor) else np.asarray(label)[None],
-        }
+        if isinstance(action, dict):
+            batch: Any = {name: _batch_of_one(value) for name, value in action.items()}
+        else:
+            batch = _batch_of_one(action)
         observation, reward, terminated, truncated, info = self.vector.step(batch)
         reward = reward[0] if self.vector.tensors else float(reward[0])
         return _lane(observation), reward, bool(terminated[0]), bool(truncated[0]), _lane_info(info)
@@ -425,6 +450,10 @@ class GlimpseEnv(gymnasium.Env[dict[str, Any], dict[str, Any]]):
         """One RGB frame, uint8, height × width × 3."""
         frames = self.vector.render()
         return None if frames is None else frames[0]
+
+
+def _batch_of_one(value: Any) -> Any:
+    return value[None] if isinstance(value, Tensor) else np.asarray(value)[None]
 
 
 def _lane(observation: dict[str, Any]) -> dict[str, Any]:

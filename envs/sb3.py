@@ -15,7 +15,7 @@ from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import VecEnv
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvIndices
 
-from envs.discrete import DiscreteWindowVector
+from envs.discrete import DiscreteGlimpseVectorEnv
 from envs.glimpse import GlimpseVectorEnv
 
 Observation = dict[str, np.ndarray]
@@ -98,7 +98,7 @@ class GlimpseVecEnv(VecEnv):
         """Fill in what Stable-Baselines3 and its `Monitor` tell where an episode ended."""
         seconds = round(time.time() - self._start, 6)
         final, success = info["final_obs"], info["final_info"]["is_success"].tolist()
-        returns, lengths = self._returns.tolist(), self._lengths.tolist()
+        returns, lengths = self._returns.round(6).tolist(), self._lengths.tolist()  # as `Monitor` rounds
         for lane in lanes.tolist():
             infos[lane] = {
                 "terminal_observation": final[lane],
@@ -178,11 +178,11 @@ class GlimpseVecEnv(VecEnv):
 
 
 def make_sb3_env(num_envs: int, grid: int = 9, **env_settings: Any) -> GlimpseVecEnv:
-    """The discrete twin of a `GlimpseVectorEnv(num_envs, **env_settings)`, for Stable-Baselines3.
+    """A `DiscreteGlimpseVectorEnv(num_envs, grid=grid, **env_settings)` for Stable-Baselines3.
 
     `grid` is the number of cells along each side of the grid of locations. Ready for any algorithm that takes a dict of
     observations and a MultiDiscrete action: A2C and PPO with "MultiInputPolicy", RecurrentPPO with
     "MultiInputLstmPolicy".
     """
     settings = {"autoreset_mode": AutoresetMode.SAME_STEP, **env_settings}
-    return GlimpseVecEnv(DiscreteWindowVector(GlimpseVectorEnv(num_envs, **settings), grid))
+    return GlimpseVecEnv(DiscreteGlimpseVectorEnv(num_envs, grid=grid, **settings))

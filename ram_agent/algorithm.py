@@ -18,6 +18,7 @@ from torch import Tensor
 
 from ram_agent.checkpoint import fitting, keep_checkpoint, read_newest, write_checkpoint
 from ram_agent.config import TrainingConfig
+from ram_agent.export import load_weights, read_export
 from ram_agent.finite import Circumstances, Divergence, Guard, NumbersGoneBad, bad_parameters, describe
 from ram_agent.full_image import rebuild_policy
 from ram_agent.metrics import Running
@@ -317,12 +318,19 @@ class Algorithm(ABC):
 
     @classmethod
     def load(cls: type[Own], path: str | Path, env: GlimpseEnvironment, device: str | torch.device = "cpu") -> Own:
-        """Read what `save` wrote and go on in `env`; which file, `restore` says. Raises `CheckpointError`."""
-        saved = read_newest(_with_suffix(path))
+        """Read what `save` wrote and go on in `env`; which file, `restore` says. Raises `CheckpointError`.
+
+        A folder is what `ram-agent export` wrote: its weights, and a training that begins anew.
+        """
+        exported = Path(path).is_dir()
+        saved = read_export(Path(path)) if exported else read_newest(_with_suffix(path))
         with fitting(path):
             policy = rebuild_policy(saved["blueprint"]).to(device)
             training, seed = TrainingConfig.model_validate(saved["training"]), saved["seed"]
         learner = cls(policy, env, training, seed=seed)
+        if exported:
+            load_weights(policy, saved["weights"], Path(path))
+            return learner
         with fitting(path):
             learner.load_state_dict(saved["learner"])
         return learner

@@ -1,6 +1,7 @@
 """The glimpse network: what was seen ⊕ where it was seen."""
 
 from collections.abc import Sequence
+from math import prod
 
 import torch
 from jaxtyping import Float
@@ -11,8 +12,8 @@ class GlimpseNetwork(nn.Module):
     """g = ReLU(W_what ReLU(seen(glimpse)) + W_where ReLU(W_window window)) (Mnih et al. 2014, section 4).
 
     `seen` is a matrix where `eye` is `dense`, as in the paper, and `Filters` where it is `conv`. `glimpse_shape` is
-    (K·C, G, G), `window_parameters` is P. The window enters as the action in [-1, 1] that named it, so that every
-    parameter of a soft window (stride, sigma) is known to the network.
+    (K·C, G, G), or for a dense eye the length of a flat glimpse; `window_parameters` is P. The window enters as the
+    action in [-1, 1] that named it, so that every parameter of a soft window (stride, sigma) is known to the network.
     """
 
     def __init__(
@@ -25,8 +26,11 @@ class GlimpseNetwork(nn.Module):
         eye: str = "dense",
     ) -> None:
         super().__init__()
-        planes, height, width = glimpse_shape
-        self.seen = Filters(planes, height, what) if eye == "conv" else nn.Linear(planes * height * width, what)
+        if eye == "conv":
+            planes, side, _ = glimpse_shape
+            self.seen = Filters(planes, side, what)
+        else:
+            self.seen = nn.Linear(prod(glimpse_shape), what)
         self.placed = nn.Linear(window_parameters, where)
         self.what = nn.Linear(what, features)
         self.where = nn.Linear(where, features)
@@ -37,7 +41,7 @@ class GlimpseNetwork(nn.Module):
                 nn.init.zeros_(layer.bias)
 
     def forward(
-        self, glimpse: Float[Tensor, "lanes planes side side"], window: Float[Tensor, "lanes parameters"]
+        self, glimpse: Float[Tensor, "lanes *values"], window: Float[Tensor, "lanes parameters"]
     ) -> Float[Tensor, "lanes features"]:
         seen = self.seen(glimpse.flatten(1) if isinstance(self.seen, nn.Linear) else glimpse)
         what = self.what(torch.relu(seen))

@@ -11,6 +11,7 @@ from ram_agent.checkpoint import CheckpointError
 from ram_agent.cli.bench import bench_options, bench_project
 from ram_agent.cli.compare import compare_options, compare_runs
 from ram_agent.cli.evaluate import evaluate_options, evaluate_run
+from ram_agent.cli.export import export_options, export_run
 from ram_agent.cli.job import Job, Refused
 from ram_agent.cli.render import render_options, render_run
 from ram_agent.cli.search import search_options, search_settings
@@ -25,6 +26,7 @@ COMMANDS: dict[str, tuple[Callable[[Any], Parser], Callable[[Any], Job]]] = {
     "search": (search_options, search_settings),
     "evaluate": (evaluate_options, evaluate_run),
     "render": (render_options, render_run),
+    "export": (export_options, export_run),
     "compare": (compare_options, compare_runs),
     "bench": (bench_options, bench_project),
 }

@@ -22,8 +22,8 @@ from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, VecMonitor, VecNormalize
 
 from envs import TASKS
-from envs.discrete import DiscreteWindow, DiscreteWindowVector
-from envs.glimpse import GlimpseEnv, GlimpseVectorEnv
+from envs.discrete import DiscreteGlimpseEnv, DiscreteGlimpseVectorEnv
+from envs.glimpse import GlimpseVectorEnv
 from envs.sb3 import GlimpseVecEnv, make_sb3_env
 from tests.making import make_env, make_images
 
@@ -47,8 +47,8 @@ ALGORITHMS: list[tuple[type[BaseAlgorithm], str, dict[str, Any]]] = [
 ]
 
 
-def make_single(**settings: Any) -> DiscreteWindow:
-    return DiscreteWindow(GlimpseEnv(**SMALL | settings), GRID)
+def make_single(**settings: Any) -> DiscreteGlimpseEnv:
+    return DiscreteGlimpseEnv(grid=GRID, **SMALL | settings)
 
 
 def make_dummy(lanes: int = LANES, **settings: Any) -> DummyVecEnv:
@@ -73,7 +73,7 @@ def test_every_task_has_a_discrete_twin_for_make_and_make_vec(name: str) -> None
     single = gymnasium.make(f"envs:{twin}", images="digits", grid=5)
     vector = gymnasium.make_vec(f"envs:{twin}", num_envs=3, images="digits")
     assert single.action_space == gymnasium.spaces.MultiDiscrete([25, 10])
-    assert isinstance(vector, DiscreteWindowVector)
+    assert isinstance(vector, DiscreteGlimpseVectorEnv)
     assert vector.single_action_space == gymnasium.spaces.MultiDiscrete([81, 10])
     assert vector.unwrapped.scenes.size == TASKS[name]["size"]
     assert single.spec is not None
@@ -86,25 +86,32 @@ def test_every_task_has_a_discrete_twin_for_make_and_make_vec(name: str) -> None
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_both_checkers_find_no_fault_and_say_only_what_they_say_of_every_wrapper_and_every_stack_of_planes(
-    kind: str,
-) -> None:
-    """Neither can be had silent: one warns of every wrapper, the other takes (K·C, G, G) for a picture of 0 … 255."""
-    env = make_single(sensor=kind, render_mode="rgb_array")
-    with warnings.catch_warnings(record=True) as said:
-        warnings.simplefilter("always")
+@pytest.mark.parametrize("render_mode", [None, "rgb_array"])
+def test_both_checkers_find_no_fault_and_say_nothing(kind: str, render_mode: str | None) -> None:
+    env = make_single(sensor=kind, render_mode=render_mode)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
         check_env(env, skip_render_check=True)
-    assert len(said) == 1
-    assert "is different from the unwrapped version" in str(said[0].message)
-    with warnings.catch_warnings(record=True) as said:
-        warnings.simplefilter("always")
         check_env_for_sb3(env)
-    heard = [str(warning.message) for warning in said]
-    assert len(heard) == 3
-    assert all("glimpse" in line for line in heard[:2])
-    assert "is an image but its `dtype`" in heard[0]
-    assert "upper and lower bounds are not in [0, 255]" in heard[1]
-    assert "minimal resolution for an image is 36x36 for the default `CnnPolicy`" in heard[2]
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_both_checkers_say_nothing_of_any_id(name: str) -> None:
+    env = gymnasium.make(name.replace("-v0", "-discrete-v0"), images="digits", disable_env_checker=True).unwrapped
+    assert isinstance(env.action_space, gymnasium.spaces.MultiDiscrete)  # it is the twin that is checked
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        check_env(env, skip_render_check=True)
+        check_env_for_sb3(env)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_twin_shows_what_the_glimpse_environment_shows_flattened(kind: str) -> None:
+    twin, bare = make_single(sensor=kind), GlimpseVectorEnv(1, sensor=kind, **SMALL)
+    (seen, _), (expected, _) = twin.reset(seed=3), bare.reset(seed=3)
+    assert seen["glimpse"].shape == twin.observation_space["glimpse"].shape == (2 * 4 * 4,)  # type: ignore[index]
+    np.testing.assert_array_equal(seen["glimpse"], expected["glimpse"][0].flatten())
+    np.testing.assert_array_equal(seen["window"], expected["window"][0])
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -112,8 +119,8 @@ def test_both_checkers_find_no_fault_and_say_only_what_they_say_of_every_wrapper
 def test_lane_i_of_the_vector_twin_is_the_single_twin_seeded_with_the_seed_plus_i(kind: str, tensors: bool) -> None:
     rng = np.random.default_rng(0)
     settings = SMALL | {"sensor": kind, "tensors": tensors}
-    vector = DiscreteWindowVector(GlimpseVectorEnv(LANES, **settings), GRID)
-    singles = [DiscreteWindow(GlimpseEnv(**settings), GRID) for _ in range(LANES)]
+    vector = DiscreteGlimpseVectorEnv(LANES, grid=GRID, **settings)
+    singles = [DiscreteGlimpseEnv(grid=GRID, **settings) for _ in range(LANES)]
     for episode in range(2):
         seed = 7 if episode == 0 else None
         observation, _ = vector.reset(seed=seed)
@@ -140,18 +147,24 @@ def test_a_cell_moves_the_window_to_its_middle_and_leaves_the_rest_of_a_soft_eye
     env = make_single(sensor=kind)
     env.reset(seed=0)
     observation, *_ = env.step(np.array([2 * GRID + 3, 0]))  # third row, last column, of four: x = 3/4, y = 1/4
-    rest = np.float32(env.unwrapped.vector.sensor.rest((18, 22)))  # type: ignore[attr-defined]
+    rest = np.float32(env.vector.sensor.rest((18, 22)))
     np.testing.assert_array_equal(observation["window"], np.concatenate([np.float32([0.75, 0.25]), rest[2:]]))
 
 
 # -------------------------------------------------------------------- the adapter against DummyVecEnv
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_the_adapter_says_what_stable_baselines3s_own_vector_environment_says_of_single_ones(kind: str) -> None:
+@pytest.mark.parametrize(
+    ("kind", "rules"),
+    [(kind, {}) for kind in KINDS]
+    + [("crop", {"moves": "relative", "reward": "each_look", "early_answer": True, "look_cost": 0.05})],
+)
+def test_the_adapter_says_what_stable_baselines3s_own_vector_environment_says_of_single_ones(
+    kind: str, rules: dict[str, Any]
+) -> None:
     rng = np.random.default_rng(0)
-    ours: VecEnv = make_sb3_env(LANES, GRID, sensor=kind, **SMALL)
-    theirs: VecEnv = make_dummy(sensor=kind)
+    ours: VecEnv = make_sb3_env(LANES, GRID, sensor=kind, **SMALL | rules)
+    theirs: VecEnv = make_dummy(sensor=kind, **rules)
     assert ours.observation_space == theirs.observation_space
     assert ours.action_space == theirs.action_space
     assert ours.seed(3) == theirs.seed(3)
@@ -161,7 +174,7 @@ def test_the_adapter_says_what_stable_baselines3s_own_vector_environment_says_of
         if step == 3 * LOOKS + 1:  # in the middle of an episode, and seeded anew
             ours.seed(30), theirs.seed(30)
             assert_same(ours.reset(), theirs.reset(), kind)
-        actions = rng.integers(0, [GRID * GRID, CLASSES], (LANES, 2))
+        actions = rng.integers(0, ours.action_space.nvec, (LANES, *ours.action_space.shape))  # type: ignore[attr-defined]
         seen, reward, done, infos = ours.step(actions)
         expected, expected_reward, expected_done, expected_infos = theirs.step(actions)
         assert_same(seen, expected, kind)
@@ -178,7 +191,7 @@ def test_the_adapter_says_what_stable_baselines3s_own_vector_environment_says_of
             assert told == {key: truth[key] for key in ("TimeLimit.truncated", "is_success")}
             assert type(told["is_success"]) is type(truth["is_success"])
             wins += told["is_success"]
-    assert 0 < wins < 6 * LANES
+    assert 0 < wins < 6 * LANES * (1 + bool(rules))
 
 
 def test_scenes_can_be_named_through_options_as_for_single_environments() -> None:
@@ -212,14 +225,14 @@ def test_attributes_and_methods_are_those_of_the_environment_that_lanes_share() 
     env.set_attr("note", "hello")
     assert env.get_attr("note", [0, 4]) == ["hello"] * 2
     env.set_attr("glimpses", 2)
-    assert env.unwrapped.env.unwrapped.glimpses == 2  # type: ignore[attr-defined]
+    assert env.unwrapped.env.glimpses == 2  # type: ignore[attr-defined]
     with pytest.raises(ValueError, match=r"^indices: got \[1\]"):
         env.set_attr("note", "only you", [1])
     with pytest.raises(ValueError, match=r"^method_name: 'reset'"):
         env.env_method("reset")
-    assert env.env_is_wrapped(DiscreteWindowVector, 0) == [True]
+    assert env.env_is_wrapped(DiscreteGlimpseVectorEnv, 0) == [True]
     assert env.env_is_wrapped(Monitor) == [True] * LANES
-    assert env.env_is_wrapped(DiscreteWindow) == [False] * LANES
+    assert env.env_is_wrapped(DiscreteGlimpseEnv) == [False] * LANES
     env.close()
 
 
@@ -302,7 +315,7 @@ def test_stable_baselines3s_wrappers_work_on_the_adapter() -> None:
     for _ in range(LOOKS):
         *_, infos = env.step(np.zeros((LANES, 2), np.int64))
     assert infos[0]["episode"]["l"] == LOOKS
-    assert infos[0]["terminal_observation"]["glimpse"].shape == (2, 4, 4)
+    assert infos[0]["terminal_observation"]["glimpse"].shape == (2 * 4 * 4,)
 
 
 # -------------------------------------------------------------------- imports

@@ -2,14 +2,12 @@
 
 from typing import Any
 
-import gymnasium
 import numpy as np
 import pytest
 import torch
 
-from envs.discrete import DiscreteWindow, DiscreteWindowVector, grid_locations
-from envs.glimpse import GlimpseEnv
-from tests.making import make_env, make_images
+from envs.discrete import DiscreteGlimpseVectorEnv, grid_locations
+from tests.making import make_images
 
 
 def test_cells_go_from_left_to_right_and_then_down() -> None:
@@ -59,16 +57,7 @@ def test_a_grid_of_fewer_than_two_cells_a_side_is_refused_by_name(grid: int) -> 
     ],
 )
 def test_an_action_of_the_wrong_form_or_off_the_grid_is_refused_by_name(actions: Any) -> None:
-    env = DiscreteWindowVector(make_env(2), grid=4)
+    env = DiscreteGlimpseVectorEnv(2, grid=4, images=make_images(), size=(18, 22), clutter_size=4, glimpse_size=4)
     env.reset(seed=0)
     with pytest.raises(ValueError, match=r"^actions: expected (whole numbers|cells from 0 to 15)"):
         env.step(actions)
-
-
-def test_each_twin_wraps_its_own_kind_of_environment_and_says_so() -> None:
-    with pytest.raises(ValueError, match=r"^env: got .*CartPole.* expected a GlimpseEnv"):
-        DiscreteWindow(gymnasium.make("CartPole-v1"))
-    with pytest.raises(ValueError, match=r"^env: got .*CartPole.* expected a GlimpseVectorEnv"):
-        DiscreteWindowVector(gymnasium.make_vec("CartPole-v1", num_envs=1))
-    inside = gymnasium.wrappers.RecordEpisodeStatistics(GlimpseEnv(images=make_images(), size=(18, 22), glimpse_size=4))
-    assert DiscreteWindow(inside, 2).action_space == gymnasium.spaces.MultiDiscrete([4, 4])

@@ -1,0 +1,65 @@
+"""`export`: a trained run as a folder to share."""
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ram_agent.agents import CHECKPOINT
+from ram_agent.building import best_policy
+from ram_agent.card import PICTURES, model_card
+from ram_agent.checkpoint import read_checkpoint
+from ram_agent.cli.folders import run_folder
+from ram_agent.cli.job import Job, Refused
+from ram_agent.config import ConfigError, dump_config, load_config
+from ram_agent.export import write_export
+from ram_agent.files import write_whole
+from ram_agent.hub import hub_client, push
+from ram_agent.options import Parser
+from ram_agent.policy import RecurrentAttentionPolicy
+from ram_agent.results import final_results
+
+
+def export_options(commands: Any) -> Parser:
+    parser = commands.add_parser("export", help="write a trained run as a folder to share: weights, config, model card")
+    parser.add_argument("run", metavar="RUN", help="a run folder")
+    parser.add_argument("--out", metavar="FOLDER", required=True, help="a new or empty folder")
+    parser.add_argument("--push-to-hub", metavar="OWNER/NAME", help="upload it to the Hugging Face Hub as well")
+    parser.add_argument("--private", action="store_true", help="make the repository on the Hub a private one")
+    return parser
+
+
+def export_run(given: Any) -> Job:
+    """Write the best weights of a run, its configuration, a model card with results and picture, and one step."""
+    folder, target = run_folder(given.run), Path(given.out)
+    if given.push_to_hub:
+        hub_client()  # whether it is there, before anything is written
+    if target.exists() and (not target.is_dir() or any(target.iterdir())):
+        raise ConfigError(f"--out: {target} exists and is not an empty folder; choose another")
+    saved = read_checkpoint(folder / CHECKPOINT)
+    config = load_config(folder / "config.yaml")
+    results = final_results(folder)
+    notice = folder / "NOTICE.txt"
+
+    def job() -> int:
+        policy = best_policy(saved, torch.device("cpu"))
+        assert isinstance(policy, RecurrentAttentionPolicy), "the agent of a run has an eye"
+        known = {name: saved[name] for name in ("training", "seed", "images", "sha256", "classes")}
+        write_export(target, policy, known)
+        write_whole(target / "config.yaml", dump_config(config).encode())
+        shown = [name for name in PICTURES if (folder / "figures" / name).is_file()]
+        for name in shown:
+            shutil.copyfile(folder / "figures" / name, target / name)
+        said = notice.read_text(encoding="utf-8").strip() if notice.is_file() else ""
+        card = model_card(config, results, saved["images"], said, shown[0] if shown else None)
+        write_whole(target / "README.md", card.encode())
+        print(target)
+        if given.push_to_hub:
+            try:
+                print(push(target, given.push_to_hub, private=given.private))
+            except Exception as error:  # the client's own, of many kinds: network, login, name
+                raise Refused(f"--push-to-hub: {given.push_to_hub}: {' '.join(str(error).split())}") from None
+        return 0
+
+    return job

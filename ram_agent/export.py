@@ -1,0 +1,118 @@
+"""A trained agent as a folder that stands by itself: weights, shape, configuration, one step as a graph.
+
+Nothing in it is pickled but the example inputs within the graph's archive, which `read_export` never opens.
+"""
+
+import io
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from safetensors.torch import load as load_tensors
+from safetensors.torch import save as save_tensors
+from torch import Tensor, nn
+
+from ram_agent.checkpoint import CheckpointError
+from ram_agent.core import State
+from ram_agent.files import write_whole
+from ram_agent.heads import LearnedWindowHead
+from ram_agent.policy import RecurrentAttentionPolicy
+
+WEIGHTS, AGENT, STEP = "model.safetensors", "agent.json", "agent_step.pt2"
+FORMAT = 1
+"""Version of the folder's layout."""
+
+
+class AgentStep(nn.Module):
+    """One look of the agent without exploration: (glimpse, window, state) → (next window, logits, state)."""
+
+    def __init__(self, policy: RecurrentAttentionPolicy) -> None:
+        super().__init__()
+        self.policy = policy
+
+    def forward(
+        self, glimpse: Float[Tensor, "lanes planes side side"], window: Float[Tensor, "lanes parameters"], state: State
+    ) -> tuple[Float[Tensor, "lanes parameters"], Float[Tensor, "lanes classes"], State]:
+        hidden, state = self.policy.look(glimpse, window, state)
+        head = self.policy.window_head
+        assert isinstance(head, LearnedWindowHead)
+        return head.mean(hidden), self.policy.classifier(hidden), state
+
+
+def export_step(policy: RecurrentAttentionPolicy) -> bytes:
+    """`AgentStep` as a `torch.export` archive, for any number of lanes."""
+    lanes = torch.export.Dim("lanes")
+    parameters = len(policy.blueprint.first_window)
+    example = (
+        torch.zeros(2, *policy.blueprint.glimpse_shape),
+        torch.zeros(2, parameters),
+        policy.initial_state(2),
+    )
+    batched = {0: lanes}
+    program = torch.export.export(
+        AgentStep(policy).eval(), example, dynamic_shapes=(batched, batched, tuple(batched for _ in example[2]))
+    )
+    buffer = io.BytesIO()
+    torch.export.save(program, buffer)
+    return buffer.getvalue()
+
+
+def write_export(folder: Path, policy: RecurrentAttentionPolicy, facts: Mapping[str, Any]) -> None:
+    """Write weights, shape and one step. `facts` are plain values: `training`, `seed` and what else is worth knowing.
+
+    The policy lies on the CPU.
+    """
+    weights = {name: value.contiguous() for name, value in policy.state_dict().items()}
+    agent = {"format": FORMAT, "blueprint": policy.blueprint.as_plain(), **facts}
+    write_whole(folder / AGENT, (json.dumps(agent, indent=2) + "\n").encode())
+    write_whole(folder / WEIGHTS, save_tensors(weights, metadata={"format": "pt"}))
+    write_whole(folder / STEP, export_step(policy))
+
+
+def read_export(folder: Path) -> dict[str, Any]:
+    """What `write_export` wrote: `blueprint`, `training`, `seed` … and `weights`. Raises `CheckpointError`.
+
+    Runs nobody's code, and reads nothing outside the folder: a link that leads out of it is refused.
+    """
+    try:
+        agent = json.loads(_inside(folder, AGENT))
+    except ValueError as error:
+        if isinstance(error, CheckpointError):
+            raise
+        raise CheckpointError(f"export {folder}: {AGENT} is not JSON ({error})") from None
+    if not isinstance(agent, dict) or agent.get("format") != FORMAT:
+        found = agent.get("format") if isinstance(agent, dict) else type(agent).__name__
+        raise CheckpointError(f"export {folder}: expected format {FORMAT}, found {found!r}")
+    if lacking := {"blueprint", "training", "seed"} - agent.keys():
+        raise CheckpointError(f"export {folder}: {AGENT} lacks {', '.join(sorted(lacking))}")
+    try:
+        weights = load_tensors(_inside(folder, WEIGHTS))
+    except CheckpointError:
+        raise
+    except Exception as error:  # safetensors' own error is no ValueError
+        raise CheckpointError(f"export {folder}: {WEIGHTS} is damaged ({error})") from None
+    return {**agent, "weights": weights}
+
+
+def load_weights(policy: nn.Module, weights: Mapping[str, Tensor], folder: Path) -> None:
+    """Give a policy the weights of an export. Raises `CheckpointError` where they are another's."""
+    try:
+        policy.load_state_dict(weights)
+    except RuntimeError as error:
+        raise CheckpointError(
+            f"export {folder}: {WEIGHTS} does not fit {AGENT}: {' '.join(str(error).split())}"
+        ) from None
+
+
+def _inside(folder: Path, name: str) -> bytes:
+    """The file's content, if it really lies in the folder."""
+    path = folder / name
+    try:
+        if not path.resolve(strict=True).is_relative_to(folder.resolve(strict=True)):
+            raise CheckpointError(f"export {folder}: {name} is a link out of the folder; put the file itself there")
+        return path.read_bytes()
+    except FileNotFoundError:
+        raise CheckpointError(f"export {folder}: no {name} in it; is it what `ram-agent export` wrote?") from None

@@ -1,0 +1,23 @@
+"""Pushing a folder to the Hugging Face Hub, with its own client and the login it keeps."""
+
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+
+def hub_client() -> Any:
+    """The client's module. Raises `ValueError` where it is not installed."""
+    try:
+        return import_module("huggingface_hub")
+    except ImportError:
+        raise ValueError(
+            "--push-to-hub: needs huggingface_hub, which is not installed: pip install 'ram-agent[hub]'"
+        ) from None
+
+
+def push(folder: Path, repository: str, *, private: bool) -> str:
+    """Upload every file of the folder to `owner/name`, made where it is missing; returns its address."""
+    api = hub_client().HfApi()
+    made = api.create_repo(repo_id=repository, private=private, exist_ok=True)
+    api.upload_folder(folder_path=str(folder), repo_id=repository, commit_message="ram-agent export")
+    return str(made)

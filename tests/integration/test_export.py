@@ -1,0 +1,222 @@
+"""A trained run as a folder to share: written, read back, refused; the eager agent is the oracle of its graph."""
+
+import json
+import os
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+import yaml
+from safetensors.torch import load_file
+
+from ram_agent.building import best_policy
+from ram_agent.checkpoint import CheckpointError, read_checkpoint
+from ram_agent.cli import main
+from ram_agent.config import load_config
+from ram_agent.experiment import run_experiment
+from ram_agent.export import AGENT, STEP, WEIGHTS, AgentStep, read_export
+from ram_agent.learner import LEARNERS, REINFORCE, Pathwise
+from tests.making import make_config, make_env, make_world, unchecked
+
+METHODS = {"reinforce": "crop", "straight_through": "crop", "pathwise": "stn"}
+
+
+def run(folder: Path, method: str = "reinforce", **sections: Any) -> Path:
+    config = make_config(
+        sensor={"kind": METHODS[method], "size": 4, "scales": 2},
+        training={"method": method, "episodes": 80, "batch": 8},
+        run={"threads": 1, "progress": False, "pictures": 2, "tensorboard": False},
+        evaluation={"every": 24, "votes": 2, "controls": ["random"]},
+        **sections,
+    )
+    folder.mkdir(parents=True)
+    run_experiment(config, make_world(config), folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    base = tmp_path_factory.mktemp("runs")
+    return {method: run(base / method, method) for method in METHODS}
+
+
+@pytest.fixture(scope="module")
+def exports(runs: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    base = tmp_path_factory.mktemp("exports")
+    with unchecked():  # torch.export traces symbolic shapes
+        for method, folder in runs.items():
+            assert main(["export", str(folder), "--out", str(base / method)]) == 0
+    return {method: base / method for method in METHODS}
+
+
+def copied(folder: Path, to: Path) -> Path:
+    to.mkdir()
+    for file in folder.iterdir():
+        (to / file.name).write_bytes(file.read_bytes())
+    return to
+
+
+def test_the_folder_holds_what_was_promised_and_the_card_shows_results_and_picture(
+    runs: dict[str, Path], exports: dict[str, Path]
+) -> None:
+    folder = exports["reinforce"]
+    pictures = {"glimpse_paths.gif", "glimpse_paths.png"}
+    assert {file.name for file in folder.iterdir()} == {WEIGHTS, AGENT, STEP, "config.yaml", "README.md"} | pictures
+    assert load_config(folder / "config.yaml") == load_config(runs["reinforce"] / "config.yaml")
+    results = json.loads((runs["reinforce"] / "results.json").read_text())
+    _, header, card = (folder / "README.md").read_text().split("---\n", 2)
+    assert yaml.safe_load(header)["license"] == "mit"
+    assert f"| mean location | {results['test_error']:.2f} |" in card
+    assert f"| control: random | {results['controls']['random']['test_error']:.2f} |" in card
+    assert "](glimpse_paths.gif)" in card
+    assert "REINFORCE.load" in card
+    assert "on rows" in card  # the images
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_learner_loads_the_best_weights_and_acts_as_the_run_does(
+    method: str, runs: dict[str, Path], exports: dict[str, Path]
+) -> None:
+    saved = read_checkpoint(runs[method] / "checkpoints" / "agent.pt")
+    best = best_policy(saved, torch.device("cpu"))
+    env = make_env(8, sensor=METHODS[method], tensors=True)
+    agent = LEARNERS[method].load(exports[method], env)
+    assert agent.policy.state_dict().keys() == best.state_dict().keys()
+    for name, value in best.state_dict().items():
+        assert torch.equal(agent.policy.state_dict()[name], value)
+        assert torch.equal(load_file(exports[method] / WEIGHTS)[name], value)
+    observation, _ = env.reset(seed=0)
+    action, state = agent.predict(observation, deterministic=True)
+    hidden, _ = best.look(observation["glimpse"], observation["window"], best.initial_state(8))
+    torch.testing.assert_close(torch.from_numpy(action["window"]), best.move(hidden).window)
+    assert len(state) == 2
+    agent.learn(8 * 3)  # and goes on learning
+    assert agent.episodes == 8
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("lanes", [1, 5])
+def test_the_graph_of_a_step_says_what_the_eager_agent_says_over_a_whole_episode(
+    method: str, lanes: int, exports: dict[str, Path]
+) -> None:
+    env = make_env(8, sensor=METHODS[method], tensors=True)
+    agent = LEARNERS[method].load(exports[method], env)
+    graph, eager = torch.export.load(exports[method] / STEP).module(), AgentStep(agent.policy)  # type: ignore[arg-type]
+    world = make_env(lanes, sensor=METHODS[method], tensors=True)
+    observation, _ = world.reset(seed=1)
+    ours = theirs = agent.policy.initial_state(lanes)
+    with torch.no_grad():
+        for _ in range(world.glimpses):
+            window, logits, ours = eager(observation["glimpse"], observation["window"], ours)
+            other, other_logits, theirs = graph(observation["glimpse"], observation["window"], theirs)
+            torch.testing.assert_close((other, other_logits, tuple(theirs)), (window, logits, ours))
+            move = agent.policy.move(ours[0])  # what the agent itself does at its mean
+            torch.testing.assert_close(window, move.window)
+            observation, *_ = world.step({"window": window, "label": logits.argmax(dim=1)})
+
+
+def test_another_learner_is_refused(exports: dict[str, Path]) -> None:
+    with pytest.raises(ValueError, match="REINFORCE cannot train a policy of kind 'pathwise'"):
+        REINFORCE.load(exports["pathwise"], make_env(8, sensor="stn", tensors=True))
+    assert Pathwise.load(exports["pathwise"], make_env(8, sensor="stn", tensors=True)).episodes == 0
+
+
+@pytest.mark.parametrize("name", [WEIGHTS, AGENT])
+def test_a_link_out_of_the_folder_is_refused_and_one_within_is_not(
+    name: str, exports: dict[str, Path], tmp_path: Path
+) -> None:
+    folder = copied(exports["reinforce"], tmp_path / "linked")
+    outside = tmp_path / "outside"
+    outside.write_bytes((folder / name).read_bytes())
+    (folder / name).unlink()
+    (folder / name).symlink_to(outside)
+    with pytest.raises(CheckpointError, match=rf"{name} is a link out of the folder"):
+        read_export(folder)
+    (folder / name).unlink()
+    os.replace(outside, folder / "within")
+    (folder / name).symlink_to("within")
+    read_export(folder)
+
+
+def test_what_is_missing_or_damaged_is_named(exports: dict[str, Path], tmp_path: Path) -> None:
+    folder = copied(exports["reinforce"], tmp_path / "damaged")
+    whole = (folder / WEIGHTS).read_bytes()
+    (folder / WEIGHTS).write_bytes(whole[:-7])
+    with pytest.raises(CheckpointError, match=rf"{WEIGHTS} is damaged"):
+        read_export(folder)
+    (folder / WEIGHTS).unlink()
+    with pytest.raises(CheckpointError, match=rf"no {WEIGHTS} in it"):
+        read_export(folder)
+    (folder / WEIGHTS).write_bytes(load_and_drop(exports["reinforce"] / WEIGHTS))
+    with pytest.raises(CheckpointError, match=rf"{WEIGHTS} does not fit {AGENT}"):
+        REINFORCE.load(folder, make_env(8, tensors=True))
+    for content, message in (
+        ("{", "is not JSON"),
+        ("[]", "expected format 1, found 'list'"),
+        ('{"format": 1}', "lacks"),
+    ):
+        (folder / AGENT).write_text(content)
+        with pytest.raises(CheckpointError, match=message):
+            read_export(folder)
+
+
+def load_and_drop(path: Path) -> bytes:
+    from safetensors.torch import save
+
+    weights = load_file(path)
+    weights.pop("classifier.bias")
+    return save(weights)
+
+
+# -------------------------------------------------------------------- the Hub
+
+
+class Client:
+    """Notes what it was asked for, and what lay in the folder by then."""
+
+    def __init__(self) -> None:
+        self.asked: list[Any] = []
+
+    def create_repo(self, **given: Any) -> str:
+        self.asked.append(given)
+        return f"https://hub/{given['repo_id']}"
+
+    def upload_folder(self, *, folder_path: str, repo_id: str, commit_message: str) -> None:
+        self.asked.append((repo_id, {file.name for file in Path(folder_path).iterdir()}))
+
+
+def test_a_push_uploads_the_whole_folder_to_the_repository(
+    runs: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    client = Client()
+    monkeypatch.setitem(sys.modules, "huggingface_hub", SimpleNamespace(HfApi=lambda: client))
+    arguments = ["export", str(runs["reinforce"]), "--out", str(tmp_path / "out"), "--push-to-hub", "me/ram"]
+    with unchecked():
+        assert main([*arguments, "--private"]) == 0
+    made, (repository, uploaded) = client.asked
+    assert made == {"repo_id": "me/ram", "private": True, "exist_ok": True}
+    assert repository == "me/ram"
+    assert uploaded == {file.name for file in (tmp_path / "out").iterdir()} >= {WEIGHTS, "README.md"}
+    assert "https://hub/me/ram" in capsys.readouterr().out
+
+
+def test_a_push_without_the_client_says_what_to_install_and_writes_nothing(
+    runs: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "huggingface_hub", None)
+    arguments = ["export", str(runs["reinforce"]), "--out", str(tmp_path / "out"), "--push-to-hub", "me/ram"]
+    assert main(arguments) == 2
+    assert "pip install 'ram-agent[hub]'" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_folder_that_holds_something_is_not_written_to(
+    runs: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "mine").write_text("mine")
+    assert main(["export", str(runs["reinforce"]), "--out", str(tmp_path)]) == 2
+    assert "--out: " in capsys.readouterr().err
+    assert [file.name for file in tmp_path.iterdir()] == ["mine"]
