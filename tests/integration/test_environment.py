@@ -463,12 +463,18 @@ def test_the_gradient_passes_lanes_that_were_reset_at_another_time(kind: str) ->
     assert gradient[1].abs().sum() == 0  # it answered; its eye did not move
 
 
-def test_a_hard_glimpse_carries_no_gradient() -> None:
+def test_a_hard_glimpse_carries_a_straight_through_gradient_to_a_window_that_asks_for_one() -> None:
     env = make_env(2, tensors=True)
+    label = torch.zeros(2, dtype=torch.long)
     env.reset(seed=0)
     window = torch.zeros(2, 2, requires_grad=True)
-    observation, *_ = env.step({"window": window, "label": torch.zeros(2, dtype=torch.long)})
-    assert not observation["glimpse"].requires_grad
+    asked, *_ = env.step({"window": window, "label": label})
+    (gradient,) = torch.autograd.grad((asked["glimpse"] * torch.randn_like(asked["glimpse"])).sum(), window)
+    assert (gradient.abs() > 0).all()
+    env.reset(seed=0)
+    plain, *_ = env.step({"window": window.detach(), "label": label})
+    assert torch.equal(plain["glimpse"], asked["glimpse"].detach())
+    assert not plain["glimpse"].requires_grad
 
 
 @pytest.mark.parametrize("kind", KINDS)
