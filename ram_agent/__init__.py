@@ -6,7 +6,7 @@ Axis letters, used in every shape of this package:
     H, W canvas height and width    G glimpse side           P window parameters     D hidden units   Y classes
 
 Reading order: `sensor` (what the eye sees), `glimpse`, `core`, `heads`, `policy` (one step of the agent),
-`rollout` (one episode), `estimators` (the two gradients), `learner` (the training loop).
+`rollout` (one episode), `estimators` (the score function), `learner` (the training loop).
 """
 
 __version__ = "0.1.0"

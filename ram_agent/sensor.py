@@ -187,8 +187,8 @@ class Crop(Sensor):
     need; centres farther out are moved in.
 
     What is read jumps from pixel to pixel: its derivative is 0 or does not exist. A window that carries a gradient is
-    given a straight-through one (Bengio et al. 2013): along each axis the difference between the samples on either side
-    of a sample, at every scale its own, over their distance in pixels. Coarse scales tell of what is far away.
+    given a straight-through one (Bengio et al. 2013): half the difference of the glimpses a pixel further on and a
+    pixel further back, along each axis.
     """
 
     kind: ClassVar[str] = "crop"
@@ -199,27 +199,20 @@ class Crop(Sensor):
     def _side(self) -> int:
         return self.size * 2 ** (self.scales - 1)
 
-    @cached_property
-    def _rim(self) -> int:
-        """Pixels on each side of a patch that hold one sample more of every scale, for the slopes."""
-        return 2 ** (self.scales - 1)
-
     def border(self, canvas_size: tuple[int, int]) -> tuple[int, int]:
-        return _border(canvas_size, self._side + 2 * self._rim, self.reach)
+        return _border(canvas_size, self._side + 2, self.reach)  # with a pixel on each side, for the slope
 
     def read(self, retina: Retina, window: Window) -> Float[Tensor, "lanes scales channels side side"]:
         corner = self._centre_pixels(window, retina.canvas_size) - self._side / 2
         if not window.centre.requires_grad:
-            patch = _lift_patch(retina, corner, self._side, margin=self._rim)
+            patch = _lift_patch(retina, corner, self._side, margin=1)
             return _foveate(_as_float(patch), self.scales, retina.unit)
-        patch = _as_float(_lift_patch(retina, corner - self._rim, self._side + 2 * self._rim))
-        wide = _foveate(patch, self.scales, retina.unit)
+        patch = _as_float(_lift_patch(retina, corner - 1, self._side + 2))
         back, here, on = slice(None, -2), slice(1, -1), slice(2, None)
-        pixels = 2 * self._spacings(wide)[:, None, None, None]  # between the samples on either side
-        across = (wide[..., here, on] - wide[..., here, back]) / pixels
-        down = (wide[..., on, here] - wide[..., back, here]) / pixels
-        place = to_pixels(window.centre, retina.canvas_size)
-        return _WithSlope.apply(place, wide[..., here, here].contiguous(), across, down)  # type: ignore[return-value]
+        across = (patch[..., here, on] - patch[..., here, back]) * 0.5
+        down = (patch[..., on, here] - patch[..., back, here]) * 0.5
+        foveated = _foveate(torch.cat([patch[..., here, here], across, down]), self.scales, retina.unit)
+        return _WithSlope.apply(to_pixels(window.centre, retina.canvas_size), *foveated.chunk(3))  # type: ignore[return-value]
 
     def _centre_pixels(self, window: Window, canvas_size: tuple[int, int]) -> Float[Tensor, "lanes 2"]:
         """Snapped so that the window's edges fall on pixel edges; halves go up (`round` would go to even)."""
