@@ -45,7 +45,8 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "soft": ["--evaluation.controls=[]", "--sensor.kind=stn", "--training.method=pathwise"],
         "other": ["--evaluation.controls=[]", f"--images.source={folder / 'noise.npz'}"],
     }.items():
-        assert main(["train", config, f"--name={name}", f"--run.folder={folder / name}", *TINY, *settings]) == 0
+        options = [f"--name={name}", f"--run.folder={folder / name}", "--evaluation.signal=0", *TINY, *settings]
+        assert main(["train", config, *options]) == 0
     return folder
 
 

@@ -261,7 +261,7 @@ def test_a_whole_experiment_stopped_in_agent_or_control_ends_with_the_same_resul
 def test_ctrl_c_between_two_agents_does_not_wait_for_the_next_one_to_finish(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    config = configure(evaluation={"controls": ["random"]})
+    config = configure(evaluation={"controls": ["random"], "signal": 0})  # which has a training environment of its own
     world = make_world(config)
     original, looked = type(world).environment, []
 

@@ -141,8 +141,8 @@ PACKED = gzip.compress(GOOD, mtime=0)
         (GOOD[:10], "16 bytes for 3 dimensions", "10 bytes"),
         (GOOD[:-1], "12 bytes of values for sizes (3, 2, 2)", "found 11"),
         (GOOD + b"\0", "12 bytes of values for sizes (3, 2, 2)", "found more"),
-        (struct.pack(">HBB2I", 0, 8, 2, 2**16, 2**16 + 1), "at most 4,294,967,296 bytes", "4,295,032,832"),
-        (struct.pack(">HBB2I", 0, 8, 2, 2**16, 2**16), "4,294,967,296 bytes of values", "found 0"),
+        (struct.pack(">HBB2I", 0, 8, 2, 2**16, 2**16 + 1), "at most 268,435,456 bytes", "4,295,032,832"),
+        (struct.pack(">HBB2I", 0, 8, 2, 2**14, 2**13), "134,217,728 bytes of values", "found 0"),
         (gzip.compress(GOOD[:-1], mtime=0), "12 bytes of values", "found 11"),
         (gzip.compress(GOOD + bytes(10**6), mtime=0), "12 bytes of values", "found more"),
         (PACKED[:-9], "a readable file", "EOFError"),  # a cut download

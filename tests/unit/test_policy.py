@@ -183,6 +183,7 @@ def test_the_config_reaches_the_window_head() -> None:
 
 def test_an_unknown_window_head_is_an_error_that_names_it() -> None:
     with pytest.raises(
-        ValueError, match=r"^window head: got 'prophet', .*sampled, pathwise, random, centre, raster, oracle"
+        ValueError,
+        match=r"^window head: got 'prophet', .*sampled, straight_through, pathwise, random, centre, raster, oracle",
     ):
         make_window_head("prophet", (0.0, 0.0), PolicyConfig())
