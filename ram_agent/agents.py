@@ -118,6 +118,7 @@ def train_agent(
     if saved:
         validation.best = Best(**saved["best"]) if saved["best"] else None
     else:
+        board.layout(config.environment.glimpses)
         board.text("config", f"```yaml\n{dump_config(config)}```")
         board.text("images", f"{world.dataset.name}, sha256 {world.dataset.sha256}. {world.dataset.notice}")
     try:

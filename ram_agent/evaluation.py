@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Int
+from jaxtyping import Bool, Float, Int
 
 from ram_agent.policy import Policy
 from ram_agent.rollout import GlimpseEnvironment, rollout
@@ -22,6 +22,8 @@ class Evaluation:
     answers: Int[np.ndarray, "looks scenes"]
     """After each look."""
     target: Int[np.ndarray, " scenes"]
+    fixations: Float[np.ndarray, "looks scenes 2"]
+    """Where each look was, as (x, y) in [-1, 1]; of several passes, the first."""
 
     @property
     def wrong(self) -> Bool[np.ndarray, "looks scenes"]:
@@ -70,7 +72,7 @@ def evaluate(
 
     `std` 0 looks at mean locations. With `votes` > 1 the probabilities of as many passes are averaged.
     """
-    answers, targets = [], []
+    answers, targets, fixations = [], [], []
     lanes = env.num_envs
     with _at_rest(policy):
         for first in range(0, scenes, lanes):
@@ -80,7 +82,10 @@ def evaluate(
             probability = torch.stack([episode.logits.softmax(dim=-1) for episode in passes]).sum(dim=0)
             answers.append(probability.argmax(dim=-1)[:, :count].cpu().numpy())
             targets.append(passes[0].target[:count].cpu().numpy())
-    return Evaluation(np.concatenate(answers, axis=1), np.concatenate(targets))
+            windows = passes[0].windows[:, :count]
+            centres = env.sensor.window(windows.flatten(0, 1)).centre
+            fixations.append(centres.unflatten(0, windows.shape[:2]).float().cpu().numpy())
+    return Evaluation(np.concatenate(answers, axis=1), np.concatenate(targets), np.concatenate(fixations, axis=1))
 
 
 @contextmanager

@@ -23,6 +23,8 @@ SCALE_COLOURS = ("#F0E442", "#56B4E9", "#D55E00", "#009E73", "#CC79A7", "#E69F00
 RIGHT, WRONG = "#007A59", "#C24F00"
 """Okabe & Ito's bluish green and vermillion, a little darker so that small text reads on white."""
 BACKDROP = "#3a3a3a"
+CELLS = 30
+"""Of a fixation map, along the longer side of the canvas: 2 pixels of a 60×60 one."""
 
 
 class Gaze(NamedTuple):
@@ -111,6 +113,22 @@ def glimpse_strip(gaze: Gaze, lane: int) -> Figure:
     return figure
 
 
+def count_fixations(
+    points: Float[np.ndarray, "looks lanes 2"], size: tuple[int, int]
+) -> Float[np.ndarray, "rows columns"]:
+    """Looks per cell of a canvas of `size`, `points` being (x, y) in its pixels; those outside count at its border.
+
+    The first look is not counted where there are others: nobody chose it.
+    """
+    height, width = size
+    cell = max(height, width) / CELLS
+    rows, columns = math.ceil(height / cell), math.ceil(width / cell)
+    chosen = points[1:] if len(points) > 1 else points
+    x, y = np.moveaxis(chosen.reshape(-1, 2), -1, 0) / cell
+    column, row = np.clip(x, 0, columns - 1).astype(int), np.clip(y, 0, rows - 1).astype(int)
+    return np.bincount(row * columns + column, minlength=rows * columns).reshape(rows, columns).astype(float)
+
+
 # ---------------------------------------------------------------- pieces of pictures
 
 
@@ -131,8 +149,8 @@ def time_colours(looks: int) -> list[tuple[float, float, float, float]]:
     return [tuple(colour) for colour in colormaps["viridis"](np.linspace(0.35, 1, looks) if looks > 1 else [1.0])]
 
 
-def centres(boxes: Float[np.ndarray, "looks 4"]) -> Float[np.ndarray, "looks 2"]:
-    return (boxes[:, :2] + boxes[:, 2:]) / 2
+def centres(boxes: Float[np.ndarray, "*batch 4"]) -> Float[np.ndarray, "*batch 2"]:
+    return (boxes[..., :2] + boxes[..., 2:]) / 2
 
 
 def _view_width(height: int, width: int) -> float:

@@ -5,28 +5,34 @@ Everything hangs on Stable-Baselines3's logger and callbacks. Every tag is defin
 
 import csv
 import io
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 from stable_baselines3.common.callbacks import BaseCallback
-from stable_baselines3.common.logger import HParam, KVWriter, Logger, TensorBoardOutputFormat
+from stable_baselines3.common.logger import KVWriter, Logger, TensorBoardOutputFormat
 from tensorboard.compat.proto.summary_pb2 import Summary  # type: ignore[attr-defined]
 from torch import Tensor
 from torch.utils.tensorboard.writer import SummaryWriter
 
 from ram_agent.animation import gaze_frames
+from ram_agent.dashboard import layout_summary, settings_summaries
 from ram_agent.evaluation import TEST_SEED, Evaluation, evaluate
-from ram_agent.figures import confusion_matrix
+from ram_agent.figures import confusion_matrix, error_by_glimpse, fixation_map
 from ram_agent.files import write_whole
-from ram_agent.gaze import Gaze, glimpse_paths
+from ram_agent.gaze import Gaze, count_fixations, glimpse_paths, glimpse_strip
 from ram_agent.learner import Learner
 from ram_agent.pictures import encode_gif
 from ram_agent.policy import Policy
 from ram_agent.rollout import GlimpseEnvironment, rollout
+from ram_agent.sensor import to_pixels
 from ram_agent.signal import gradient_signal
 from ram_agent.writing import Attempted, Events, Writing, watch_events
+
+SCRUBBED = 10
+"""Pictures of a tag that TensorBoard keeps unless told otherwise (`--samples_per_plugin`); of more, a random few."""
 
 
 class MetricsFile(KVWriter):
@@ -121,15 +127,20 @@ class Board:
         """A matplotlib figure as a picture."""
         file = io.BytesIO()
         figure.savefig(file, format="png", dpi=100)
-        width, height = figure.get_size_inches()
-        self.picture(tag, file.getvalue(), (int(100 * height), int(100 * width)), step)
+        png = file.getvalue()
+        width, height = (int.from_bytes(png[at : at + 4], "big") for at in (16, 20))  # as its header has them
+        self.picture(tag, png, (height, width), step)
+
+    def layout(self, glimpses: int) -> None:
+        """The page of TensorBoard that shows the curves of all runs on the same axes."""
+        if self.writer:
+            self.writer._get_file_writer().add_summary(layout_summary(glimpses))
 
     def results(self, settings: Mapping[str, Any], numbers: Mapping[str, float], step: int) -> None:
         """Final scalars, and the hparams table in the same event file."""
-        plain = {
-            key: value if isinstance(value, bool | str | float | int) else str(value) for key, value in settings.items()
-        }
-        self.logger.record("hparams", HParam(plain, dict.fromkeys(numbers, 0.0)), exclude=("csv",))
+        if self.writer:
+            for summary in settings_summaries(settings, list(numbers)):
+                self.writer._get_file_writer().add_summary(summary)
         for tag, value in numbers.items():
             self.logger.record(tag, value)
         self.logger.dump(step)
@@ -181,11 +192,20 @@ class Validation(BaseCallback):
         for look, error in enumerate(result.error_by_glimpse, start=1):
             logger.record(f"eval_by_glimpse/error_{look}", error)
         logger.dump(learner.episodes)
-        if self.board.writer:
-            confusion = torch.from_numpy(result.confusion(learner.policy.blueprint.classes))
-            matrix = confusion_matrix(confusion, self.env.class_names)
-            self.board.figure("eval/confusion_matrix", matrix, learner.episodes)
+        if self.board.writer and _due(learner, pictured_every(self.every, self.total), self.total):
+            self._draw(result)
         return result
+
+    def _draw(self, result: Evaluation) -> None:
+        learner, board = self.model, self.board
+        confusion = torch.from_numpy(result.confusion(learner.policy.blueprint.classes))
+        board.figure("mistakes/confusion_matrix", confusion_matrix(confusion, self.env.class_names), learner.episodes)
+        height, width = self.env.canvas.shape[-2:]
+        points = to_pixels(torch.from_numpy(result.fixations), (height, width)).numpy()
+        density = torch.from_numpy(count_fixations(points, (height, width)))
+        board.figure("gaze/fixations", fixation_map(density), learner.episodes)
+        curve = error_by_glimpse({"validation": result.error_by_glimpse})
+        board.figure("mistakes/error_by_glimpse", curve, learner.episodes)
 
 
 class Signal(BaseCallback):
@@ -269,7 +289,7 @@ class Checkpoints(BaseCallback):
 
 
 class Pictures(BaseCallback):
-    """Beside each evaluation: where the eye goes on the same images, as a picture and as an animation."""
+    """Beside evaluations: where the eye goes on the same images and what it sees there, as pictures and moving."""
 
     model: Learner  # type: ignore[assignment]
 
@@ -281,12 +301,13 @@ class Pictures(BaseCallback):
         return True
 
     def _on_rollout_end(self) -> None:
-        if self.board.writer and _due(self.model, self.every, self.total):
+        if self.board.writer and _due(self.model, pictured_every(self.every, self.total), self.total):
             gaze = watch(self.model.policy, self.env)
             step = self.model.episodes
-            self.board.figure("eval/glimpse_paths", glimpse_paths(gaze), step)
+            self.board.figure("gaze/paths", glimpse_paths(gaze), step)
+            self.board.figure("gaze/strip", glimpse_strip(gaze, 0), step)
             frames = gaze_frames(gaze)
-            self.board.picture("eval/glimpse_paths_gif", encode_gif(frames), frames[0].shape[:2], step)
+            self.board.picture("gaze/animation", encode_gif(frames), frames[0].shape[:2], step)
 
 
 @torch.no_grad()
@@ -307,6 +328,11 @@ def watch(policy: Policy, env: GlimpseEnvironment) -> Gaze:
         probability=probability.cpu(),
         classes=tuple(env.class_names),
     )
+
+
+def pictured_every(every: int, total: int) -> int:
+    """Episodes between pictures, a multiple of `every`: as many in a run as TensorBoard keeps of a tag."""
+    return every * math.ceil(total / (SCRUBBED * every))
 
 
 def _due(learner: Learner, every: int, total: int) -> bool:

@@ -6,6 +6,7 @@ from typing import Any
 
 from ram_agent.cli.folders import find_config
 from ram_agent.cli.job import Job
+from ram_agent.cli.watch import PAGE, watch_command
 from ram_agent.config import ConfigError
 from ram_agent.options import Parser
 from ram_agent.runner import Runner
@@ -55,6 +56,7 @@ def sweep_table(given: Any) -> Job:
         runner = Runner(out, states, workers, keep_going=given.keep_going, say=lambda line: print(line, flush=True))
         status = runner.run()
         print(f"\n{summary_table(summarise(jobs))}\n\n  written to {out / 'sweep.json'}")
+        print(f"  watch it:  {watch_command(out)}\n             {PAGE}")
         for failed, reason in runner.failures.items():
             print(f"  failed: {failed}, {reason}\n          all it said: {failed.log}")
         if status > 128:

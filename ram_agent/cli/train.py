@@ -10,6 +10,7 @@ import torch
 from ram_agent.cli.folders import find_config, new_run_folder, run_folder
 from ram_agent.cli.job import Job
 from ram_agent.cli.notice import loud
+from ram_agent.cli.watch import PAGE, watch_command
 from ram_agent.cli.world import World
 from ram_agent.config import Config, ConfigError, load_config
 from ram_agent.experiment import run_experiment
@@ -71,7 +72,7 @@ def train_run(given: Any) -> Job:
         results, interrupted_by = run_experiment(config, world, folder, resume=bool(given.resume), ranks=ranks)
         print("\n" + results_table(results) + "\n")
         if config.run.tensorboard:
-            print(f"  watch it:  tensorboard --logdir {folder}")
+            print(f"  watch it:  {watch_command(folder)}\n             {PAGE}")
         if interrupted_by:
             print(f"  go on:     python train.py --resume {folder}")
             return 128 + interrupted_by

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from math import ceil
 from typing import Any
 
 import numpy as np
@@ -17,7 +16,7 @@ from ram_agent.checkpoint import CheckpointError, read_newest
 from ram_agent.compare.gather import Run
 from ram_agent.config import Config
 from ram_agent.evaluation import TEST_SEED, evaluate
-from ram_agent.gaze import Gaze, centres
+from ram_agent.gaze import Gaze, centres, count_fixations
 from ram_agent.monitoring import watch
 from ram_agent.policy import Policy
 from ram_agent.rollout import GlimpseEnvironment, rollout
@@ -25,8 +24,6 @@ from ram_agent.world import World, check_images
 
 LANES = 500
 """Test images shown at once, and those whose fixations are counted."""
-CELLS = 30
-"""Of a fixation map, along the longer side of the canvas: 2 pixels of a 60×60 one."""
 PICTURED = 6
 """Test images in the picture of glimpse paths: the first ones, whatever became of them."""
 BATCHES = (1, 256)
@@ -88,19 +85,9 @@ def examine(agent: Revived) -> Examined:
     generator = torch.Generator(env.device).manual_seed(TEST_SEED)
     result = evaluate(agent.policy, env, agent.world.images_in("test"), generator=generator)
     gaze = watch(agent.policy, env)
-    return Examined(result.wrong[-1], result.target, count_fixations(gaze), _first(gaze, PICTURED))
-
-
-def count_fixations(gaze: Gaze) -> Float[np.ndarray, "rows columns"]:
-    """Centres of windows per cell; what lies outside the canvas is counted at its border."""
-    height, width = gaze.canvas.shape[-2:]
-    cell = max(height, width) / CELLS
-    rows, columns = ceil(height / cell), ceil(width / cell)
-    looks = gaze.boxes[1:] if len(gaze.boxes) > 1 else gaze.boxes
-    points = centres(looks[:, :, 0].reshape(-1, 4).numpy())
-    x = np.clip(points[:, 0] / cell, 0, columns - 1).astype(int)
-    y = np.clip(points[:, 1] / cell, 0, rows - 1).astype(int)
-    return np.bincount(y * columns + x, minlength=rows * columns).reshape(rows, columns).astype(float)
+    points, (height, width) = centres(gaze.boxes[:, :, 0].numpy()), gaze.canvas.shape[-2:]
+    fixations = count_fixations(points, (height, width))
+    return Examined(result.wrong[-1], result.target, fixations, _first(gaze, PICTURED))
 
 
 @torch.no_grad()

@@ -7,11 +7,10 @@ import pytest
 import torch
 
 from ram_agent.compare.document import Bullets, Heading, Paragraph, Table, html, markdown
-from ram_agent.compare.examine import count_fixations
 from ram_agent.compare.gather import gather
 from ram_agent.compare.report import Pair, sentence
 from ram_agent.compare.statistics import Estimate, Paired
-from ram_agent.gaze import Gaze
+from ram_agent.gaze import centres, count_fixations
 
 
 def pair(difference: Estimate, p: float, seeds: tuple[int, int], over_seeds: Estimate | None = None) -> Pair:
@@ -70,19 +69,9 @@ def test_html_escapes_what_it_is_given():
 
 def test_fixations_are_counted_where_the_windows_are():
     """On a 60×30 canvas a cell is 2×2 pixels. The first look, in the middle, is not counted."""
-    centres = torch.tensor([[15.0, 30.0], [0.5, 0.5], [29.0, 59.5], [99.0, -9.0]])  # x, y
-    boxes = torch.cat([centres - 6, centres + 6], dim=1).reshape(4, 1, 1, 4)
-    nothing = torch.zeros(1, dtype=torch.long)
-    gaze = Gaze(
-        canvas=torch.zeros(1, 1, 60, 30),
-        boxes=boxes,
-        glimpses=torch.zeros(4, 1, 1, 1, 12, 12),
-        target=nothing,
-        answers=torch.zeros(4, 1, dtype=torch.long),
-        probability=torch.zeros(4, 1),
-        classes=("0",),
-    )
-    counts = count_fixations(gaze)
+    middles = torch.tensor([[15.0, 30.0], [0.5, 0.5], [29.0, 59.5], [99.0, -9.0]])  # x, y
+    boxes = torch.cat([middles - 6, middles + 6], dim=1).reshape(4, 1, 4)
+    counts = count_fixations(centres(boxes.numpy()), (60, 30))
     assert counts.shape == (30, 15)
     assert counts.sum() == 3
     assert counts[0, 0] == counts[29, 14] == counts[0, 14] == 1

@@ -2,24 +2,30 @@
 
 import csv
 import io
+import math
 import re
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
 from stable_baselines3.common.logger import Logger
+from tensorboard.backend.event_processing.data_ingester import DEFAULT_TENSOR_SIZE_GUIDANCE
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.plugins.custom_scalar import layout_pb2
+from tensorboard.plugins.custom_scalar import metadata as custom_scalar
 from tensorboard.plugins.hparams import metadata
 from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
+from tensorboard.plugins.image import metadata as image
 
 from ram_agent.checkpoint import read_checkpoint
 from ram_agent.config import load_config
 from ram_agent.evaluation import Evaluation, evaluate
 from ram_agent.experiment import run_experiment
 from ram_agent.metrics import Running
-from ram_agent.monitoring import Board, Checkpoints, MetricsFile, Validation, watch
+from ram_agent.monitoring import Board, Checkpoints, MetricsFile, Validation, pictured_every, watch
 from tests.making import make_config, make_env, make_learner, make_world
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "tensorboard.md"
@@ -127,7 +133,7 @@ class FakeEvaluation:
     def __call__(self, *_: object, **__: object) -> Evaluation:
         answers = torch.zeros(3, 10, dtype=torch.long).numpy()
         answers[:, : self.wrong.pop(0)] = 1
-        return Evaluation(answers, torch.zeros(10, dtype=torch.long).numpy())
+        return Evaluation(answers, torch.zeros(10, dtype=torch.long).numpy(), torch.zeros(3, 10, 2).numpy())
 
 
 def test_the_best_weights_are_those_of_the_lowest_validation_error_and_the_earliest_of_equals(
@@ -223,8 +229,9 @@ def smoke(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def documented() -> list[str]:
-    """Tags that open a row of a table in docs/tensorboard.md."""
-    return re.findall(r"^\| `([^`]+/[^`]+)` \|", DOCUMENT.read_text(encoding="utf-8"), flags=re.MULTILINE)
+    """Tags of scalars that open a row of a table in docs/tensorboard.md."""
+    rows = re.findall(r"^\| `([^`]+/[^`]+)` \|", DOCUMENT.read_text(encoding="utf-8"), flags=re.MULTILINE)
+    return [tag for tag in rows if tag not in pictured()]
 
 
 def pattern(tag: str) -> str:
@@ -274,27 +281,91 @@ def test_hparams_lie_in_the_same_event_file_with_the_test_errors_as_metrics(smok
         "test/error_sampled",
         "test/error_voted",
     }
+    first = sorted(info.name for info in experiment.hparam_infos if info.differs)  # as TensorBoard sorts its columns
+    assert first == ["environment.glimpses", "look", "seed", "sensor.kind", "training.method"]
     start = HParamsPluginData.FromString(tags[metadata.SESSION_START_INFO_TAG]).session_start_info.hparams
     assert start["training.batch"].number_value == 8
     assert start["sensor.kind"].string_value == "crop"
     assert start["look"].string_value == "learned"
+    assert "images.folder" not in start  # it is None: a column of "None" tells nothing
+    assert all(info.name in start for info in experiment.hparam_infos)
     assert not [
         path for path in smoke.iterdir() if path.is_dir() and path.name not in ("checkpoints", "figures", "controls")
     ]
 
 
-def test_pictures_of_the_gaze_its_animation_and_the_confusion_matrix_are_there(smoke: Path) -> None:
+def pictured() -> set[str]:
+    """Pictures that docs/tensorboard.md names."""
+    (section,) = re.findall(r"^## Pictures$(.*?)^## ", DOCUMENT.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+    return set(re.findall(r"^\| `([^`]+)` \|", section, re.MULTILINE))
+
+
+def read_layout(folder: Path) -> dict[str, list[str]]:
+    """Title of a chart → its regular expressions, of the layout that TensorBoard finds."""
+    (event,) = load(folder).Tensors(custom_scalar.CONFIG_SUMMARY_TAG)
+    page = layout_pb2.Layout.FromString(event.tensor_proto.string_val[0])
+    return {chart.title: list(chart.multiline.tag) for category in page.category for chart in category.chart}
+
+
+def test_the_layout_shows_error_reward_losses_spread_and_signal_and_no_chart_is_empty(smoke: Path) -> None:
+    accumulator = load(smoke)
+    assert custom_scalar.CONFIG_SUMMARY_TAG in accumulator.PluginTagToContent(custom_scalar.PLUGIN_NAME)
+    charts, tags = read_layout(smoke), accumulator.Tags()["scalars"]
+    shown = {title: [tag for tag in tags if any(re.match(each, tag) for each in charts[title])] for title in charts}
+    assert all(shown.values())
+    told = ("eval/error", "rollout/reward", "rollout/fixation_spread", "train/classification_loss", "train/loss")
+    assert set(told) <= {tag for tags in shown.values() for tag in tags}
+    assert shown["error, validation (%)"] == ["eval/error"]  # TensorBoard matches beginnings
+    assert {"gradient/snr_none", "gradient/snr_learned"} < set(shown["signal-to-noise, by estimator"])
+    assert [shown[f"error after look {k} (%)"] for k in (1, 2, 3)] == [
+        [f"eval_by_glimpse/error_{k}"] for k in (1, 2, 3)
+    ]
+    assert "error after look 4 (%)" not in charts
+
+
+def test_hard_and_soft_runs_and_controls_have_one_layout(smoke: Path, tmp_path: Path) -> None:
+    """TensorBoard merges the layouts of all runs: charts that differ would stand twice."""
+    assert read_layout(smoke) == read_layout(smoke / "controls" / "random")
+    soft = make_config(sensor={"kind": "gaussian"}, training={"method": "pathwise"}, evaluation={"signal": 0})
+    run_experiment(soft, make_world(soft), tmp_path)
+    assert read_layout(smoke) == read_layout(tmp_path)
+
+
+def test_a_run_draws_no_more_pictures_than_tensorboard_keeps_and_draws_them_at_evaluations() -> None:
+    for every, total in ((1, 1), (7, 100), (20_000, 250_000), (60_000, 2_400_000), (10, 95), (100, 80)):
+        between = pictured_every(every, total)
+        assert between % every == 0
+        drawn = {*range(between, total + 1, between), total}
+        assert min(10, math.ceil(total / every)) / 2 <= len(drawn) <= 10  # as many as can be, nearly
+    assert DEFAULT_TENSOR_SIZE_GUIDANCE[image.PLUGIN_NAME] == 10  # TensorBoard's, where it is told nothing
+
+
+def test_pictures_are_of_the_same_scenes_each_time(smoke: Path) -> None:
+    """One scrubs through training: what lies under the windows must not change. Their strip's first canvas does not."""
+    first, last = load(smoke).Images("gaze/strip")
+    pictures = [np.asarray(Image.open(io.BytesIO(event.encoded_image_string)).convert("L")) for event in (first, last)]
+    assert pictures[0].shape == pictures[1].shape
+    height, width = pictures[0].shape
+    canvas = [picture[: height // 3, : width // 3] for picture in pictures]
+    assert np.mean(canvas[0] == canvas[1]) > 0.97  # all but the end of a title
+
+
+def test_pictures_of_the_gaze_its_animation_and_how_well_it_did_are_there(smoke: Path) -> None:
     accumulator = load(smoke)
     assert set(accumulator.Tags()["images"]) == {
-        "eval/glimpse_paths",
-        "eval/glimpse_paths_gif",
-        "eval/confusion_matrix",
+        "gaze/paths",
+        "gaze/animation",
+        "gaze/strip",
+        "mistakes/confusion_matrix",
+        "gaze/fixations",
+        "mistakes/error_by_glimpse",
     }
+    assert set(accumulator.Tags()["images"]) == pictured()
     for tag in accumulator.Tags()["images"]:
         events = accumulator.Images(tag)
         assert [event.step for event in events] == [40, 80]
         for event in events:
-            moving = tag.endswith("gif")
+            moving = tag.endswith("animation")
             assert event.encoded_image_string.startswith(b"GIF89a" if moving else b"\x89PNG")
             with Image.open(io.BytesIO(event.encoded_image_string)) as picture:
                 assert (picture.height, picture.width) == (event.height, event.width)
@@ -316,6 +387,7 @@ def test_without_tensorboard_there_is_metrics_csv_alone(tmp_path: Path) -> None:
     board.logger.record("train/loss", 1.0)
     board.logger.dump(8)
     board.text("config", "text")
+    board.layout(6)
     board.picture("picture", b"", (1, 1), 0)
     board.results({"batch": 8}, {"test/error": 50.0}, 8)
     board.close()
