@@ -92,9 +92,10 @@ def errors_by_glimpse(methods: Mapping[str, Sequence[Run]], images: str) -> Figu
 
 
 def gradient_signal(methods: Mapping[str, Sequence[Run]], images: str) -> Figure | None:
-    """Signal-to-noise of each estimator's gradient through training: mean and range over seeds, logarithmic.
+    """Signal-to-noise of each estimator's gradient through training: mean and range over seeds.
 
-    Ink and mark are the method's, dashes the estimator's. None where no run has a number above 0.
+    Logarithmic, but linear about 0: a ratio that is lost in the noise is measured below 0 as often as above, and to
+    leave those out would flatter it. Ink and mark are the method's, dashes the estimator's. None without a number.
     """
     present = {estimator for runs in methods.values() for run in runs for estimator in run.signal}
     estimators = sorted(present, key=estimator_order)
@@ -104,7 +105,7 @@ def gradient_signal(methods: Mapping[str, Sequence[Run]], images: str) -> Figure
     for number, (name, runs) in enumerate(methods.items()):
         ink, seeds = _ink(number, marks=True), 0
         for estimator in estimators:
-            points = [np.array([p for p in run.signal.get(estimator, ()) if p[1] > 0], float) for run in runs]
+            points = [np.array(run.signal.get(estimator, ()), float) for run in runs]
             points = [each.reshape(-1, 2) for each in points]
             if not any(map(len, points)):
                 continue
@@ -122,7 +123,8 @@ def gradient_signal(methods: Mapping[str, Sequence[Run]], images: str) -> Figure
     ax = figure.subplots()
     for ink, members in curves:
         _plot(ax, members, ink)
-    ax.set_yscale("log")
+    ax.set_yscale("symlog", linthresh=0.1)
+    ax.axhline(0, color="#777777", linewidth=0.6)
     ax.grid(axis="y", color="#e5e5e5", linewidth=0.6)
     ax.set_axisbelow(True)
     style(ax)

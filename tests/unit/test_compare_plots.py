@@ -129,14 +129,14 @@ def test_by_glimpse_a_network_over_the_whole_canvas_is_level_and_one_glimpse_is_
     assert drawn(figure) == [[[1, 60], [2, 30], [3, 20]], [[1, 5], [2, 5], [3, 5]], [[1, 40]]]
 
 
-def test_the_signal_is_a_line_for_each_method_and_estimator_logarithmic():
-    none = {"learned": ((100, 0.1), (200, 0.01)), "leave_one_out": ((100, 0.2), (200, 0.0))}
+def test_the_signal_is_a_line_for_each_method_and_estimator_that_leaves_no_noise_below_zero_out():
+    none = {"learned": ((100, 0.1), (200, 0.01)), "leave_one_out": ((100, 0.2), (200, -0.1))}
     other = {"learned": ((100, 0.3), (200, 0.03))}
     methods = {"hard": [replace(run(1), signal=none), replace(run(2), signal=other)], "cnn": [run(3)]}
     figure = gradient_signal(methods, "digits")
-    assert drawn(figure) == [[[100, pytest.approx(0.2)], [200, pytest.approx(0.02)]], [[100, 0.2]]]
+    assert drawn(figure) == [[[100, pytest.approx(0.2)], [200, pytest.approx(0.02)]], [[100, 0.2], [200, -0.1]]]
     assert figure
-    assert figure.axes[0].get_yscale() == "log"
+    assert figure.axes[0].get_yscale() == "symlog"
     names = [text.get_text() for text in figure.legends[0].get_texts()]
     assert names == ["hard, mean of 2 seeds", "estimator learned", "estimator leave_one_out"]
     assert gradient_signal({"cnn": [run(3)]}, "digits") is None
