@@ -333,9 +333,8 @@ def _signal(compared: Compared, pictures: Pictures) -> list[Block]:
         said = f"Gradient signal-to-noise through training is left out: no run's metrics.csv has a column {columns}."
         return [Paragraph(said)]
     text = (
-        f"As the trainings wrote it at evaluations ({columns} in metrics.csv): higher is less noise, below 0 is lost in "
-        "it. A median is over "
-        "the evaluations of a seed; shown is the mean over seeds."
+        f"As the trainings wrote it at evaluations ({columns} in metrics.csv): higher is less noise, below 0 is lost "
+        "in it. A median is over the evaluations of a seed; shown is the mean over seeds."
     )
     if without:
         text += f" No such column: {_and(without)}."
