@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ram_agent.config import Config
+from ram_agent.learner import LEARNERS
 
 PICTURES = ("glimpse_paths.gif", "glimpse_paths.png")
 """What a card shows, the first that a run has."""
@@ -14,8 +15,7 @@ def model_card(
 ) -> str:
     """What the agent is, how well it does and on which images, how to load it. `results`: of a finished run."""
     scene, sensor = config.scene, config.sensor
-    learner = {"reinforce": "REINFORCE", "straight_through": "StraightThrough", "pathwise": "Pathwise"}
-    kind = learner[config.training.method]
+    kind = LEARNERS[config.training.method].__name__
     header = ["---", "license: mit", "library_name: ram-agent", "pipeline_tag: image-classification", "tags:"]
     header += [f"- {tag}" for tag in ("visual-attention", "reinforcement-learning", "gymnasium", sensor.kind)]
     lines = [*header, "---", "", f"# {config.name}", ""]

@@ -33,8 +33,7 @@ def run_experiment(
     and has results.
     """
     config = ranks.share(settle(config, world))
-    torch.set_num_threads(config.run.threads)
-    torch.set_float32_matmul_precision("high" if config.training.precision == "tf32" else "highest")
+    tune_torch(config)
     if ranks.leads:
         write_whole(folder / "config.yaml", dump_config(config).encode())
         if world.dataset.notice:
@@ -76,6 +75,12 @@ def settle(config: Config, world: World) -> Config:
             "run": config.run.model_copy(update={"threads": threads}),
         }
     )
+
+
+def tune_torch(config: Config) -> None:
+    """Threads and the precision of products, of this process, as a settled configuration has them."""
+    torch.set_num_threads(config.run.threads)
+    torch.set_float32_matmul_precision("high" if config.training.precision == "tf32" else "highest")
 
 
 def write_pictures(config: Config, world: World, agents: list[Agent], results: dict[str, Any], folder: Path) -> None:

@@ -1,7 +1,7 @@
-"""The training: `REINFORCE` for hard attention, `Pathwise` for soft.
+"""The training: `REINFORCE` and `StraightThrough` for hard attention, `Pathwise` for soft.
 
-One update, top to bottom: play one episode in every lane, add up the named losses, step the optimiser. What the two
-learners do not share is one method of a few lines: where the gradient of the window comes from. The loop over updates,
+One update, top to bottom: play one episode in every lane, add up the named losses, step the optimiser. What learners
+do not share is one method of a few lines: where the gradient of the window comes from. The loop over updates,
 and all else that Stable-Baselines3 has of an algorithm, is in `algorithm.py`.
 """
 
@@ -36,7 +36,7 @@ class Losses(NamedTuple):
 
 
 class Learner(Algorithm):
-    """What both estimators share. Settings are the fields of `TrainingConfig`, e.g. `learning_rate=3e-4`.
+    """What all estimators share. Settings are the fields of `TrainingConfig`, e.g. `learning_rate=3e-4`.
 
     `env` is a vector environment whose lanes all play T looks, in torch (`tensors=True`); it has `training.batch` ×
     `training.looks` lanes, the looks at one image in neighbouring lanes.

@@ -16,12 +16,10 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from ram_agent.agents import make_learner
 from ram_agent.config import Config, ConfigError, dump_config, override, parse_config
 from ram_agent.evaluation import Evaluation
-from ram_agent.experiment import settle
+from ram_agent.experiment import settle, tune_torch
 from ram_agent.files import write_whole
 from ram_agent.interruption import Interruption
 from ram_agent.monitoring import Board, Validation
@@ -166,7 +164,7 @@ class Search:
         try:
             config = self._with(settings)
             world = Unseen(self.world_of(config))
-            world.environment("train", 1)  # likewise: scenes or a first window that cannot be
+            world.environment("train", 1)  # refuses scenes or a first window that cannot be
         except ValueError as error:  # settings that do not go together
             self.study.tell(trial, state=self.states.PRUNED)
             outcome = f"refused: {error}"
@@ -195,8 +193,7 @@ class Search:
     def _train(self, config: Config, world: World, trial: Any, interruption: Interruption) -> Watched:
         """The agent's training as `train_agent` does it, watched by the trial; nothing is measured after it."""
         config = settle(config, world)
-        torch.set_num_threads(config.run.threads)
-        torch.set_float32_matmul_precision("high" if config.training.precision == "tf32" else "highest")
+        tune_torch(config)
         folder = self.out / f"trial{trial.number}"
         learner, _, _ = make_learner(
             config, world, folder, "learned", resume=False, interruption=interruption, ranks=ALONE
