@@ -19,10 +19,11 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 from torch import Tensor
 
+from envs.draws import uniform
 from envs.images import ImageData, load_images
 from envs.rendering import draw_frame
 from envs.rules import Action, Moves, Reward, Rules
-from envs.scenes import Kind, SceneMaker, Split, uniform, without_border
+from envs.scenes import Kind, SceneMaker, Split, without_border
 from ram_agent.sensor import Sensor, make_sensor
 
 Seeds = int | Sequence[int | None] | np.ndarray | Tensor | None

@@ -14,20 +14,10 @@ from numpy.typing import NDArray
 from scipy import stats
 from torch import Tensor
 
+from envs.draws import GOLDEN, mix, random_bits, random_high, scaled, scene_key, uniform
 from envs.glimpse import GlimpseVectorEnv
 from envs.images import ImageData, ImageSet
-from envs.scenes import (
-    GOLDEN,
-    SPLITS,
-    SceneError,
-    SceneMaker,
-    mix,
-    random_bits,
-    random_high,
-    scaled,
-    scene_key,
-    uniform,
-)
+from envs.scenes import SPLITS, SceneError, SceneMaker
 
 
 def uniform_integer(key: Tensor, draw: int, below: int) -> Tensor:
