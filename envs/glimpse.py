@@ -19,6 +19,7 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 from torch import Tensor
 
+from envs.distortion import Distortion
 from envs.draws import uniform
 from envs.images import ImageData, load_images
 from envs.rendering import draw_frame
@@ -76,6 +77,7 @@ class GlimpseVectorEnv(VectorEnv[dict[str, Any], dict[str, Any], Any]):
         split: `train` (image drawn uniformly), `validation` or `test` (scene i shows image i).
         scene: `plain`, `translated` or `cluttered`; size: canvas (height, width); clutter: number of patches;
         clutter_size: their side in pixels.
+        affine, elastic: how far training images are bent, see `envs.distortion.Distortion`; 0: as they are.
         sensor: `crop`, `gaussian`, `stn` (with glimpse_size G and scales K), or a `Sensor`.
         glimpses: T. first_window: `random` place, `centre`, or P numbers in [-1, 1].
         moves, farthest_move, reward, early_answer, look_cost: the rules, see `envs.rules.Rules`. Of torch actions on a
@@ -104,6 +106,8 @@ class GlimpseVectorEnv(VectorEnv[dict[str, Any], dict[str, Any], Any]):
         size: tuple[int, int] = (60, 60),
         clutter: int = 4,
         clutter_size: int = 8,
+        affine: float = 0.0,
+        elastic: float = 0.0,
         sensor: str | Sensor = "crop",
         glimpse_size: int = 12,
         scales: int = 3,
@@ -142,7 +146,10 @@ class GlimpseVectorEnv(VectorEnv[dict[str, Any], dict[str, Any], Any]):
         self.sensor = make_sensor(sensor, size=glimpse_size, scales=scales) if isinstance(sensor, str) else sensor
         height, width = size
         border = self.sensor.border((height, width))
-        self.scenes = SceneMaker(self.images.split(split), split, scene, (height, width), clutter, clutter_size, border)
+        bent = Distortion(affine, elastic)
+        self.scenes = SceneMaker(
+            self.images.split(split), split, scene, (height, width), clutter, clutter_size, border, bent
+        )
         self.sensor.check(self.scenes.size)
         self._first, self._random_place = self._first_action(first_window)
         self._first_draws = torch.tensor([FIRST_X, FIRST_Y], device=self.device)

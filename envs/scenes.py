@@ -12,6 +12,7 @@ import torch
 from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 
+from envs.distortion import AS_THEY_ARE, Distortion
 from envs.draws import random_high, scaled, scene_key
 from envs.images import ImageSet
 from ram_agent.sensor import lift_patches
@@ -66,8 +67,8 @@ class SceneMaker:
     image of the same split and added at a uniform place fully inside (clamped to 1), then the image itself likewise:
     the protocol of Mnih et al. 2014, section 4.1 (60×60 with 4 patches of 8×8, 100×100 with 8).
 
-    Training scenes draw their image uniformly; scene i of validation and test shows image i (modulo their number), so
-    that 0 … n-1 show each image once.
+    Training scenes draw their image uniformly and may distort it; scene i of validation and test shows image i (modulo
+    their number) as it is, so that 0 … n-1 show each image once.
     """
 
     images: ImageSet
@@ -79,6 +80,8 @@ class SceneMaker:
     clutter_size: int = 8
     border: tuple[int, int] = (0, 0)
     """Rows and columns of background painted on each side besides: what `ram_agent.sensor.Sensor.border` asks for."""
+    distortion: Distortion = AS_THEY_ARE
+    """Of the images that count, in training; clutter is cut from images as they are."""
 
     def __post_init__(self) -> None:
         height, width = self.images.pixels.shape[-2:]
@@ -128,7 +131,10 @@ class SceneMaker:
         canvas = torch.empty(shape, dtype=torch.uint8, device=pixels.device) if reuse is None else reuse
         canvas = canvas.zero_().view(lanes, channels, -1)
         squares = self._squares(row, column, tall, wide)[:, None].expand(-1, channels, -1)
-        canvas.scatter_(2, squares, pixels.index_select(0, image).flatten(2))
+        shown = pixels.index_select(0, image)
+        if self.distortion and self.split == "train":
+            shown = self.distortion(shown, key)
+        canvas.scatter_(2, squares, shown.flatten(2))
         if patches:
             for patch, places in zip(*self._clutter(draw[CLUTTER:]), strict=True):
                 # A patch touches no pixel twice. Sums that stop at 255 do not depend on their order.

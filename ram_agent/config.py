@@ -41,6 +41,12 @@ class SceneConfig(Section):
     width: int = Field(default=60, ge=1, description="canvas width in pixels")
     clutter: int = Field(default=4, ge=0, description="patches of clutter per canvas (cluttered only)")
     clutter_size: int = Field(default=8, ge=1, description="side of a clutter patch in pixels")
+    affine: float = Field(
+        default=0.0, ge=0, le=0.5, description="random rotation, scale and shear of training images (0.15: 8 degrees)"
+    )
+    elastic: float = Field(
+        default=0.0, ge=0, le=64, description="random elastic distortion of training images, in pixels at most"
+    )
 
 
 class SensorConfig(Section):

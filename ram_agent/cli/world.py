@@ -44,6 +44,8 @@ class World:
             size=(scene.height, scene.width),
             clutter=scene.clutter,
             clutter_size=scene.clutter_size,
+            affine=scene.affine,
+            elastic=scene.elastic,
             sensor=self.sensor,
             glimpses=environment.glimpses,
             first_window=environment.first_window,

@@ -51,7 +51,8 @@ def test_every_row_of_the_tables_has_a_config_with_the_glimpses_of_its_name(task
         for looks in LOOKS[task]:
             config = shipped(f"{task}_{row}_{looks}")
             assert config.environment.glimpses == looks
-            assert config.scene == shipped(f"{task}_hard_best_{looks}").scene
+            bent = {"affine": 0.0, "elastic": 0.0} if row == "hard_paper" else {}
+            assert config.scene == shipped(f"{task}_hard_best_{looks}").scene.model_copy(update=bent)
             assert config.sensor.kind == row.replace("hard_best", "crop").replace("hard_paper", "crop")
 
 
@@ -110,7 +111,7 @@ def test_the_header_of_a_config_says_task_paper_row_command_time_and_result(path
 
 @pytest.mark.parametrize("path", sorted((CONFIGS / "base").glob("*.yaml")), ids=lambda path: path.stem)
 def test_a_base_says_what_it_is_and_some_row_stands_on_it(path: Path) -> None:
-    assert re.match("# (A task|An attention|An agent): ", path.read_text())
+    assert re.match("# (A task|An attention|An agent|A regulariser): ", path.read_text())
     layers = [*SHIPPED, *path.parent.glob("*.yaml")]
     assert any(path.stem in read_yaml(each, "config", "base:").get("base", []) for each in layers)
 
