@@ -10,7 +10,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import EngFormatter, LogLocator, MaxNLocator, NullFormatter, NullLocator, StrMethodFormatter
 
 from ram_agent.compare.gather import Run, Validated, estimator_order
-from ram_agent.compare.seeds import Bundle, Points, bundle
+from ram_agent.compare.seeds import SIGNAL_OVER, Bundle, Points, bundle, running_mean
 from ram_agent.figures import FAINT, INK, LABEL, LINE_STYLES, SMALL, TITLE, level, panel_size, style
 from ram_agent.full_image import NETWORKS
 from ram_agent.gaze import Gaze, image_grid, show_path
@@ -95,7 +95,8 @@ def gradient_signal(methods: Mapping[str, Sequence[Run]], images: str) -> Figure
     """Signal-to-noise of each estimator's gradient through training: mean and range over seeds.
 
     Logarithmic, but linear about 0: a ratio that is lost in the noise is measured below 0 as often as above, and to
-    leave those out would flatter it. Ink and mark are the method's, dashes the estimator's. None without a number.
+    leave those out would flatter it. Each seed's curve is a running mean over `SIGNAL_OVER` evaluations. Ink and mark
+    are the method's, dashes the estimator's. None without a number.
     """
     present = {estimator for runs in methods.values() for run in runs for estimator in run.signal}
     estimators = sorted(present, key=estimator_order)
@@ -106,7 +107,7 @@ def gradient_signal(methods: Mapping[str, Sequence[Run]], images: str) -> Figure
         ink, seeds = _ink(number, marks=True), 0
         for estimator in estimators:
             points = [np.array(run.signal.get(estimator, ()), float) for run in runs]
-            points = [each.reshape(-1, 2) for each in points]
+            points = [running_mean(each.reshape(-1, 2), SIGNAL_OVER) for each in points]
             if not any(map(len, points)):
                 continue
             finished = [each for each, run in zip(points, runs, strict=True) if run.measured]

@@ -12,6 +12,7 @@ from ram_agent.compare.document import Block, Bullets, Gallery, Heading, Paragra
 from ram_agent.compare.examine import BATCHES, LANES, PICTURED, Examined
 from ram_agent.compare.gather import SIGNAL, Run
 from ram_agent.compare.methods import Method, differing
+from ram_agent.compare.seeds import SIGNAL_OVER
 from ram_agent.compare.statistics import Estimate, Paired, over_images, over_seeds
 from ram_agent.full_image import NETWORKS
 
@@ -341,7 +342,8 @@ def _signal(compared: Compared, pictures: Pictures) -> list[Block]:
     blocks: list[Block] = [Heading("Gradient signal-to-noise through training"), Paragraph(text)]
     if pictures.signal:
         caption = (
-            "Signal-to-noise of the gradient of each estimator (dashes) of each method (ink and mark), mean over seeds."
+            "Signal-to-noise of the gradient of each estimator (dashes) of each method (ink and mark): mean over "
+            f"seeds, running mean over {SIGNAL_OVER} evaluations."
         )
         blocks.append(Picture(pictures.signal, caption))
     return [*blocks, Table(("method", "estimator", "=median", "=seeds", "=evaluations"), tuple(rows))]

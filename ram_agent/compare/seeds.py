@@ -11,6 +11,9 @@ from jaxtyping import Float
 
 Points = Float[np.ndarray, "_ 2"]
 
+SIGNAL_OVER = 7
+"""Evaluations over which a signal-to-noise ratio is averaged: a few batches leave most of one evaluation to chance."""
+
 
 class Bundle(NamedTuple):
     """The curves of one method. Where the seeds share no stretch, x is empty and all of them are alone."""
@@ -49,6 +52,15 @@ def bundle(finished: Sequence[Points], unfinished: Sequence[Points] = ()) -> Bun
     beyond = [points for points in (*before, *after) if len(points) > 1]
     mean, low, high = heights.mean(axis=0), heights.min(axis=0), heights.max(axis=0)
     return Bundle(x, mean, low, high, (*beyond, *alone), len(curves))
+
+
+def running_mean(points: Points, over: int) -> Points:
+    """Each point with the mean of the `over` points (odd) about it; fewer towards the ends, as many on either side."""
+    count = np.arange(len(points))
+    reach = np.minimum(over // 2, np.minimum(count, count[::-1]))
+    total = np.concatenate([[0.0], np.cumsum(points[:, 1])])
+    mean = (total[count + reach + 1] - total[count - reach]) / (2 * reach + 1)
+    return np.column_stack([points[:, 0], mean])
 
 
 def _at(points: Points, x: float) -> float:

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from ram_agent.compare.gather import Measured, Run, Validated
 from ram_agent.compare.plots import errors_by_glimpse, gradient_signal, validation_curves
-from ram_agent.compare.seeds import bundle
+from ram_agent.compare.seeds import bundle, running_mean
 from ram_agent.config import load_config
 from tests.drawing import render
 
@@ -127,6 +127,15 @@ def test_by_glimpse_a_network_over_the_whole_canvas_is_level_and_one_glimpse_is_
     }
     figure = errors_by_glimpse(methods, "digits")
     assert drawn(figure) == [[[1, 60], [2, 30], [3, 20]], [[1, 5], [2, 5], [3, 5]], [[1, 40]]]
+
+
+def test_a_running_mean_takes_as_many_points_on_either_side_and_keeps_the_ends() -> None:
+    heights = [5.0, 1.0, 0.0, 2.0, 9.0, 4.0]
+    points = np.column_stack([np.arange(6.0), heights])
+    mean = running_mean(points, 5)
+    assert mean[:, 0].tolist() == points[:, 0].tolist()
+    assert mean[:, 1] == pytest.approx([5, 2, np.mean(heights[:5]), np.mean(heights[1:]), 5, 4])
+    assert len(running_mean(points[:0], 5)) == 0
 
 
 def test_the_signal_is_a_line_for_each_method_and_estimator_that_leaves_no_noise_below_zero_out():
