@@ -2,7 +2,8 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from copy import copy
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 from jaxtyping import Float
@@ -84,8 +85,7 @@ class RecurrentAttentionPolicy(Policy):
     """The recurrent attention model (Mnih et al. 2014, figure 1).
 
     `glimpse_shape` is (K·C, G, G) and `first_window` the P numbers of the eye at rest: both as the environment gives
-    them;
-    `head` is a kind of `make_window_head`. Nothing here knows which kind of eye it drives but through `window_head`.
+    them; `head` is a kind of `make_window_head`. Nothing here knows which kind of eye it drives but by `window_head`.
     """
 
     def __init__(
@@ -120,24 +120,15 @@ class RecurrentAttentionPolicy(Policy):
         return self.core(self.glimpse(glimpse, window), state)
 
 
-class UnderHead(Policy):
-    """A policy under another window head: the same parameters, which decide in another way where to look."""
+PolicyType = TypeVar("PolicyType", bound=Policy)
 
-    def __init__(self, policy: Policy, head: heads.WindowHead) -> None:
-        super().__init__()
-        self.blueprint, self.policy = policy.blueprint, policy
-        self.window_head, self.classifier = head, policy.classifier
 
-    def initial_state(self, lanes: int) -> State:
-        return self.policy.initial_state(lanes)
-
-    def look(
-        self,
-        glimpse: Float[Tensor, "lanes planes height width"],
-        window: Float[Tensor, "lanes parameters"],
-        state: State,
-    ) -> tuple[Float[Tensor, "lanes hidden"], State]:
-        return self.policy.look(glimpse, window, state)
+def under_head(policy: PolicyType, head: heads.WindowHead) -> PolicyType:
+    """The same parameters under another window head, which decides in another way where to look."""
+    other = copy(policy)
+    other._modules = dict(policy._modules)  # a copy would share the dict, and so the head
+    other.window_head = head
+    return other
 
 
 def make_window_head(kind: str, first_window: Sequence[float], config: PolicyConfig) -> heads.WindowHead:

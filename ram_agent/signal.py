@@ -25,7 +25,7 @@ from ram_agent import estimators
 from ram_agent.config import TrainingConfig
 from ram_agent.heads import LearnedWindowHead, StraightThroughWindowHead
 from ram_agent.learner import classification_loss, noise_seed
-from ram_agent.policy import Policy, RecurrentAttentionPolicy, UnderHead
+from ram_agent.policy import Policy, RecurrentAttentionPolicy, under_head
 from ram_agent.rollout import Episode, GlimpseEnvironment, rollout
 
 ESTIMATORS = ("none", "learned", "leave_one_out", "straight_through", "pathwise")
@@ -110,7 +110,7 @@ def gradient_signal(
     # The same weights under a head that carries the gradient: it draws the very windows that `head` would draw.
     carrying: Policy = policy
     if head.samples:
-        carrying = UnderHead(policy, StraightThroughWindowHead.around(head, policy.blueprint.config.window_gradient))
+        carrying = under_head(policy, StraightThroughWindowHead.around(head, policy.blueprint.config.window_gradient))
     looks = training.looks if training.looks > 1 else gcd(LOOKS, env.num_envs)
     found = {name: SignalToNoise() for name in ESTIMATORS}
     play = _Player(env, training, std, seed, policy)
