@@ -11,36 +11,19 @@ import numpy as np
 import torch
 from gymnasium import spaces
 from gymnasium.vector.utils import batch_space
-from jaxtyping import Float
 from torch import Tensor
 
 from envs.glimpse import GlimpseEnv, GlimpseVectorEnv
+from ram_agent.sensor import grid_locations
 
 Action: TypeAlias = dict[str, Any]
-
-
-def grid_locations(grid: int) -> Float[np.ndarray, "cells 2"]:
-    """The (x, y) of every cell's middle, row-major.
-
-    Convention:
-        [-1, 1] × [-1, 1] is cut into g × g equal cells. Cell c lies in row c // g, counted from the top (y = -1), and
-        in column c % g, counted from the left (x = -1). Its middle is x = (2 column + 1) / g - 1,
-        y = (2 row + 1) / g - 1. So cell 0 is the left upper one, cell 1 lies to the right of it, cell g below it;
-        g = 9 gives -8/9, -6/9 … 8/9.
-
-    Raises `ValueError` for a grid below 2: a single cell would leave the eye nowhere to go.
-    """
-    if grid < 2:
-        raise ValueError(f"grid: got {grid}, expected at least 2 cells a side (9 is the default)")
-    row, column = np.divmod(np.arange(grid * grid), grid)
-    return ((2 * np.stack([column, row], axis=1) + 1) / grid - 1).astype(np.float32)
 
 
 class GridActions:
     """What a twin's actions mean: which window a cell names, for one environment's eye and classes."""
 
     def __init__(self, env: GlimpseVectorEnv, grid: int) -> None:
-        locations = grid_locations(grid)
+        locations = grid_locations(grid).numpy()
         if env.rules.reward == "log_probability":
             raise ValueError(
                 "reward: got 'log_probability', expected 'success' or 'each_look': a discrete action tells a label, "

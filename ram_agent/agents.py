@@ -5,15 +5,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-
-from ram_agent.building import build_policy, seen_by
+from ram_agent.algorithm import Algorithm
+from ram_agent.building import build_learner, seen_by
 from ram_agent.checkpoint import fitting, is_checkpointed
 from ram_agent.config import Config, dump_config
 from ram_agent.files import remove_partials
 from ram_agent.finite import NumbersGoneBad
 from ram_agent.interruption import Interruption
-from ram_agent.learner import LEARNERS, Learner
 from ram_agent.monitoring import Best, Board, Checkpoints, Pictures, Signal, Validation
 from ram_agent.parallel import ALONE, Ranks
 from ram_agent.world import World, check_images
@@ -31,7 +29,7 @@ class Agent:
 
     look: str
     """`learned`, or the kind of control."""
-    learner: Learner
+    learner: Algorithm
     validation: Validation
     board: Board
 
@@ -43,23 +41,11 @@ class Agent:
 
 def make_learner(
     config: Config, world: World, folder: Path, look: str, *, resume: bool, interruption: Interruption, ranks: Ranks
-) -> tuple[Learner, Path, Mapping[str, Any] | None]:
-    """The learner of the agent, or of one control: the same agent but for where it looks, hence nothing to estimate.
-
-    Also its folder, and what was saved of it if it goes on where it was.
-    """
-    training = config.training
+) -> tuple[Algorithm, Path, Mapping[str, Any] | None]:
+    """The learner of the agent, or of one control; its folder, and what was saved of it if it goes on where it was."""
     if look != "learned":
         folder = folder / "controls" / look
-        training = training.model_copy(
-            update={"method": "pathwise", "episodes": config.evaluation.control_episodes or training.episodes}
-        )
-    env = seen_by(look, world.environment("train", training.batch * training.looks))
-    torch.manual_seed(config.run.seed)
-    policy = build_policy(env, config, look)
-    learner = LEARNERS[training.method](
-        policy, env, training, seed=config.run.seed, ranks=ranks, cuda_graph=config.run.cuda_graph
-    )
+    learner = build_learner(config, world, look, ranks)
     interruption.learner = learner
     learner.stop_requested = interruption.asked  # the signal may have come before there was a learner
     saved = None

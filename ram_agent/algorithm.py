@@ -20,7 +20,7 @@ from ram_agent.checkpoint import fitting, keep_checkpoint, read_newest, write_ch
 from ram_agent.config import TrainingConfig
 from ram_agent.export import load_weights, read_export
 from ram_agent.finite import Circumstances, Divergence, Guard, NumbersGoneBad, bad_parameters, describe
-from ram_agent.full_image import rebuild_policy
+from ram_agent.kinds import rebuild_policy
 from ram_agent.metrics import Running
 from ram_agent.parallel import ALONE, Ranks
 from ram_agent.policy import Policy
@@ -317,8 +317,8 @@ class Algorithm(ABC):
         return saved
 
     @classmethod
-    def load(cls: type[Own], path: str | Path, env: GlimpseEnvironment, device: str | torch.device = "cpu") -> Own:
-        """Read what `save` wrote and go on in `env`; which file, `restore` says. Raises `CheckpointError`.
+    def load(cls: type[Own], path: str | Path, env: Any, device: str | torch.device = "cpu") -> Own:
+        """Read what `save` wrote and go on in `env`, such as the class is made with. Raises `CheckpointError`.
 
         A folder is what `ram-agent export` wrote: its weights, and a training that begins anew.
         """
@@ -326,14 +326,19 @@ class Algorithm(ABC):
         saved = read_export(Path(path)) if exported else read_newest(_with_suffix(path))
         with fitting(path):
             policy = rebuild_policy(saved["blueprint"]).to(device)
-            training, seed = TrainingConfig.model_validate(saved["training"]), saved["seed"]
-        learner = cls(policy, env, training, seed=seed)
+            settings = cls.saved_settings(saved)
+        learner = cls(policy, env, **settings)
         if exported:
             load_weights(policy, saved["weights"], Path(path))
             return learner
         with fitting(path):
             learner.load_state_dict(saved["learner"])
         return learner
+
+    @classmethod
+    def saved_settings(cls, saved: Mapping[str, Any]) -> dict[str, Any]:
+        """What a learner was made with that was saved, but for policy and environment."""
+        return {"training": TrainingConfig.model_validate(saved["training"]), "seed": saved["seed"]}
 
 
 def _as_callback(callback: BaseCallback | list[BaseCallback] | None) -> BaseCallback:

@@ -1,23 +1,45 @@
-"""From a configuration to the policy that looks, and from a checkpoint back to it."""
+"""From a configuration to the policy that looks and the learner that trains it; and from a checkpoint back to it."""
 
 from collections.abc import Mapping
 from typing import Any
 
 import torch
 
+from ram_agent.algorithm import Algorithm
 from ram_agent.config import Config
-from ram_agent.full_image import NETWORKS, FullImagePolicy, WholeCanvas, rebuild_policy
+from ram_agent.full_image import NETWORKS, WholeCanvas
+from ram_agent.grid_policy import GridPolicy
+from ram_agent.kinds import policy_class, rebuild_policy
 from ram_agent.learner import LEARNERS
-from ram_agent.policy import Policy, RecurrentAttentionPolicy
+from ram_agent.parallel import ALONE, Ranks
+from ram_agent.policy import Policy
 from ram_agent.rollout import GlimpseEnvironment
+from ram_agent.stable_baselines import StableBaselines
+from ram_agent.world import World
+
+
+def build_learner(config: Config, world: World, look: str = "learned", ranks: Ranks = ALONE) -> Algorithm:
+    """The learner of the agent, or of one control: the same agent but for where it looks, hence nothing to estimate."""
+    training, seed = config.training, config.run.seed
+    if look != "learned":
+        training = training.model_copy(
+            update={"method": "pathwise", "episodes": config.evaluation.control_episodes or training.episodes}
+        )
+    env = seen_by(look, world.environment("train", training.batch * training.looks))
+    torch.manual_seed(seed)
+    policy = build_policy(env, config, look)
+    if isinstance(policy, GridPolicy):
+        return StableBaselines(policy, world.vec_env(training.batch), training, config.sb3, seed=seed, ranks=ranks)
+    kind = LEARNERS[training.method]
+    return kind(policy, env, training, seed=seed, ranks=ranks, cuda_graph=config.run.cuda_graph)
 
 
 def build_policy(env: GlimpseEnvironment, config: Config, look: str) -> Policy:
     """The factory: which policy is what an agent or a control looks with, which head goes with which training."""
-    head = LEARNERS[config.training.method].head if look == "learned" else look
+    method = config.training.method
+    head = look if look != "learned" else LEARNERS[method].head if method in LEARNERS else method
     first, canvas = config.environment.first_window, (config.scene.height, config.scene.width)
-    kind = FullImagePolicy if look in NETWORKS else RecurrentAttentionPolicy
-    return kind(
+    return policy_class(head)(
         env.single_observation_space["glimpse"].shape,
         env.sensor.rest(canvas) if isinstance(first, str) else first,
         int(env.single_action_space["label"].n),

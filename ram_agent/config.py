@@ -8,16 +8,22 @@ import re
 import reprlib
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar, get_args
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from ram_agent.combinations import check_together
 from ram_agent.layers import ConfigError, nearest, read_layers
 
 FullImageKind = Literal["cnn", "fc", "modern_cnn"]
 """Controls that see the whole canvas at once."""
 ControlKind = Literal["random", "centre", "raster", "oracle", FullImageKind]
+SB3Method = Literal["a2c", "ppo", "recurrent_ppo"]
+"""Algorithms of Stable-Baselines3 and, recurrent_ppo, of sb3-contrib."""
+
+
+THEIRS = "default: Stable-Baselines3's"
 
 
 class Section(BaseModel):
@@ -102,13 +108,16 @@ class PolicyConfig(Section):
     window_gradient: float = Field(
         default=0.05, ge=0, description="scale of the gradient into a window (straight_through, pathwise)"
     )
+    grid: int = Field(
+        default=9, ge=2, description="cells along each side of the grid of locations (a2c, ppo, recurrent_ppo)"
+    )
 
 
 class TrainingConfig(Section):
-    method: Literal["reinforce", "straight_through", "pathwise"] = Field(
+    method: Literal["reinforce", "straight_through", "pathwise", SB3Method] = Field(
         default="reinforce",
         description="gradient estimator of the window: score function (crop), backpropagation past the crop's rounding "
-        "(crop), or backpropagation (gaussian, stn)",
+        "(crop), or backpropagation (gaussian, stn); or an algorithm of Stable-Baselines3 (crop)",
     )
     episodes: int = Field(default=1_200_000, ge=1, description="training episodes (looks at one image count as many)")
     batch: int = Field(default=64, ge=1, description="images per update, of each process under torchrun")
@@ -145,6 +154,11 @@ class TrainingConfig(Section):
     baseline_weight: float = Field(default=1.0, ge=0, description="weight of the baseline's squared error")
 
     @property
+    def by_sb3(self) -> bool:
+        """Whether an algorithm of Stable-Baselines3 trains the agent."""
+        return self.method in get_args(SB3Method)
+
+    @property
     def last_window_std(self) -> float:
         """Exploration at the end of training."""
         return self.window_std_end or self.window_std
@@ -154,6 +168,35 @@ class TrainingConfig(Section):
         if self.baseline == "leave_one_out" and self.looks < 2:
             raise ValueError("looks: expected 2 or more for baseline leave_one_out, got 1")
         return self
+
+
+class SB3Config(Section):
+    """What Stable-Baselines3's algorithms have of their own, by their own names.
+
+    The rest is `training`'s: episodes, batch (lanes, each plays one episode per update), learning_rate with its
+    schedule, clip (max_grad_norm).
+    """
+
+    reward: Literal["success", "each_look"] = Field(
+        default="success", description="1 for the right label at the end, or 1/T at every look whose label is right"
+    )
+    gamma: float | None = Field(default=None, ge=0, le=1, description=f"discount; {THEIRS}")
+    gae_lambda: float | None = Field(default=None, ge=0, le=1, description=f"of the advantage estimate; {THEIRS}")
+    ent_coef: float | None = Field(default=None, ge=0, description=f"weight of the entropy bonus; {THEIRS}")
+    vf_coef: float | None = Field(default=None, ge=0, description=f"weight of the value loss; {THEIRS}")
+    normalize_advantage: bool | None = Field(default=None, description=f"in each minibatch; {THEIRS}")
+    n_epochs: int | None = Field(default=None, ge=1, description=f"passes over a rollout (not a2c); {THEIRS}")
+    batch_size: int | None = Field(
+        default=None, ge=2, description=f"steps in a minibatch, a divisor of batch x glimpses (not a2c); {THEIRS}"
+    )
+    clip_range: float | None = Field(
+        default=None, gt=0, description=f"largest change of a probability ratio (not a2c); {THEIRS}"
+    )
+
+    @property
+    def given(self) -> dict[str, Any]:
+        """The settings that are not left to Stable-Baselines3, but for the reward, which is the environment's."""
+        return self.model_dump(exclude={"reward"}, exclude_none=True)
 
 
 class EvaluationConfig(Section):
@@ -214,34 +257,13 @@ class Config(Section):
     environment: EnvironmentConfig = EnvironmentConfig()
     policy: PolicyConfig = PolicyConfig()
     training: TrainingConfig = TrainingConfig()
+    sb3: SB3Config = SB3Config()
     evaluation: EvaluationConfig = EvaluationConfig()
     run: RunConfig = RunConfig()
 
     @model_validator(mode="after")
     def _together(self) -> "Config":
-        side, canvas = self.sensor.size, (self.scene.height, self.scene.width)
-        if side > min(canvas):
-            raise ValueError(
-                f"sensor.size: expected at most {min(canvas)}, the shorter side of the {canvas[0]}x{canvas[1]} canvas, "
-                f"got {side}"
-            )
-        if self.policy.eye == "conv" and side < 4:
-            raise ValueError(f"policy.eye: expected dense for glimpses of fewer than 4x4 samples, got conv for {side}")
-        if "cnn" in self.evaluation.controls and min(canvas) < 10:
-            raise ValueError(
-                "evaluation.controls: expected none named cnn, whose filters are 10x10, on a "
-                f"{canvas[0]}x{canvas[1]} canvas, got {', '.join(self.evaluation.controls)}; take fc or modern_cnn"
-            )
-        if self.training.method == "pathwise" and self.sensor.kind == "crop":
-            raise ValueError(
-                "training.method: expected reinforce or straight_through for a crop sensor (a hard crop has no true "
-                "gradient to its window), got pathwise; or use sensor.kind gaussian or stn"
-            )
-        if self.training.method == "straight_through" and self.sensor.kind != "crop":
-            raise ValueError(
-                f"training.method: expected pathwise for a {self.sensor.kind} sensor (its gradient is a true one), "
-                "got straight_through; or use sensor.kind crop"
-            )
+        check_together(self)
         return self
 
 

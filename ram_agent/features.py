@@ -1,5 +1,6 @@
 """The glimpse network as a features extractor of Stable-Baselines3's policies."""
 
+from collections.abc import Sequence
 from math import prod
 
 from gymnasium import spaces
@@ -15,7 +16,8 @@ class GlimpseFeatures(BaseFeaturesExtractor):
 
     `PPO("MultiInputPolicy", env, policy_kwargs={"features_extractor_class": GlimpseFeatures})`. The sizes are those of
     `PolicyConfig`; `network` is a `GlimpseNetwork`, whose weights an agent of ours and one of theirs can hand each
-    other. Glimpses may be flat, as the discrete twin's are, or not.
+    other. Glimpses may be flat, as the discrete twin's are, or not. An eye of filters, `eye="conv"`, must know what
+    shape a flat glimpse had: `glimpse_shape=(K·C, G, G)`.
     """
 
     def __init__(
@@ -24,13 +26,21 @@ class GlimpseFeatures(BaseFeaturesExtractor):
         what: int = PolicyConfig().what,
         where: int = PolicyConfig().where,
         features: int = PolicyConfig().features,
+        eye: str = PolicyConfig().eye,
+        glimpse_shape: Sequence[int] | None = None,
     ) -> None:
         super().__init__(observation_space, features)  # type: ignore[arg-type]
         parts = observation_space.spaces if isinstance(observation_space, spaces.Dict) else {}
         if not {"glimpse", "window"} <= parts.keys():
             raise ValueError(f"observation_space: got {observation_space}, expected a Dict with 'glimpse' and 'window'")
-        glimpse, window = (parts[name].shape or () for name in ("glimpse", "window"))
-        self.network = GlimpseNetwork(glimpse, prod(window), what, where, features)
+        seen, window = (parts[name].shape or () for name in ("glimpse", "window"))
+        self.glimpse_shape = tuple(glimpse_shape or seen)
+        if prod(self.glimpse_shape) != prod(seen) or (eye == "conv" and len(self.glimpse_shape) != 3):
+            raise ValueError(
+                f"glimpse_shape: got {glimpse_shape} for an eye of kind {eye!r}, expected the (K·C, G, G) of "
+                f"{prod(seen)} samples"
+            )
+        self.network = GlimpseNetwork(self.glimpse_shape, prod(window), what, where, features, eye)
 
     def forward(self, observations: dict[str, Tensor]) -> Tensor:
-        return self.network(observations["glimpse"], observations["window"])
+        return self.network(observations["glimpse"].unflatten(-1, self.glimpse_shape), observations["window"])

@@ -145,7 +145,7 @@ class Divergence:
     def warnings(self, means: Mapping[str, float]) -> list[str]:
         """What is new in the means since the last row of the log."""
         found = {}
-        norm = means["train/gradient_norm"]
+        norm = means.get("train/gradient_norm", 0.0)  # Stable-Baselines3 tells neither this nor the next
         # Clipped to less than a hundredth from the start, or to a tenth where it was once ten times smaller.
         if norm > 100 * self.clip or (norm > 10 * self.clip and norm > 10 * self._lowest):
             found["gradient"] = (
@@ -153,7 +153,7 @@ class Divergence:
                 "lower training.learning_rate"
             )
         self._lowest = min(self._lowest, norm)
-        share = means["rollout/window_at_border"]
+        share = means.get("rollout/window_at_border", 0.0)
         if self.learns_windows and share > 0.9:
             found["window"] = (
                 f"{100 * share:.0f} % of the windows are stuck at the border of their range, where nothing more is "

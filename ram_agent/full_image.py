@@ -4,7 +4,7 @@ They need no looks. `WholeCanvas` makes an environment's canvas its one glimpse,
 rollout, the learner and the measuring that serve agents with an eye serve them too.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from gymnasium import spaces
@@ -15,7 +15,7 @@ from ram_agent.config import PolicyConfig
 from ram_agent.controls import CentreWindowHead
 from ram_agent.core import State
 from ram_agent.heads import classifier_head
-from ram_agent.policy import Blueprint, Policy, RecurrentAttentionPolicy
+from ram_agent.policy import Blueprint, Policy
 from ram_agent.rollout import GlimpseEnvironment
 
 UNITS = 256
@@ -138,8 +138,3 @@ NETWORKS: dict[str, Callable[[int, int, int], tuple[nn.Sequential, int]]] = {
     "fc": fc,
     "modern_cnn": modern_cnn,
 }
-
-
-def rebuild_policy(plain: Mapping[str, Any]) -> Policy:
-    """A policy of the shape that `Blueprint.as_plain` wrote down, whichever kind it was."""
-    return (FullImagePolicy if plain["head"] in NETWORKS else RecurrentAttentionPolicy).rebuild(plain)

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from ram_agent.learner import Learner
+from ram_agent.algorithm import Algorithm
 
 
 @contextmanager
@@ -27,7 +27,7 @@ class Interruption:
     received: int = 0
     unwritten: str = ""
     """Why a run gives up that cannot write its files."""
-    learner: Learner | None = None
+    learner: Algorithm | None = None
 
     @contextmanager
     def watching(self) -> Iterator[None]:

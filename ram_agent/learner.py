@@ -105,7 +105,7 @@ class Learner(Algorithm):
         Nothing of it is random or remembered: an update follows from its number, the seed and the weights.
         """
         number = self.updates * self.ranks.size + self.ranks.rank
-        rate = self.training.learning_rate * _decay(self.training.learning_rate_schedule, self.progress)
+        rate = self.training.learning_rate * decay(self.training.learning_rate_schedule, self.progress)
         for group in self.optimizer.param_groups:
             if isinstance(group["lr"], Tensor):
                 group["lr"].fill_(rate)
@@ -270,7 +270,7 @@ def noise_seed(seed: int, number: int, purpose: str = "noise") -> int:
     return int.from_bytes(digest[:8], "little")
 
 
-def _decay(schedule: str, progress: float) -> float:
+def decay(schedule: str, progress: float) -> float:
     """Factor of the learning rate."""
     if schedule == "cosine":
         return 0.5 * (1 + float(np.cos(np.pi * progress)))

@@ -17,13 +17,13 @@ from tensorboard.compat.proto.summary_pb2 import Summary  # type: ignore[attr-de
 from torch import Tensor
 from torch.utils.tensorboard.writer import SummaryWriter
 
+from ram_agent.algorithm import Algorithm
 from ram_agent.animation import gaze_frames
 from ram_agent.dashboard import layout_summary, settings_summaries
 from ram_agent.evaluation import TEST_SEED, Evaluation, evaluate
 from ram_agent.figures import confusion_matrix, error_by_glimpse, fixation_map
 from ram_agent.files import write_whole
 from ram_agent.gaze import Gaze, count_fixations, glimpse_paths, glimpse_strip
-from ram_agent.learner import Learner
 from ram_agent.pictures import encode_gif
 from ram_agent.policy import Policy
 from ram_agent.rollout import GlimpseEnvironment, rollout
@@ -160,7 +160,7 @@ class Best(NamedTuple):
 class Validation(BaseCallback):
     """Every `every` episodes, and at the end: error on the validation split; keeps the best weights."""
 
-    model: Learner  # type: ignore[assignment]
+    model: Algorithm  # type: ignore[assignment]
 
     def __init__(self, env: GlimpseEnvironment, scenes: int, every: int, total: int, board: Board) -> None:
         super().__init__()
@@ -211,7 +211,7 @@ class Validation(BaseCallback):
 class Signal(BaseCallback):
     """Beside each evaluation: how much of the window head's gradient is signal, estimator by estimator."""
 
-    model: Learner  # type: ignore[assignment]
+    model: Algorithm  # type: ignore[assignment]
 
     def __init__(self, env: GlimpseEnvironment, batches: int, every: int, total: int, board: Board) -> None:
         super().__init__()
@@ -246,7 +246,7 @@ class Signal(BaseCallback):
 class Checkpoints(BaseCallback):
     """Every `every` episodes, and at the end, the whole learner with the best weights so far; `keep` of these."""
 
-    model: Learner  # type: ignore[assignment]
+    model: Algorithm  # type: ignore[assignment]
 
     def __init__(
         self,
@@ -291,7 +291,7 @@ class Checkpoints(BaseCallback):
 class Pictures(BaseCallback):
     """Beside evaluations: where the eye goes on the same images and what it sees there, as pictures and moving."""
 
-    model: Learner  # type: ignore[assignment]
+    model: Algorithm  # type: ignore[assignment]
 
     def __init__(self, env: GlimpseEnvironment, every: int, total: int, board: Board) -> None:
         super().__init__()
@@ -335,7 +335,7 @@ def pictured_every(every: int, total: int) -> int:
     return every * math.ceil(total / (SCRUBBED * every))
 
 
-def _due(learner: Learner, every: int, total: int) -> bool:
+def _due(learner: Algorithm, every: int, total: int) -> bool:
     """Whether this update crossed a multiple of `every`, or was the last."""
     now, before = learner.episodes, learner.episodes - learner.lanes
     return now // every > before // every or now >= total

@@ -88,7 +88,7 @@ def describe_run(config: Config, world: World, agents: list[Agent]) -> dict[str,
 def versions() -> dict[str, str]:
     """Of everything that can change a number."""
     found = {"python": platform.python_version()}
-    for package in ("ram-agent", "torch", "numpy", "gymnasium", "stable-baselines3"):
+    for package in ("ram-agent", "torch", "numpy", "gymnasium", "stable-baselines3", "sb3-contrib"):
         try:
             found[package] = version(package)
         except PackageNotFoundError:

@@ -16,6 +16,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from stable_baselines3.common.vec_env import VecEnv
+
 from ram_agent.agents import make_learner
 from ram_agent.config import Config, ConfigError, dump_config, override, parse_config
 from ram_agent.evaluation import Evaluation
@@ -48,6 +50,9 @@ class Unseen:
     def environment(self, split: str, lanes: int) -> GlimpseEnvironment:
         self._refuse(split)
         return self.world.environment(split, lanes)
+
+    def vec_env(self, lanes: int) -> VecEnv:
+        return self.world.vec_env(lanes)
 
     def images_in(self, split: str) -> int:
         self._refuse(split)

@@ -52,6 +52,23 @@ def to_pixels(centre: Float[Tensor, "*batch 2"], size: tuple[int, int]) -> Float
     return torch.stack([(x + 1) * (width / 2), (y + 1) * (height / 2)], dim=-1)
 
 
+def grid_locations(grid: int) -> Float[Tensor, "cells 2"]:
+    """The (x, y) of every cell's middle, row-major.
+
+    Convention:
+        [-1, 1] × [-1, 1] is cut into g × g equal cells. Cell c lies in row c // g, counted from the top (y = -1), and
+        in column c % g, counted from the left (x = -1). Its middle is x = (2 column + 1) / g - 1,
+        y = (2 row + 1) / g - 1. So cell 0 is the left upper one, cell 1 lies to the right of it, cell g below it;
+        g = 9 gives -8/9, -6/9 … 8/9.
+
+    Raises `ValueError` for a grid below 2: a single cell would leave the eye nowhere to go.
+    """
+    if grid < 2:
+        raise ValueError(f"grid: got {grid}, expected at least 2 cells a side (9 is the default)")
+    middles = (2 * torch.arange(grid, dtype=torch.float64) + 1) / grid - 1
+    return torch.cartesian_prod(middles, middles).flip(-1).float()
+
+
 @dataclass(frozen=True)
 class Sensor(ABC):
     """A read kernel with the bounds of its window.

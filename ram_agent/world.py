@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
+from stable_baselines3.common.vec_env import VecEnv
+
 from ram_agent.checkpoint import CheckpointError
 from ram_agent.rollout import GlimpseEnvironment
 
@@ -25,6 +27,10 @@ class World(Protocol):
     @property
     def dataset(self) -> Dataset: ...
     def environment(self, split: str, lanes: int) -> GlimpseEnvironment: ...
+    def vec_env(self, lanes: int) -> VecEnv:
+        """The discrete twin over the training split, as Stable-Baselines3 takes it."""
+        ...
+
     def images_in(self, split: str) -> int: ...
 
 

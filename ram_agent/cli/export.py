@@ -39,6 +39,11 @@ def export_run(given: Any) -> Job:
         raise ConfigError(f"--out: {target} exists and is not an empty folder; choose another")
     saved = read_checkpoint(folder / CHECKPOINT)
     config = load_config(folder / "config.yaml")
+    if config.training.by_sb3:
+        raise ConfigError(
+            f"run {folder}: an agent of Stable-Baselines3's ({config.training.method}) is not exported; "
+            "expected one trained by reinforce, straight_through or pathwise"
+        )
     results = final_results(folder)
     notice = folder / "NOTICE.txt"
 

@@ -6,7 +6,7 @@ from typing import Any
 from ram_agent.cli.folders import find_config
 from ram_agent.cli.job import Job, Refused
 from ram_agent.cli.notice import loud
-from ram_agent.cli.train import check_graph
+from ram_agent.cli.train import check_means
 from ram_agent.cli.world import World
 from ram_agent.config import ConfigError, load_config
 from ram_agent.options import Parser, add_config_options, overrides
@@ -36,7 +36,7 @@ def search_settings(given: Any) -> Job:
     config = load_config(find_config(given.config), overrides(given))
     space = read_space(find_config(given.space, "space", "spaces"))
     world = World(config)
-    check_graph(config, world.device, 1)
+    check_means(config, world.device, 1)
     out = Path(given.out or Path("runs") / f"{config.name}_search")
     search = Search(
         config,

@@ -19,6 +19,7 @@ from ram_agent.parallel import join_ranks, leave_ranks
 from ram_agent.replay import check_replayable
 from ram_agent.report import results_table
 from ram_agent.results import final_results
+from ram_agent.stable_baselines import algorithm_class
 
 UNWRITTEN = 4
 """Exit status of a training whose files could not be written at its end, or that stopped for it."""
@@ -44,14 +45,14 @@ def train_run(given: Any) -> Job:
     if given.resume:
         config, folder = _resumed(given)
         world = World(config)
-        check_graph(config, world.device, ranks.size)
+        check_means(config, world.device, ranks.size)
         if (folder / "NOTICE.txt").is_file():  # said of these images when the run began, and still true
             notice = (folder / "NOTICE.txt").read_text(encoding="utf-8").strip()
             world.images = replace(world.images, notice=notice)
     else:
         config = load_config(find_config(given.config or "default"), overrides(given))
         world = World(config)  # before the folder: what fails here leaves nothing behind
-        check_graph(config, world.device, ranks.size)
+        check_means(config, world.device, ranks.size)
         world.environment("train", 1)  # likewise: scenes or a first window that cannot be
         folder = ranks.share(new_run_folder(config) if ranks.leads else Path())
 
@@ -100,8 +101,13 @@ def _resumed(given: Any) -> tuple[Config, Path]:
     return load_config(folder / "config.yaml", changed), folder
 
 
-def check_graph(config: Config, device: torch.device, processes: int) -> None:
-    """Raise `ValueError` where updates cannot be replayed, before there is a run folder."""
+def check_means(config: Config, device: torch.device, processes: int) -> None:
+    """Raise `ValueError` where this machine lacks what a config asks for, before there is a run folder."""
+    method = config.training.method
+    if config.training.by_sb3:
+        algorithm_class(method)
+        if processes > 1:
+            raise ConfigError(f"training.method: {method} trains in one process, not in {processes}: without torchrun")
     if config.run.cuda_graph:
         if device.type != "cuda":
             raise ConfigError(f"run.cuda_graph: got true with device {device}, expected a CUDA device")

@@ -7,6 +7,7 @@ import torch
 
 from envs.glimpse import GlimpseVectorEnv
 from envs.images import ImageData, load_images
+from envs.sb3 import GlimpseVecEnv, make_sb3_env
 from envs.scenes import Split
 from ram_agent.config import Config, ConfigError
 from ram_agent.sensor import make_sensor
@@ -35,23 +36,29 @@ class World:
     def environment(self, split: str, lanes: int) -> GlimpseVectorEnv:
         """A vector environment over one split, in torch."""
         assert split in get_args(Split)
+        return GlimpseVectorEnv(lanes, split=split, tensors=True, **self._settings)  # type: ignore[arg-type]
+
+    def vec_env(self, lanes: int) -> GlimpseVecEnv:
+        """The discrete twin over the training split, as Stable-Baselines3 takes it."""
+        config = self.config
+        return make_sb3_env(lanes, config.policy.grid, split="train", reward=config.sb3.reward, **self._settings)
+
+    @property
+    def _settings(self) -> dict[str, Any]:
         scene, environment = self.config.scene, self.config.environment
-        return GlimpseVectorEnv(
-            lanes,
-            images=self.images,
-            split=split,  # type: ignore[arg-type]
-            scene=scene.kind,
-            size=(scene.height, scene.width),
-            clutter=scene.clutter,
-            clutter_size=scene.clutter_size,
-            affine=scene.affine,
-            elastic=scene.elastic,
-            sensor=self.sensor,
-            glimpses=environment.glimpses,
-            first_window=environment.first_window,
-            device=self.device,
-            tensors=True,
-        )
+        return {
+            "images": self.images,
+            "scene": scene.kind,
+            "size": (scene.height, scene.width),
+            "clutter": scene.clutter,
+            "clutter_size": scene.clutter_size,
+            "affine": scene.affine,
+            "elastic": scene.elastic,
+            "sensor": self.sensor,
+            "glimpses": environment.glimpses,
+            "first_window": environment.first_window,
+            "device": self.device,
+        }
 
     def images_in(self, split: str) -> int:
         return len(self.images.split(split))  # type: ignore[arg-type]

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from envs.discrete import DiscreteGlimpseVectorEnv, grid_locations
+from envs.discrete import DiscreteGlimpseVectorEnv
+from ram_agent.sensor import grid_locations
 from tests.making import make_images
 
 
@@ -28,7 +29,7 @@ def test_nine_cells_a_side_are_ninths_from_corner_to_corner() -> None:
 
 @pytest.mark.parametrize("grid", [2, 5, 9])
 def test_cells_tile_the_square_evenly(grid: int) -> None:
-    locations = grid_locations(grid)
+    locations = grid_locations(grid).numpy()
     assert locations.shape == (grid * grid, 2)
     assert len(np.unique(locations, axis=0)) == grid * grid
     np.testing.assert_allclose(locations, -locations[::-1], atol=1e-7)  # symmetric about the centre

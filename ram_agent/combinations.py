@@ -1,0 +1,78 @@
+"""Settings that are each right and make no sense together, refused by name."""
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ram_agent.config import Config
+
+
+def check_together(config: "Config") -> None:
+    """Raise `ValueError`: one line about the first field that does not go with the others."""
+    _check_sizes(config)
+    _check_method(config)
+    if config.training.by_sb3:
+        _check_sb3(config)
+    elif wrong := config.sb3.model_dump(exclude_defaults=True):
+        name, value = next(iter(wrong.items()))
+        raise ValueError(
+            f"sb3.{name}: expected no such setting for training.method {config.training.method}, got {value}; "
+            "it is for a2c, ppo and recurrent_ppo"
+        )
+
+
+def _check_sizes(config: "Config") -> None:
+    side, canvas = config.sensor.size, (config.scene.height, config.scene.width)
+    if side > min(canvas):
+        raise ValueError(
+            f"sensor.size: expected at most {min(canvas)}, the shorter side of the {canvas[0]}x{canvas[1]} canvas, "
+            f"got {side}"
+        )
+    if config.policy.eye == "conv" and side < 4:
+        raise ValueError(f"policy.eye: expected dense for glimpses of fewer than 4x4 samples, got conv for {side}")
+    if "cnn" in config.evaluation.controls and min(canvas) < 10:
+        raise ValueError(
+            "evaluation.controls: expected none named cnn, whose filters are 10x10, on a "
+            f"{canvas[0]}x{canvas[1]} canvas, got {', '.join(config.evaluation.controls)}; take fc or modern_cnn"
+        )
+
+
+def _check_method(config: "Config") -> None:
+    method, kind = config.training.method, config.sensor.kind
+    if method == "pathwise" and kind == "crop":
+        raise ValueError(
+            "training.method: expected reinforce or straight_through for a crop sensor (a hard crop has no true "
+            "gradient to its window), got pathwise; or use sensor.kind gaussian or stn"
+        )
+    if method == "straight_through" and kind != "crop":
+        raise ValueError(
+            f"training.method: expected pathwise for a {kind} sensor (its gradient is a true one), "
+            "got straight_through; or use sensor.kind crop"
+        )
+
+
+def _check_sb3(config: "Config") -> None:
+    """Stable-Baselines3's algorithms choose among places on a grid, and bring an optimiser and a loop of their own."""
+    training, policy, sb3 = config.training, config.policy, config.sb3
+    method, steps = training.method, training.batch * config.environment.glimpses
+    expected = {
+        "sensor.kind": ("crop", config.sensor.kind, "a grid names places alone"),
+        "training.looks": (1, training.looks, "it is for baseline leave_one_out"),
+        "training.optimizer": ("adam", training.optimizer, "it is theirs"),
+        "training.classify_every_look": (False, training.classify_every_look, "use sb3.reward each_look"),
+        "run.cuda_graph": (False, config.run.cuda_graph, "their updates cannot be replayed"),
+    }
+    for name, (wanted, got, reason) in expected.items():
+        if got != wanted:
+            raise ValueError(f"{name}: expected {wanted} for training.method {method} ({reason}), got {got}")
+    if training.precision == "bfloat16":
+        raise ValueError(f"training.precision: expected float32 or tf32 for training.method {method}, got bfloat16")
+    if method == "recurrent_ppo" and policy.core != "lstm":
+        raise ValueError(f"policy.core: expected lstm for training.method {method}, got {policy.core}")
+    for name in ("n_epochs", "batch_size", "clip_range"):
+        if method == "a2c" and (value := getattr(sb3, name)) is not None:
+            raise ValueError(f"sb3.{name}: expected no such setting for training.method a2c, got {value}")
+    if sb3.batch_size and steps % sb3.batch_size:
+        raise ValueError(
+            f"sb3.batch_size: expected a divisor of training.batch x environment.glimpses = {steps}, "
+            f"got {sb3.batch_size}"
+        )
