@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Int64, UInt8
 from torch import Tensor
 
+from envs.class_names import ClassNames
 from envs.parts import Part, refusal
 
 
@@ -29,8 +30,11 @@ class ImageSet:
         return ImageSet(self.pixels.to(device), self.labels.to(device))
 
 
-def image_sets(parts: dict[str, Part]) -> tuple[dict[str, ImageSet], tuple[str, ...]]:
-    """Sets by split, and the class names: the sorted labels of all splits together become 0..Y-1."""
+def image_sets(parts: dict[str, Part], called: ClassNames | None = None) -> tuple[dict[str, ImageSet], tuple[str, ...]]:
+    """Sets by split, and the class names: the sorted labels of all splits together become 0..Y-1.
+
+    `called` says what labels that are numbers are called; without it they are called by their number.
+    """
     pixels = {split: _layout(part.pixels, part.pixels_name) for split, part in parts.items()}
     labels = {split: _label_values(part) for split, part in parts.items()}
     first = next(iter(parts))
@@ -54,7 +58,8 @@ def image_sets(parts: dict[str, Part]) -> tuple[dict[str, ImageSet], tuple[str, 
     for split in parts:
         indices = np.searchsorted(values, labels[split]).astype(np.int64)
         sets[split] = ImageSet(torch.from_numpy(_eight_bit(pixels[split], in_unit)), torch.from_numpy(indices))
-    return sets, tuple(str(value) for value in values)
+    has_numbers = values.dtype.kind != "U"
+    return sets, called.of(values) if called and has_numbers else tuple(str(value) for value in values)
 
 
 def _layout(pixels: np.ndarray, name: str) -> np.ndarray:

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from envs.class_names import ClassNames, find_class_names
 from envs.idx import find_idx, read_idx, read_idx_folder
 from envs.image_set import ImageSet, image_sets
 from envs.mnist import MnistNotAtHand, load_digits, load_mnist
@@ -72,6 +73,7 @@ def load_images(
     source: str = "auto",
     folder: str | Path | None = None,
     *,
+    size: tuple[int, int] | None = None,
     download: bool = True,
     validation: int | None = None,
 ) -> ImageData:
@@ -79,7 +81,11 @@ def load_images(
 
     source: "mnist"; "digits", 1,797 real digits that scikit-learn brings along; "auto", MNIST where it is at
         hand or can be had within 8 seconds, else the digits with a notice; or the path of a folder of IDX
-        files, of a `.npz` file, or of a folder of class folders of pictures.
+        files, of a `.npz` file, or of a folder of class folders of pictures. Classes are called as the class
+        folders are; elsewhere as `class_names.txt` beside the files or `class_names` in the `.npz` says, else
+        by their label.
+    size: (height, width) that the pictures of class folders are scaled to, whole, with black at the sides that
+        are left. None: they are of one size.
     folder: where MNIST lies ("mnist", "auto"). None: RAM_AGENT_DATA, the user's cache, the network.
     download: whether MNIST may be fetched.
     validation: how many of the training images to set aside. None: a twelfth (5,000 of MNIST). Images without
@@ -98,10 +104,13 @@ def load_images(
             return replace(_digits(validation), notice=f"{DIGITS_NOTICE} ({absence})")
         return _data("mnist", "mnist", parts, validation)
     path = _existing(source)
-    return _data(_name(path), path, _read(path), validation)
+    parts, called = _read(path, size)
+    return _data(_name(path), path, parts, validation, called=called)
 
 
-def load_test_images(source: str, folder: str | Path | None = None) -> tuple[str, ImageSet, tuple[str, ...]]:
+def load_test_images(
+    source: str, folder: str | Path | None = None, *, size: tuple[int, int] | None = None
+) -> tuple[str, ImageSet, tuple[str, ...]]:
     """Name, images and classes to test a trained agent on: the test split, or all where there are no splits.
 
     Labels count the classes of `source`; the caller compares their names with those of the training.
@@ -111,7 +120,7 @@ def load_test_images(source: str, folder: str | Path | None = None) -> tuple[str
         data = load_images(source, folder)
         return data.name, data.test, data.classes
     path = _existing(source)
-    sets, classes = image_sets(_read(path))
+    sets, classes = image_sets(*_read(path, size))
     if "test" not in sets and "all" not in sets:
         raise _no_split("test", path, sets)
     return _name(path), sets["test"] if "test" in sets else sets["all"], classes
@@ -134,17 +143,28 @@ def _name(path: Path) -> str:
     return path.name if path.name.lower() not in SOURCES else f"{path.parent.name}/{path.name}"
 
 
-def _read(path: Path) -> dict[str, Part]:
-    """The parts of a source, by split, as its files have them; one part "all" where there are no splits."""
-    if path.is_dir():
-        files = find_idx(path)
-        parts = read_idx_folder(path, files) if files else read_picture_folder(path)
+def _read(path: Path, size: tuple[int, int] | None) -> tuple[dict[str, Part], ClassNames | None]:
+    """The parts of a source, by split, as its files have them, and what it says of the names of its labels.
+
+    One part "all" where there are no splits.
+    """
+    files, called = find_idx(path), None
+    if path.is_dir() and not files:
+        parts = read_picture_folder(path, size)
+    elif size is not None:
+        expected = "class folders of pictures, which alone are scaled (images.size)"
+        raise refusal("image source", path, expected, "another kind of source", "leave the size out")
+    elif path.is_dir():
+        parts, called = read_idx_folder(path, files), find_class_names(path)
     elif path.suffix.lower() == ".npz":
-        parts = read_npz(path)
+        parts, called = read_npz(path)
+        called = called or find_class_names(path.parent)
     else:
-        remedy = "for IDX files or pictures give the folder that holds them"
+        remedy = (
+            "for IDX files or pictures give the folder that holds them (single pictures: evaluate, render --images)"
+        )
         raise refusal("image source", path, "a folder or a .npz file", f"a file {path.suffix!r}", remedy)
-    return {"all": parts["train"]} if set(parts) == {"train"} else parts
+    return ({"all": parts["train"]} if set(parts) == {"train"} else parts), called
 
 
 # --- Splits ---
@@ -156,10 +176,16 @@ def _digits(validation: int | None) -> ImageData:
 
 
 def _data(
-    name: str, file: str | Path, parts: dict[str, Part], validation: int | None, test: int | None = None
+    name: str,
+    file: str | Path,
+    parts: dict[str, Part],
+    validation: int | None,
+    *,
+    test: int | None = None,
+    called: ClassNames | None = None,
 ) -> ImageData:
     """The data of `parts`. `validation` and `test` say how many images to deal, None the customary shares."""
-    sets, classes = image_sets(parts)
+    sets, classes = image_sets(parts, called)
     if "all" not in sets and not {"train", "test"} <= sets.keys():
         raise _no_split("train" if "test" in sets else "test", file, sets)
     if "validation" in sets and validation is not None:
