@@ -84,8 +84,8 @@ def load_images(
         files, of a `.npz` file, or of a folder of class folders of pictures. Classes are called as the class
         folders are; elsewhere as `class_names.txt` beside the files or `class_names` in the `.npz` says, else
         by their label.
-    size: (height, width) that the pictures of class folders are scaled to, whole, with black at the sides that
-        are left. None: they are of one size.
+    size: (height, width) that the pictures of class folders, and they alone, are scaled to, whole, with black at
+        the sides that are left. None: they are of one size.
     folder: where MNIST lies ("mnist", "auto"). None: RAM_AGENT_DATA, the user's cache, the network.
     download: whether MNIST may be fetched.
     validation: how many of the training images to set aside. None: a twelfth (5,000 of MNIST). Images without
@@ -151,10 +151,7 @@ def _read(path: Path, size: tuple[int, int] | None) -> tuple[dict[str, Part], Cl
     files, called = find_idx(path), None
     if path.is_dir() and not files:
         parts = read_picture_folder(path, size)
-    elif size is not None:
-        expected = "class folders of pictures, which alone are scaled (images.size)"
-        raise refusal("image source", path, expected, "another kind of source", "leave the size out")
-    elif path.is_dir():
+    elif files:
         parts, called = read_idx_folder(path, files), find_class_names(path)
     elif path.suffix.lower() == ".npz":
         parts, called = read_npz(path)

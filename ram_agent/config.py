@@ -32,7 +32,8 @@ class ImagesConfig(Section):
         default=None, description="where the MNIST files lie, if not in $RAM_AGENT_DATA or the user cache"
     )
     size: tuple[int, int] | None = Field(
-        default=None, description="height,width that pictures of class folders are scaled to; default: they are alike"
+        default=None,
+        description="height,width that pictures of class folders, and they alone, are scaled to; default: as they are",
     )
 
     @model_validator(mode="after")

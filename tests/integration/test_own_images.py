@@ -5,6 +5,7 @@ The oracle of what is told of a picture file is the agent's own policy on the te
 
 import re
 from collections.abc import Callable
+from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from PIL import Image
 from envs.class_names import NAMES_FILE
 from envs.images import load_images
 from envs.pictures import in_channels
+from envs.scenes import SceneMaker
 from ram_agent.building import best_policy
 from ram_agent.checkpoint import read_checkpoint
 from ram_agent.cli import main
@@ -30,9 +32,9 @@ from tests.photographs import COLOURS, GARMENTS, make_garments, make_photographs
 
 Say = Callable[..., str]
 SENSORS = {
-    "crop": {"kind": "crop", "size": 6, "scales": 2},
-    "gaussian": {"kind": "gaussian", "size": 5, "scales": 1},
-    "stn": {"kind": "stn", "size": 4, "scales": 3},
+    "crop": {"kind": "crop", "size": 6, "scales": 2, "reach": 0.8},
+    "gaussian": {"kind": "gaussian", "size": 5, "scales": 1, "strides": (0.6, 1.5), "sigmas": (0.3, 1.5)},
+    "stn": {"kind": "stn", "size": 4, "scales": 3, "strides": (0.7, 1.6)},
 }
 
 
@@ -59,7 +61,10 @@ def photographs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def coloured(photographs: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """A run a sensor over photographs, on canvases that are not square."""
-    base, plain = tmp_path_factory.mktemp("coloured"), {"kind": "plain", "height": 16, "width": 24}
+    base, plain = (
+        tmp_path_factory.mktemp("coloured"),
+        {"kind": "plain", "height": 16, "width": 24, "clutter": 3, "clutter_size": 5},
+    )
     return {kind: trained(base / kind, photographs, kind, "--images.size", "16,24", scene=plain) for kind in SENSORS}
 
 
@@ -293,11 +298,8 @@ def test_the_sample_of_a_card_makes_the_environment_of_the_run(
     exec(sample.replace("'PATH OF YOUR IMAGES'", "data").replace("FOLDER", str(tmp_path / "export")), space)
     env, ours = space["env"], World(config, data).environment("train", 8)
     assert env.sensor == make_sensor(**config.sensor.model_dump())
-    assert (env.scenes.kind, env.scenes.size, env.scenes.clutter, env.scenes.clutter_size) == (
-        ours.scenes.kind,
-        ours.scenes.size,
-        ours.scenes.clutter,
-        ours.scenes.clutter_size,
-    )
+    for field in fields(SceneMaker):
+        if field.name != "images":
+            assert getattr(env.scenes, field.name) == getattr(ours.scenes, field.name), field.name
     assert (env.num_envs, env.glimpses, env.tensors) == (8, 3, True)
     assert space["agent"].policy.blueprint.classes == 3

@@ -75,7 +75,7 @@ def test_class_folders_of_photographs_of_any_size_are_read_at_one(tmp_path: Path
     assert any((image.numpy() == expected).all() for part in parts for image in part.pixels)
 
 
-def test_other_sources_are_not_scaled(tmp_path: Path) -> None:
+def test_images_that_are_of_one_size_by_themselves_are_not_scaled(tmp_path: Path) -> None:
+    """A run over photographs has a size in its config, and may be measured on an `.npz`."""
     np.savez(tmp_path / "a.npz", images=noise(9, 4, 4), labels=np.arange(9) % 3)
-    with pytest.raises(ImageError, match=r"class folders of pictures, which alone are scaled.*leave the size out"):
-        load_images(str(tmp_path / "a.npz"), size=(8, 8))
+    assert load_images(str(tmp_path / "a.npz"), size=(8, 8)).image_size == (4, 4)
