@@ -72,7 +72,7 @@ class GlimpseVectorEnv(VectorEnv[dict[str, Any], dict[str, Any], Any]):
         `render_mode="rgb_array"`: each lane's scene, the boxes of every scale, the path so far, and what the eye sees.
 
     Arguments
-        images: `auto`, `mnist`, `digits`, a path (see `envs.images`), or an `ImageData`.
+        images: `auto`, `mnist`, `digits`, a path, or an `ImageData` (see `envs.images.load_images`).
         folder: where `mnist` lies, if not in its usual places.
         split: `train` (image drawn uniformly), `validation` or `test` (scene i shows image i).
         scene: `plain`, `translated` or `cluttered`; size: canvas (height, width); clutter: number of patches;

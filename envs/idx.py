@@ -2,8 +2,6 @@
 
 A file is `00 00 type ndim`, then `ndim` sizes (big-endian uint32), then the values in row-major order; often
 it is gzipped. Source: http://yann.lecun.com/exdb/mnist (section "the IDX file format").
-
-What all readers of images share stands here, too: the error they raise and the parts they return.
 """
 
 import gzip
@@ -13,53 +11,17 @@ import struct
 import zlib
 from io import BufferedIOBase
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 
+from envs.parts import SPLIT_NAMES, Part, most_bytes, refusal
+
 UBYTE = 0x08  # the type byte of unsigned 8-bit values, the only type that image sets use
 MAX_DIMS = 4  # images, height, width, channels
-MAX_BYTES = 2**32  # a header that promises more is taken for a decompression bomb, not for an image set
 _CHUNK = 2**20
-_ALWAYS_FINE = 2**28
-_MOST_PACKED = 100  # MNIST is packed to a fifth; a deflated bomb to a thousandth
 AGAIN = "fetch the file again"
 
 _FILE_NAME = re.compile(r"(train|t10k|test|val|valid|validation)-(images|labels)[-.]idx\d-ubyte(\.gz)?")
-SPLIT_NAMES = {
-    "train": "train",
-    "training": "train",
-    "val": "validation",
-    "valid": "validation",
-    "validation": "validation",
-    "test": "test",
-    "testing": "test",
-    "t10k": "test",
-}
-
-
-class ImageError(ValueError):
-    """Images that cannot be used. One line: what, of which file, what was expected and found, the remedy."""
-
-
-class Part(NamedTuple):
-    """One split of an image set as its files have it, unchecked; the names say where each array is from."""
-
-    pixels: np.ndarray
-    pixels_name: str
-    labels: np.ndarray
-    labels_name: str
-
-
-def refusal(what: str, file: str | Path, expected: str, found: str, remedy: str) -> ImageError:
-    """The error for `what` of `file`; the caller raises it."""
-    line = f"{what} of {file}: expected {expected}, found {found}; {remedy}"
-    return ImageError(" ".join(line.splitlines()))
-
-
-def most_bytes(path: Path) -> int:
-    """How much a file may unpack to before it is taken for a decompression bomb."""
-    return min(MAX_BYTES, max(_ALWAYS_FINE, _MOST_PACKED * path.stat().st_size))
 
 
 def read_idx(path: str | Path) -> np.ndarray:

@@ -13,7 +13,8 @@ import numpy as np
 import pooch
 from PIL import Image
 
-from envs.idx import ImageError, Part, find_idx, read_idx_folder, refusal
+from envs.idx import find_idx, read_idx_folder
+from envs.parts import ImageError, Part, refusal
 
 MIRRORS = (
     "https://ossci-datasets.s3.amazonaws.com/mnist/",

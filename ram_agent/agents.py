@@ -92,6 +92,7 @@ def train_agent(
         images=world.dataset.name,
         sha256=world.dataset.sha256,
         classes=list(world.dataset.classes),
+        image_size=list(world.dataset.image_size),
     )
     callbacks = [validation, checkpoints]
     if config.run.pictures and look == "learned":

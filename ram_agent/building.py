@@ -54,7 +54,10 @@ def seen_by(look: str, env: GlimpseEnvironment) -> GlimpseEnvironment:
 
 
 def best_policy(saved: Mapping[str, Any], device: torch.device) -> Policy:
-    """The policy of a checkpoint with its best weights by validation, or, where it has none, its last."""
+    """The policy of an export; of a checkpoint with its best weights by validation, or, where it has none, its last."""
     policy = rebuild_policy(saved["blueprint"]).to(device)
-    policy.load_state_dict(saved["best"]["weights"] if saved["best"] else saved["learner"]["policy"])
+    if "weights" in saved:  # an export
+        policy.load_state_dict(saved["weights"])
+    else:
+        policy.load_state_dict(saved["best"]["weights"] if saved["best"] else saved["learner"]["policy"])
     return policy

@@ -1,6 +1,7 @@
 """The model card of an exported agent, in Markdown with the header that the Hugging Face Hub reads."""
 
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ram_agent.config import Config
@@ -8,10 +9,17 @@ from ram_agent.learner import LEARNERS
 
 PICTURES = ("glimpse_paths.gif", "glimpse_paths.png")
 """What a card shows, the first that a run has."""
+LISTED = 30
+"""Classes that a card names."""
 
 
 def model_card(
-    config: Config, results: Mapping[str, Any] | None, dataset: str, notice: str, picture: str | None
+    config: Config,
+    results: Mapping[str, Any] | None,
+    dataset: str,
+    classes: Sequence[str],
+    notice: str,
+    picture: str | None,
 ) -> str:
     """What the agent is, how well it does and on which images, how to load it. `results`: of a finished run."""
     scene, sensor = config.scene, config.sensor
@@ -23,6 +31,8 @@ def model_card(
         f"A recurrent attention model that looks {config.environment.glimpses} times through {sensor.scales} scales of "
         f"{sensor.size}×{sensor.size} pixels (`{sensor.kind}`) at {scene.kind} canvases of "
         f"{scene.height}×{scene.width} and says what it saw; trained with {kind} on {dataset}.",
+        "",
+        f"It tells apart {len(classes)} classes: {_listed(classes)}.",
         "",
     ]
     if notice:
@@ -48,21 +58,36 @@ def model_card(
             f"Seed {results['seed']}, {results['episodes']:,} episodes; weights with the best validation error.",
             "",
         ]
-    size = f"{scene.height}, {scene.width}"
+    lines += _by_class(results["error_by_class"]) if results and "error_by_class" in results else []
     lines += [
         "## Use",
+        "",
+        "What it answers to a picture, and where it looked; a picture of that:",
+        "",
+        "```sh",
+        "ram-agent evaluate FOLDER --images photo.png",
+        "ram-agent render FOLDER --images photo.png --out pictures",
+        "```",
+        "",
+        "`FOLDER` is this folder. To go on with it in Python, over its images or others with the same classes:",
         "",
         "```python",
         "from envs.glimpse import GlimpseVectorEnv",
         f"from ram_agent.learner import {kind}",
+        "from ram_agent.sensor import make_sensor",
         "",
+        f"sensor = make_sensor({_arguments(sensor.model_dump())})",
         "env = GlimpseVectorEnv(",
-        f"    {config.training.batch * config.training.looks}, scene={scene.kind!r}, size=({size}), "
-        f"clutter={scene.clutter}, sensor={sensor.kind!r},",
-        f"    glimpse_size={sensor.size}, scales={sensor.scales}, "
-        f"glimpses={config.environment.glimpses}, tensors=True,",
+        f"    {config.training.batch * config.training.looks},",
+        f"    images={_images(config)!r},",
+        f"    scene={scene.kind!r},",
+        f"    size=({scene.height}, {scene.width}),",
+        f"    {_arguments(scene.model_dump(exclude={'kind', 'height', 'width'}))},",
+        "    sensor=sensor,",
+        f"    {_arguments(config.environment.model_dump())},",
+        "    tensors=True,",
         ")",
-        f'agent = {kind}.load("this folder", env)',
+        f'agent = {kind}.load("FOLDER", env)',
         "```",
         "",
         "`config.yaml` is the whole experiment. `agent_step.pt2` is one look without this library: "
@@ -70,3 +95,33 @@ def model_card(
         "",
     ]
     return "\n".join(lines)
+
+
+def _arguments(settings: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name}={value!r}" for name, value in settings.items())
+
+
+def _images(config: Config) -> str:
+    """The source, but for a path, which means nothing elsewhere."""
+    return config.images.source if config.images.source in ("mnist", "digits") else "PATH OF YOUR IMAGES"
+
+
+def _listed(names: Sequence[str]) -> str:
+    shown = ", ".join(_escaped(name) for name in names[:LISTED])
+    return shown if len(names) <= LISTED else f"{shown} and {len(names) - LISTED} more, in `agent.json`"
+
+
+def _by_class(classes: Sequence[Mapping[str, Any]]) -> list[str]:
+    """A table, the hardest classes first."""
+    hardest = sorted(classes, key=lambda fared: -fared["error"])[:LISTED]
+    some = f"the hardest {len(hardest)} of {len(classes)} classes" if len(hardest) < len(classes) else "class"
+    rows = [
+        f"| {_escaped(fared['name'])} | {fared['images']:,} | {fared['error']:.2f} | {_escaped(fared['taken_for'])} |"
+        for fared in hardest
+    ]
+    return [f"| {some} | test images | error, % | most often taken for |", "|---|---|---|---|", *rows, ""]
+
+
+def _escaped(name: str) -> str:
+    """A class's name as Markdown shows it."""
+    return re.sub(r"([\\`*_{}\[\]<>#|])", r"\\\1", name)

@@ -37,6 +37,16 @@ class ImagesConfig(Section):
     folder: str | None = Field(
         default=None, description="where the MNIST files lie, if not in $RAM_AGENT_DATA or the user cache"
     )
+    size: tuple[int, int] | None = Field(
+        default=None,
+        description="height,width that pictures of class folders, and they alone, are scaled to; default: as they are",
+    )
+
+    @model_validator(mode="after")
+    def _positive(self) -> "ImagesConfig":
+        if self.size and min(self.size) < 1:
+            raise ValueError(f"size: expected a height and a width of 1 or more, got {self.size[0]}, {self.size[1]}")
+        return self
 
 
 class SceneConfig(Section):

@@ -1,8 +1,9 @@
 """Measuring a policy: test error, error after each glimpse, confidence intervals."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -13,6 +14,17 @@ from ram_agent.rollout import GlimpseEnvironment, rollout
 
 TEST_SEED = 20140624
 """The seed of every validation and test set, the same for all runs (the day of arXiv 1406.6247)."""
+
+
+class ClassError(NamedTuple):
+    """How one class fared."""
+
+    name: str
+    images: int
+    error: float
+    """Percent of its images that were taken for another class."""
+    taken_for: str
+    """The class that they were taken for most often; "" where all answers were right."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +59,16 @@ class Evaluation:
     def confusion(self, classes: int) -> Int[np.ndarray, "classes classes"]:
         """Counts: row target, column answer."""
         return np.bincount(self.target * classes + self.answers[-1], minlength=classes**2).reshape(classes, classes)
+
+    def by_class(self, names: Sequence[str]) -> list[ClassError]:
+        """The classes that have images, in the order of their labels."""
+        found = []
+        for label, row in enumerate(self.confusion(len(names))):
+            wrong = np.where(np.arange(len(row)) == label, 0, row)
+            taken_for = names[int(wrong.argmax())] if wrong.any() else ""
+            if row.sum():
+                found.append(ClassError(names[label], int(row.sum()), float(100 * wrong.sum() / row.sum()), taken_for))
+        return found
 
 
 def wilson(wrong: int, total: int) -> tuple[float, float]:

@@ -10,7 +10,8 @@ import torch
 from ram_agent.agents import Agent, assist, train_agent
 from ram_agent.animation import gaze_frames
 from ram_agent.config import Config, dump_config
-from ram_agent.figures import error_by_glimpse, learning_curves
+from ram_agent.evaluation import Evaluation
+from ram_agent.figures import confusion_matrix, error_by_glimpse, learning_curves
 from ram_agent.files import write_whole
 from ram_agent.gaze import glimpse_paths, glimpse_strip
 from ram_agent.interruption import Interruption
@@ -55,8 +56,9 @@ def run_experiment(
     if interruption.asked:
         results |= {"interrupted": True}
     else:
-        results |= measure(config, world, agents)
-        writing.attempt("the figures", lambda: write_pictures(config, world, agents, results, folder))
+        numbers, answered = measure(config, world, agents)
+        results |= numbers
+        writing.attempt("the figures", lambda: write_pictures(config, world, agents, results, answered, folder))
     writing.attempt("results.json", lambda: write_results(folder, results))
     for agent in agents:
         _close(config, agent, results)
@@ -83,8 +85,12 @@ def tune_torch(config: Config) -> None:
     torch.set_float32_matmul_precision("high" if config.training.precision == "tf32" else "highest")
 
 
-def write_pictures(config: Config, world: World, agents: list[Agent], results: dict[str, Any], folder: Path) -> None:
-    """`figures/`: glimpse paths on test images (PNG, GIF), one of them look by look, learning curves, error by look."""
+def write_pictures(
+    config: Config, world: World, agents: list[Agent], results: dict[str, Any], answered: Evaluation, folder: Path
+) -> None:
+    """`figures/`: glimpse paths on test images (PNG, GIF), one of them look by look, learning curves, error by look,
+    confusions.
+    """
     agent = agents[0]
     target = folder / "figures"
     target.mkdir(exist_ok=True)
@@ -98,6 +104,9 @@ def write_pictures(config: Config, world: World, agents: list[Agent], results: d
     errors = {"learned": results} | results["controls"]
     by_glimpse = {f"{look} [{world.dataset.name}]": measured["error_by_glimpse"] for look, measured in errors.items()}
     write_figure(error_by_glimpse(by_glimpse), target / "error_by_glimpse.png")
+    classes = world.dataset.classes
+    confusion = torch.from_numpy(answered.confusion(len(classes)))
+    write_figure(confusion_matrix(confusion, classes), target / "confusion_matrix.png")
     # Validation rows have no other time than their step.
     rows = [{**row, "time/episodes": row["step"]} for row in agent.board.metrics.rows]
     curves = learning_curves(rows)

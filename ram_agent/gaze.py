@@ -16,7 +16,7 @@ from matplotlib.patheffects import withStroke
 from matplotlib.typing import ColorType
 from torch import Tensor
 
-from ram_agent.figures import FAINT, LABEL, TITLE, as_array, canvas_margin, panel_size
+from ram_agent.figures import FAINT, INK, LABEL, TITLE, as_array, canvas_margin, panel_size
 
 SCALE_COLOURS = ("#F0E442", "#56B4E9", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#0072B2", "#999999")
 """One a scale, the finest brightest; as in the frames that the environments render."""
@@ -35,6 +35,7 @@ class Gaze(NamedTuple):
     """Pixel-edge rectangles (x0, y0, x1, y1) of every window, finest scale first: `Sensor.boxes`."""
     glimpses: Float[Tensor, "glimpses lanes scales channels side side"]
     target: Int[Tensor, " lanes"]
+    """The right answer; -1 where nobody knows it."""
     answers: Int[Tensor, "glimpses lanes"]
     """What the agent would answer after each glimpse; the last row is what it did answer."""
     probability: Float[Tensor, "glimpses lanes"]
@@ -48,10 +49,19 @@ class Gaze(NamedTuple):
         return max(map(len, self.classes)) > 6
 
     def verdict(self, lane: int, between: str = " → ") -> tuple[str, str]:
-        """`target → answer` with a mark, and its colour."""
+        """`target → answer` with a mark, and its colour; without a target, the last belief."""
         target, answer = int(self.target[lane]), int(self.answers[-1, lane])
-        mark, colour = ("✓", RIGHT) if target == answer else ("✗", WRONG)
-        return f"{self.classes[target]}{between}{self.classes[answer]} {mark}", colour
+        if target < 0:
+            return self.belief(-1, lane, between.replace("→", "·")), INK
+        mark, colour = self.mark(-1, lane)
+        return f"{self.classes[target]}{between}{self.classes[answer]}{mark}", colour
+
+    def mark(self, glimpse: int, lane: int) -> tuple[str, str]:
+        """Whether the answer after a glimpse is right, as a mark to set behind it, and in colour."""
+        target = int(self.target[lane])
+        if target < 0:
+            return "", INK
+        return (" ✓", RIGHT) if int(self.answers[glimpse, lane]) == target else (" ✗", WRONG)
 
     def belief(self, glimpse: int, lane: int, between: str = " · ") -> str:
         """The answer after a glimpse and its probability in percent."""
@@ -104,10 +114,10 @@ def glimpse_strip(gaze: Gaze, lane: int) -> Figure:
                 spine.set(visible=True, color=scale_colour(k), linewidth=1.6)
             if look == 0:
                 ax.set_ylabel(f"{2**k}×", fontsize=LABEL, color=FAINT, rotation=0, ha="right", va="center", labelpad=4)
-        right = int(gaze.answers[look, lane]) == int(gaze.target[lane])
+        mark, colour = gaze.mark(look, lane)
         below = axes[-1][look]
-        belief = gaze.belief(look, lane, "\n" if gaze.has_long_names else " · ") + (" ✓" if right else " ✗")
-        below.set_xlabel(belief, fontsize=LABEL, color=RIGHT if right else WRONG, labelpad=4)
+        belief = gaze.belief(look, lane, "\n" if gaze.has_long_names else " · ") + mark
+        below.set_xlabel(belief, fontsize=LABEL, color=colour, labelpad=4)
     text, colour = gaze.verdict(lane)
     figure.text(0.5, 1 - 0.06 / figure.get_figheight(), text, fontsize=TITLE, color=colour, ha="center", va="top")
     return figure

@@ -11,7 +11,7 @@ import torch
 from ram_agent.agents import Agent
 from ram_agent.building import seen_by
 from ram_agent.config import Config
-from ram_agent.evaluation import TEST_SEED, evaluate
+from ram_agent.evaluation import TEST_SEED, Evaluation, evaluate
 from ram_agent.files import write_whole
 from ram_agent.policy import Policy
 from ram_agent.rollout import GlimpseEnvironment
@@ -21,35 +21,45 @@ RESULTS = "results.json"
 """Where a run folder keeps them."""
 
 
-def measure(config: Config, world: World, agents: list[Agent]) -> dict[str, Any]:
-    """The test set, measured here and nowhere else: the best weights of each agent by its validation error."""
+def measure(config: Config, world: World, agents: list[Agent]) -> tuple[dict[str, Any], Evaluation]:
+    """The test set, measured here and nowhere else: the best weights of each agent by its validation error.
+
+    Returns the numbers, and what the first agent, the one that learned to look, answered at mean locations.
+    """
     images = world.images_in("test")
     env = world.environment("test", min(images, 500))
     numbers: dict[str, Any] = {}
+    answered: list[Evaluation] = []
     for agent in agents:
         policy = agent.learner.policy
         last = {name: value.clone() for name, value in policy.state_dict().items()}
         policy.load_state_dict(agent.best.weights)
-        result = test_errors(
+        result, mean = test_errors(
             policy, seen_by(agent.look, env), images, agent.learner.window_std(1.0), config.evaluation.votes
         )
         policy.load_state_dict(last)
+        answered.append(mean)
         if agent.look == "learned":
             numbers = {**result, "controls": {}}
         else:
             numbers["controls"][agent.look] = {**result, "episodes": agent.learner.episodes}
-    return numbers
+    return numbers, answered[0]
 
 
-def test_errors(policy: Policy, env: GlimpseEnvironment, images: int, std: float, votes: int) -> dict[str, Any]:
-    """Test error at mean locations first; sampled and M-vote errors beside it (the same without exploration)."""
+def test_errors(
+    policy: Policy, env: GlimpseEnvironment, images: int, std: float, votes: int
+) -> tuple[dict[str, Any], Evaluation]:
+    """Test error at mean locations first; sampled and M-vote errors beside it (the same without exploration).
+
+    Returns the numbers, and the answers at mean locations.
+    """
     generator = torch.Generator(next(policy.parameters()).device).manual_seed(TEST_SEED)
     mean = evaluate(policy, env, images, generator=generator)
     sampled = voted = mean
     if policy.window_head.samples:
         sampled = evaluate(policy, env, images, std=std, generator=generator)
         voted = evaluate(policy, env, images, std=std, votes=votes, generator=generator)
-    return {
+    numbers = {
         "test_error": mean.error,
         "test_error_ci95": mean.interval,
         "test_error_sampled": sampled.error,
@@ -57,7 +67,9 @@ def test_errors(policy: Policy, env: GlimpseEnvironment, images: int, std: float
         "votes": votes,
         "test_images": images,
         "error_by_glimpse": mean.error_by_glimpse,
+        "error_by_class": [fared._asdict() for fared in mean.by_class(env.class_names)],
     }
+    return numbers, mean
 
 
 def describe_run(config: Config, world: World, agents: list[Agent]) -> dict[str, Any]:

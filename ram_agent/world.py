@@ -18,6 +18,8 @@ class Dataset:
     sha256: str
     notice: str
     classes: tuple[str, ...]
+    image_size: tuple[int, int]
+    """(height, width) in pixels; canvases may be larger."""
 
 
 @runtime_checkable

@@ -10,7 +10,7 @@ from ram_agent.cli.job import Job
 from ram_agent.cli.world import World, find_device
 from ram_agent.compare.comparison import compare
 from ram_agent.compare.gather import gather
-from ram_agent.config import Config, ConfigError, override, parse_config
+from ram_agent.config import Config, ConfigError, ImagesConfig, override, parse_config
 from ram_agent.options import Parser, add_config_options, overrides
 
 
@@ -44,14 +44,14 @@ def compare_runs(given: Any) -> Job:
     changed = overrides(given)
     if "run.device" in changed:
         find_device(changed["run.device"])
-    loaded: dict[tuple[str, str | None], ImageData | Exception] = {}
+    loaded: dict[ImagesConfig, ImageData | Exception] = {}
 
     def world_of(config: Config) -> World:
         config = parse_config(override(config.model_dump(), changed))
-        source = config.images.source, config.images.folder
+        source = config.images
         if source not in loaded:
             try:
-                loaded[source] = load_images(*source)
+                loaded[source] = load_images(source.source, source.folder, size=source.size)
             except (ValueError, OSError) as error:  # not looked for again: that can take a while
                 loaded[source] = error
         images = loaded[source]

@@ -1,37 +1,85 @@
-"""`evaluate`: the test errors of a run, on its own images or on others."""
+"""`evaluate`: the test errors of a run, on its own images or on others; its answers to picture files."""
 
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
+
+import torch
 
 from ram_agent.cli.job import Job
 from ram_agent.cli.notice import loud
-from ram_agent.cli.trained import other_data_options, trained_agent
+from ram_agent.cli.picture_files import tell
+from ram_agent.cli.trained import Trained, other_data_options, trained_agent
+from ram_agent.config import ConfigError
+from ram_agent.figures import confusion_matrix
 from ram_agent.options import Parser
+from ram_agent.pictures import write_figure
 from ram_agent.results import test_errors
+
+HARDEST = 20
+"""Classes that the table shows, those with the largest errors."""
 
 
 def evaluate_options(commands: Any) -> Parser:
-    parser = commands.add_parser("evaluate", help="measure a trained run, on its own test set or on other images")
+    parser = commands.add_parser(
+        "evaluate", help="measure a trained run, on its own test set or on other images; ask it about picture files"
+    )
     other_data_options(parser)
+    parser.add_argument("--confusion", metavar="FILE", help="draw the matrix of targets and answers there, a PNG")
     return parser
 
 
 def evaluate_run(given: Any) -> Job:
-    """Print test errors of a run as a table; other data than its own leaves the run folder untouched."""
-    config, policy, world, std = trained_agent(given)
-    images = world.images_in("test")
-    env = world.environment("test", min(images, 500))
+    """Print test errors of a run as a table, or its answers to picture files; leaves the run folder untouched."""
+    trained = trained_agent(given)
+    if given.confusion:
+        if trained.shown:
+            raise ConfigError("--confusion: expected images with labels, got picture files; give them as class folders")
+        Path(given.confusion).parent.mkdir(parents=True, exist_ok=True)
+    images = trained.world.images_in("test")
 
-    def job() -> int:
-        result = test_errors(policy, env, images, std, config.evaluation.votes)
-        scene = config.scene
-        low, high = result["test_error_ci95"]
-        if world.dataset.notice:
-            loud(world.images.notice)
-        print(f"{given.run} on {images:,} images of {world.dataset.name}, {scene.kind} {scene.height}x{scene.width}")
-        print(f"  error, mean location      {result['test_error']:7.2f} %   95 % interval {low:.2f} to {high:.2f}")
-        print(f"  error, sampled location   {result['test_error_sampled']:7.2f} %")
-        print(f"  error, {result['votes']:>2}-vote            {result['test_error_voted']:7.2f} %")
-        print(f"  error after each glimpse  {'  '.join(f'{error:.1f}' for error in result['error_by_glimpse'])}")
+    def answer() -> int:
+        env = trained.world.environment("test", images)
+        for line in tell(trained.policy, env, trained.shown):
+            print(line)
         return 0
 
-    return job
+    def measure() -> int:
+        config, world = trained.config, trained.world
+        env = world.environment("test", min(images, 500))
+        numbers, answered = test_errors(
+            trained.policy, env, images, config.training.last_window_std, config.evaluation.votes
+        )
+        if world.dataset.notice:
+            loud(world.images.notice)
+        for line in _table(given.run, trained, numbers):
+            print(line)
+        if given.confusion:
+            confusion = torch.from_numpy(answered.confusion(len(env.class_names)))
+            write_figure(confusion_matrix(confusion, env.class_names), given.confusion)
+            print(f"  {given.confusion}")
+        return 0
+
+    return answer if trained.shown else measure
+
+
+def _table(run: str, trained: Trained, numbers: Mapping[str, Any]) -> Iterator[str]:
+    scene = trained.config.scene
+    low, high = numbers["test_error_ci95"]
+    canvas = f"{scene.kind} {scene.height}x{scene.width}"
+    yield f"{run} on {numbers['test_images']:,} images of {trained.world.dataset.name}, {canvas}"
+    yield f"  error, mean location      {numbers['test_error']:7.2f} %   95 % interval {low:.2f} to {high:.2f}"
+    yield f"  error, sampled location   {numbers['test_error_sampled']:7.2f} %"
+    yield f"  error, {numbers['votes']:>2}-vote            {numbers['test_error_voted']:7.2f} %"
+    yield f"  error after each glimpse  {'  '.join(f'{error:.1f}' for error in numbers['error_by_glimpse'])}"
+    yield from _by_class(numbers["error_by_class"])
+
+
+def _by_class(classes: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    hardest = sorted(classes, key=lambda fared: -fared["error"])[:HARDEST]
+    wide = max(len(fared["name"]) for fared in hardest)
+    some = f" ({len(hardest)} of {len(classes)})" if len(hardest) < len(classes) else ""
+    yield f"  error by class, the hardest first{some}:"
+    for fared in hardest:
+        taken_for = f"   most often taken for {fared['taken_for']}" if fared["taken_for"] else ""
+        yield f"    {fared['name']:<{wide}} {fared['error']:7.2f} % of {fared['images']:,}{taken_for}"

@@ -50,14 +50,15 @@ def export_run(given: Any) -> Job:
     def job() -> int:
         policy = best_policy(saved, torch.device("cpu"))
         assert isinstance(policy, RecurrentAttentionPolicy), "the agent of a run has an eye"
-        known = {name: saved[name] for name in ("training", "seed", "images", "sha256", "classes")}
+        names = ("training", "seed", "images", "image_size", "sha256", "classes")
+        known = {name: saved[name] for name in names if name in saved}
         write_export(target, policy, known)
         write_whole(target / "config.yaml", dump_config(config).encode())
         shown = [name for name in PICTURES if (folder / "figures" / name).is_file()]
         for name in shown:
             shutil.copyfile(folder / "figures" / name, target / name)
         said = notice.read_text(encoding="utf-8").strip() if notice.is_file() else ""
-        card = model_card(config, results, saved["images"], said, shown[0] if shown else None)
+        card = model_card(config, results, saved["images"], saved["classes"], said, shown[0] if shown else None)
         write_whole(target / "README.md", card.encode())
         print(target)
         if given.push_to_hub:

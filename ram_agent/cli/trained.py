@@ -1,68 +1,104 @@
-"""A run that was trained, opened again: what `evaluate` and `render` share."""
+"""An agent that was trained, opened again, and what it is to be shown: what `evaluate` and `render` share."""
 
+from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import torch
 
 from envs.images import ImageData, load_test_images
 from ram_agent.agents import CHECKPOINT
 from ram_agent.building import best_policy
-from ram_agent.checkpoint import fitting, read_newest
+from ram_agent.checkpoint import fitting, is_checkpointed, read_newest
 from ram_agent.cli.folders import run_folder
+from ram_agent.cli.picture_files import Shown, lay_out, picture_files
 from ram_agent.cli.world import World
 from ram_agent.config import Config, ConfigError, load_config
+from ram_agent.export import AGENT, read_export
 from ram_agent.options import Parser, add_config_options, overrides
 from ram_agent.policy import Policy
 from ram_agent.world import check_images
 
 
+class Trained(NamedTuple):
+    """The best policy of a run, and the world to see it in."""
+
+    config: Config
+    policy: Policy
+    world: World
+    shown: tuple[Shown, ...]
+    """The picture files that it is to be shown, scene by scene; none where its images have labels."""
+
+
 def other_data_options(parser: Parser) -> None:
-    parser.add_argument("run", metavar="RUN", help="a run folder")
+    parser.add_argument("run", metavar="RUN", help="a run folder, or a folder that `ram-agent export` wrote")
     parser.add_argument(
-        "--images", metavar="SOURCE", help="other images: mnist, digits, IDX files, .npz, class folders"
+        "--images",
+        nargs="+",
+        metavar="SOURCE",
+        help="other images: mnist, digits, IDX files, .npz, class folders; or picture files, one or several",
     )
     add_config_options(parser, ["images.", "scene.", "run.device", "run.threads"])
 
 
-def trained_agent(given: Any) -> tuple[Config, Policy, World, float]:
-    """The best policy of a run, the world to see it in, and the exploration it ended with.
+def trained_agent(given: Any) -> Trained:
+    """Open the run that was named, over its own images or over those of `--images`.
 
     Other images are the run's scenes over them; with `--scene.kind plain` and no size, canvases as large as the images.
+    A picture file is its own scene: see `picture_files`.
     """
     folder = run_folder(given.run)
-    saved = read_newest(folder / CHECKPOINT)
+    file, saved = _saved(folder)
     changed = overrides(given)
-    if given.images:
-        changed["images.source"] = given.images
+    files = picture_files(given.images or [])
+    if given.images and not files:
+        changed["images.source"] = given.images[0]
     config = load_config(folder / "config.yaml", changed)
     torch.set_num_threads(config.run.threads or 1)
-    images = None
-    if "images.source" in changed:
-        name, other, classes = load_test_images(config.images.source, config.images.folder)
-        with fitting(folder / CHECKPOINT):
-            own = tuple(saved["classes"])
-        if not set(classes) <= set(own):
-            raise ConfigError(
-                f"images.source: {name} has classes {', '.join(sorted(set(classes) - set(own)))}, "
-                f"which this run never learned; it knows {', '.join(own)}"
-            )
-        labels = torch.tensor([own.index(label) for label in classes])[other.labels]
-        other = replace(other, labels=labels)
-        images = ImageData(name=name, train=other, validation=other, test=other, classes=own, sha256="", notice="")
+    with fitting(file):
+        own, trained_at = tuple(saved["classes"]), saved.get("image_size")
+        channels = int(saved["blueprint"]["glimpse_shape"][0]) // config.sensor.scales
+    sized = {"scene.height", "scene.width"} & changed.keys()
+    as_large = changed.get("scene.kind") == "plain" and not sized
+    images, shown = None, ()
+    if files:
+        within = config.images.size or (tuple(trained_at) if trained_at else None)
+        canvas = None if as_large else (config.scene.height, config.scene.width)
+        shown, images = lay_out(files, canvas, within, channels, own)
+        changed["scene.kind"], as_large = "plain", True
+    elif "images.source" in changed:
+        images = _labelled(config, own)
+    if images and as_large:
         height, width = images.image_size
-        sized = {"scene.height", "scene.width"} & changed.keys()
-        if config.scene.kind == "plain" and "scene.kind" in changed and not sized:
-            config = load_config(folder / "config.yaml", changed | {"scene.height": height, "scene.width": width})
+        config = load_config(folder / "config.yaml", changed | {"scene.height": height, "scene.width": width})
     world = World(config, images)
-    with fitting(folder / CHECKPOINT):
+    with fitting(file):
         if images is None:
             check_images(saved, world)
-        planes = int(saved["blueprint"]["glimpse_shape"][0])
         policy = best_policy(saved, world.device)
-    if world.images.channels * config.sensor.scales != planes:
+    if world.images.channels != channels:
         raise ConfigError(
-            f"images: {world.images.channels} colour channels, but this run was trained on "
-            f"{planes // config.sensor.scales}"
+            f"images: {world.images.channels} colour channels, but this run was trained on {channels}; convert them"
         )
-    return config, policy, world, config.training.last_window_std
+    return Trained(config, policy, world, shown)
+
+
+def _saved(folder: Path) -> tuple[Path, Mapping[str, Any]]:
+    """What is known of a trained agent, and the file it comes from: its newest checkpoint, or an export."""
+    if not is_checkpointed(folder / CHECKPOINT) and (folder / AGENT).is_file():
+        return folder / AGENT, read_export(folder)
+    return folder / CHECKPOINT, read_newest(folder / CHECKPOINT)
+
+
+def _labelled(config: Config, own: tuple[str, ...]) -> ImageData:
+    """The test images of another source, their labels counting the classes `own`."""
+    name, other, classes = load_test_images(config.images.source, config.images.folder, size=config.images.size)
+    if not set(classes) <= set(own):
+        raise ConfigError(
+            f"images.source: {name} has classes {', '.join(sorted(set(classes) - set(own)))}, "
+            f"which this run never learned; it knows {', '.join(own)}"
+        )
+    labels = torch.tensor([own.index(label) for label in classes])[other.labels]
+    other = replace(other, labels=labels)
+    return ImageData(name=name, train=other, validation=other, test=other, classes=own, sha256="", notice="")

@@ -21,13 +21,13 @@ class World:
         self.config = config
         self.device = find_device(config.run.device)
         if images is None:
-            images = load_images(config.images.source, config.images.folder)
+            images = load_images(config.images.source, config.images.folder, size=config.images.size)
         self.images = images.to(self.device)
 
     @property
     def dataset(self) -> Dataset:
         notice, _, _ = self.images.notice.partition(" (")  # the reasons, in brackets, are for the terminal
-        return Dataset(self.images.name, self.images.sha256, notice, self.images.classes)
+        return Dataset(self.images.name, self.images.sha256, notice, self.images.classes, self.images.image_size)
 
     @cached_property
     def sensor(self) -> Any:

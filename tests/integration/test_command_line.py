@@ -149,6 +149,7 @@ def test_a_run_folder_holds_what_the_design_promises(run: Path) -> None:
         "glimpse_strip.png",
         "learning_curves.png",
         "error_by_glimpse.png",
+        "confusion_matrix.png",
     }
     for picture in (run / "figures").iterdir():
         Image.open(picture).verify()
@@ -300,9 +301,10 @@ def test_a_run_measured_again_on_its_own_test_set_says_what_its_results_say(
 def test_render_writes_a_picture_and_an_animation(run: Path, forked: Callable[..., Outcome], tmp_path: Path) -> None:
     status, out, err = forked("ram_agent", "render", run, "--out", tmp_path / "new" / "pictures", "--count", 3)
     assert (status, err.count("Traceback")) == (0, 0)
-    png, gif = map(Path, out.split())
-    with Image.open(png) as picture:
-        assert picture.format == "PNG"
+    png, gif, strip = map(Path, out.split())
+    for drawn in (png, strip):
+        with Image.open(drawn) as picture:
+            assert picture.format == "PNG"
     with Image.open(gif) as animation:
         assert animation.format == "GIF"
         assert animation.n_frames >= 6  # one a look

@@ -5,6 +5,7 @@ import pytest
 import torch
 from matplotlib.patches import Circle, Rectangle
 
+from ram_agent.figures import INK
 from ram_agent.gaze import RIGHT, WRONG, glimpse_paths, glimpse_strip
 from tests.drawing import SHAPES, make_gaze, render
 
@@ -53,6 +54,18 @@ def test_verdicts_say_right_and_wrong_in_words_and_colour() -> None:
         ("1 → 2 ✗", WRONG),
         ("2 → 2 ✓", RIGHT),
     ]
+
+
+def test_without_a_target_the_belief_stands_in_place_of_a_verdict() -> None:
+    gaze = make_gaze(lanes=1)
+    gaze = gaze._replace(target=torch.tensor([-1]))
+    (ax,) = glimpse_paths(gaze).axes
+    assert (ax.get_title(), ax.title.get_color()) == ("0 · 90 %", INK)
+    assert [ax.get_xlabel() for ax in glimpse_strip(gaze, 0).axes[-4:]] == [
+        f"0 · {share} %" for share in (10, 37, 63, 90)
+    ]
+    named = gaze._replace(classes=("ankle boot", *gaze.classes[1:]))
+    assert glimpse_paths(named).axes[0].get_title() == "ankle boot ·\n90 %"
 
 
 def test_a_strip_shows_every_scale_of_every_look_and_the_belief_below() -> None:

@@ -1,0 +1,305 @@
+"""A user's own images, from training to a picture file: names for numbers, colours, any shape of canvas and glimpse.
+
+The oracle of what is told of a picture file is the agent's own policy on the test image that the file holds.
+"""
+
+import re
+from collections.abc import Callable
+from dataclasses import fields
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from envs.class_names import NAMES_FILE
+from envs.images import load_images
+from envs.pictures import in_channels
+from envs.scenes import SceneMaker
+from ram_agent.building import best_policy
+from ram_agent.checkpoint import read_checkpoint
+from ram_agent.cli import main
+from ram_agent.cli.world import World
+from ram_agent.config import dump_config, load_config
+from ram_agent.export import AGENT
+from ram_agent.gaze import Gaze
+from ram_agent.monitoring import watch
+from ram_agent.results import final_results
+from ram_agent.sensor import make_sensor
+from tests.making import make_config, unchecked
+from tests.photographs import COLOURS, GARMENTS, make_garments, make_photographs
+
+Say = Callable[..., str]
+SENSORS = {
+    "crop": {"kind": "crop", "size": 6, "scales": 2, "reach": 0.8},
+    "gaussian": {"kind": "gaussian", "size": 5, "scales": 1, "strides": (0.6, 1.5), "sigmas": (0.3, 1.5)},
+    "stn": {"kind": "stn", "size": 4, "scales": 3, "strides": (0.7, 1.6)},
+}
+
+
+def trained(folder: Path, images: Path, kind: str, *options: str, **sections: dict) -> Path:
+    config = make_config(
+        sensor=SENSORS[kind],
+        training={"method": "reinforce" if kind == "crop" else "pathwise", "episodes": 64, "batch": 8},
+        environment={"glimpses": 3, "first_window": "centre"},
+        run={"threads": 1, "progress": False, "pictures": 2, "tensorboard": False},
+        **sections,
+    )
+    folder.mkdir(parents=True)
+    (folder / "mine.yaml").write_text(dump_config(config))
+    given = [str(folder / "mine.yaml"), "--images.source", str(images), "--run.folder", str(folder / "run"), *options]
+    assert main(["train", *given]) == 0
+    return folder / "run"
+
+
+@pytest.fixture(scope="module")
+def photographs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_photographs(tmp_path_factory.mktemp("mine") / "animals")
+
+
+@pytest.fixture(scope="module")
+def coloured(photographs: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """A run a sensor over photographs, on canvases that are not square."""
+    base, plain = (
+        tmp_path_factory.mktemp("coloured"),
+        {"kind": "plain", "height": 16, "width": 24, "clutter": 3, "clutter_size": 5},
+    )
+    return {kind: trained(base / kind, photographs, kind, "--images.size", "16,24", scene=plain) for kind in SENSORS}
+
+
+@pytest.fixture(scope="module")
+def grey(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run over IDX files with names, on canvases larger than the images."""
+    base = tmp_path_factory.mktemp("grey")
+    garments = make_garments(base / "fashion", side=10)
+    (garments / NAMES_FILE).write_text("\n".join(GARMENTS))
+    return trained(base / "crop", garments, "crop")
+
+
+@pytest.fixture
+def say(capsys: pytest.CaptureFixture[str]) -> Say:
+    """What a command says; it must go well."""
+
+    def run(*arguments: object) -> str:
+        capsys.readouterr()
+        assert main([str(argument) for argument in arguments]) == 0
+        return capsys.readouterr().out
+
+    return run
+
+
+@pytest.fixture
+def refuse(capsys: pytest.CaptureFixture[str]) -> Say:
+    """The one line that a command is refused with."""
+
+    def run(*arguments: object) -> str:
+        capsys.readouterr()
+        assert main([str(argument) for argument in arguments]) == 2
+        out, err = capsys.readouterr()
+        assert (out, err.count("\n")) == ("", 1)
+        return err
+
+    return run
+
+
+def gaze_of(run: Path) -> Gaze:
+    """The best policy of a run on all of its test images."""
+    config = load_config(run / "config.yaml")
+    world = World(config, load_images(config.images.source, size=config.images.size))
+    policy = best_policy(read_checkpoint(run / "checkpoints" / "agent.pt"), torch.device("cpu"))
+    return watch(policy, world.environment("test", world.images_in("test")))
+
+
+def written(folder: Path, run: Path, count: int) -> list[Path]:
+    """The first test images of a run as picture files."""
+    config = load_config(run / "config.yaml")
+    pixels = load_images(config.images.source, size=config.images.size).test.pixels[:count]
+    files = [folder / f"{number}.png" for number in range(count)]
+    for file, image in zip(files, pixels.permute(0, 2, 3, 1).numpy(), strict=True):
+        Image.fromarray(image.squeeze()).save(file)
+    return files
+
+
+def answers_in(out: str) -> list[tuple[str, float]]:
+    return [(name, float(share)) for name, share in re.findall(r"^  answer     (.+?) ([\d.]+) %", out, re.MULTILINE)]
+
+
+@pytest.mark.parametrize("kind", SENSORS)
+def test_a_run_is_measured_class_by_class_under_the_names_of_the_folders(
+    kind: str, coloured: dict[str, Path], say: Say, tmp_path: Path
+) -> None:
+    run, matrix = coloured[kind], tmp_path / "new" / "confusion.png"
+    assert read_checkpoint(run / "checkpoints" / "agent.pt")["classes"] == sorted(COLOURS)
+    out = say("evaluate", run, "--confusion", matrix)
+    results = final_results(run)
+    assert results is not None
+    for fared in results["error_by_class"]:
+        assert re.search(rf"    {fared['name']} +{fared['error']:.2f} % of {fared['images']}", out)
+    images = sum(fared["images"] for fared in results["error_by_class"])
+    wrong = sum(fared["images"] * fared["error"] / 100 for fared in results["error_by_class"])
+    assert 100 * wrong / images == pytest.approx(results["test_error"])
+    for picture in (matrix, run / "figures" / "confusion_matrix.png"):
+        Image.open(picture).verify()
+
+
+@pytest.mark.parametrize("kind", SENSORS)
+def test_a_picture_file_is_answered_as_the_test_image_that_it_holds(
+    kind: str, coloured: dict[str, Path], say: Say, tmp_path: Path
+) -> None:
+    run = coloured[kind]
+    gaze = gaze_of(run)
+    files = written(tmp_path, run, 3)
+    out = say("evaluate", run, "--images", *files)
+    expected = [
+        (gaze.classes[int(gaze.answers[-1, lane])], pytest.approx(100 * float(gaze.probability[-1, lane]), abs=0.06))
+        for lane in range(3)
+    ]
+    assert answers_in(out) == expected
+    looks = re.findall(r"^  glimpse \d  at \((-?\d+), (-?\d+)\)", out, re.MULTILINE)
+    centres = (gaze.boxes[:, :3, 0, :2] + gaze.boxes[:, :3, 0, 2:]) / 2
+    exact = centres.transpose(0, 1).reshape(-1, 2).numpy()
+    np.testing.assert_allclose(np.array(looks, float), exact, atol=1.01)  # a crop lies on whole pixels, its centre not
+
+
+@pytest.mark.parametrize("kind", SENSORS)
+def test_render_draws_picture_files_beside_the_pictures_of_the_run(
+    kind: str, coloured: dict[str, Path], photographs: Path, say: Say
+) -> None:
+    run = coloured[kind]
+    before = {path: path.stat().st_mtime_ns for path in (run / "figures").iterdir()}
+    out = say("render", run, "--images", photographs / "owl" / "001.jpg", photographs / "fox" / "000.png")
+    folder = run / "figures" / "2 pictures"
+    assert out.split("\n")[:-1] == [str(folder / f"glimpse_{name}") for name in ("paths.png", "paths.gif", "strip.png")]
+    with Image.open(folder / "glimpse_paths.gif") as animation:
+        assert animation.n_frames == 4  # one a look, and the answer
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+
+
+def test_a_picture_lies_in_the_middle_at_the_size_that_was_trained_on(grey: Path, say: Say, tmp_path: Path) -> None:
+    """Enlarged tenfold it is the same picture; laid by hand on a canvas, it is that canvas."""
+    (file,) = written(tmp_path, grey, 1)
+    small = Image.open(file)
+    small.resize((100, 100), Image.Resampling.NEAREST).save(tmp_path / "large.png")
+    canvas = Image.new("L", (22, 18))
+    canvas.paste(small, (6, 4))
+    canvas.save(tmp_path / "canvas.png")
+    out = say("evaluate", grey, "--images", file, tmp_path / "canvas.png", tmp_path / "large.png")
+    as_it_is, laid, enlarged = answers_in(out)
+    assert as_it_is == laid
+    assert enlarged == (laid[0], pytest.approx(laid[1], abs=2))
+    assert "10x10 (height x width), at 10x10 on the 18x22 canvas" in out
+    assert "100x100 (height x width), at 10x10 on the 18x22 canvas" in out
+    (first, second, third) = re.findall(r"glimpse 1  at \((\d+), (\d+)\)", out)
+    assert (first, second, third) == (("5", "5"), ("11", "9"), ("50", "50"))  # the centre of the canvas
+
+
+def test_with_plain_scenes_asked_for_a_picture_is_its_own_canvas(
+    grey: Path, say: Say, refuse: Say, tmp_path: Path
+) -> None:
+    rng = np.random.default_rng(0)
+    for name, size in (("wide", (30, 50)), ("high", (50, 30))):
+        Image.fromarray(rng.integers(0, 256, size, dtype=np.uint8)).save(tmp_path / f"{name}.png")
+    plain = ("--scene.kind", "plain")
+    out = say("evaluate", grey, "--images", tmp_path / "wide.png", *plain)
+    assert "glimpse 1  at (25, 15)" in out
+    assert "canvas" not in out
+    both = refuse("evaluate", grey, "--images", tmp_path / "wide.png", tmp_path / "high.png", *plain)
+    assert "high.png has another size than" in both
+    assert "one by one, or without --scene.kind plain" in both
+
+
+def test_colours_are_converted_to_those_that_were_trained_on(
+    coloured: dict[str, Path], grey: Path, photographs: Path, say: Say, tmp_path: Path
+) -> None:
+    photograph = photographs / "frog" / "000.png"
+    pixels = np.asarray(Image.open(photograph))
+    Image.fromarray(in_channels(pixels, 1)[..., 0]).save(tmp_path / "luminance.png")
+    out = say("evaluate", grey, "--images", photograph, tmp_path / "luminance.png")
+    colour, luminance = answers_in(out)
+    assert colour == luminance
+    assert out.count("(height x width), taken as grey, at") == 1
+    out = say("evaluate", coloured["crop"], "--images", tmp_path / "luminance.png")
+    assert "(height x width), grey taken as RGB, at" in out
+
+
+def test_names_of_a_file_are_told_for_picture_files_and_for_classes(grey: Path, say: Say, tmp_path: Path) -> None:
+    out = say("evaluate", grey)
+    assert all(re.search(rf"^    {name} +[\d.]+ % of 10", out, re.MULTILINE) for name in GARMENTS)
+    ((name, _),) = answers_in(say("evaluate", grey, "--images", *written(tmp_path, grey, 1)))
+    assert name in GARMENTS
+
+
+def test_what_cannot_be_shown_is_refused_in_one_line(
+    grey: Path, coloured: dict[str, Path], photographs: Path, refuse: Say, tmp_path: Path
+) -> None:
+    picture, broken = photographs / "fox" / "000.png", tmp_path / "broken.png"
+    broken.write_bytes(picture.read_bytes()[:100])
+    assert "got digits among others" in refuse("evaluate", grey, "--images", picture, "digits")
+    assert "expected a readable picture" in refuse("render", grey, "--images", broken)
+    assert "FileNotFoundError" in refuse("evaluate", grey, "--images", tmp_path / "none.png")
+    confusion = refuse("evaluate", grey, "--images", picture, "--confusion", tmp_path / "c.png")
+    assert "expected images with labels" in confusion
+    text = tmp_path / "photo.heic"
+    text.write_text("")
+    assert "single pictures: evaluate, render --images" in refuse("evaluate", grey, "--images", text)
+    colours = refuse("evaluate", grey, "--images", photographs, "--images.size", "10,10")
+    assert "classes fox, frog, owl, which this run never learned; it knows Ankle boot" in " ".join(
+        colours.replace(", ".join(GARMENTS), ", ".join(sorted(GARMENTS))).split()
+    )
+    assert "images.size: expected a height and a width of 1 or more" in refuse(
+        "evaluate", coloured["crop"], "--images.size", "0,4"
+    )
+
+
+def test_a_run_that_does_not_know_how_large_its_images_were_asks(
+    grey: Path, refuse: Say, say: Say, tmp_path: Path
+) -> None:
+    old = tmp_path / "old"
+    (old / "checkpoints").mkdir(parents=True)
+    (old / "config.yaml").write_bytes((grey / "config.yaml").read_bytes())
+    saved = read_checkpoint(grey / "checkpoints" / "agent.pt")
+    del saved["image_size"]
+    torch.save(saved, old / "checkpoints" / "agent.pt")
+    (file,) = written(tmp_path, grey, 1)
+    assert "--images.size HEIGHT,WIDTH" in refuse("evaluate", old, "--images", file)
+    assert say("evaluate", old, "--images", file, "--images.size", "10,10") == say("evaluate", grey, "--images", file)
+
+
+def test_an_export_answers_as_its_run_does_and_its_card_names_the_classes(
+    coloured: dict[str, Path], photographs: Path, say: Say, tmp_path: Path
+) -> None:
+    run, export, picture = coloured["gaussian"], tmp_path / "export", photographs / "owl" / "001.jpg"
+    with unchecked():  # torch.export traces symbolic shapes
+        say("export", run, "--out", export)
+    assert not (export / "checkpoints").exists()
+    assert say("evaluate", export, "--images", picture) == say("evaluate", run, "--images", picture)
+    assert say("evaluate", export).splitlines()[1:] == say("evaluate", run).splitlines()[1:]
+    say("render", export, "--images", picture, "--out", tmp_path / "pictures")
+    assert (tmp_path / "pictures" / "glimpse_paths.gif").is_file()
+    assert (export / AGENT).is_file()
+    card = (export / "README.md").read_text()
+    assert "3 classes: fox, frog, owl." in card
+    for fared in (final_results(run) or {})["error_by_class"]:
+        assert f"| {fared['name']} | {fared['images']} | {fared['error']:.2f} | {fared['taken_for']} |" in card
+
+
+@pytest.mark.parametrize("kind", SENSORS)
+def test_the_sample_of_a_card_makes_the_environment_of_the_run(
+    kind: str, coloured: dict[str, Path], say: Say, tmp_path: Path
+) -> None:
+    run = coloured[kind]
+    with unchecked():
+        say("export", run, "--out", tmp_path / "export")
+    (sample,) = re.findall(r"```python\n(.+?)```", (tmp_path / "export" / "README.md").read_text(), re.DOTALL)
+    config = load_config(run / "config.yaml")
+    data = load_images(config.images.source, size=config.images.size)
+    space: dict = {"data": data}
+    exec(sample.replace("'PATH OF YOUR IMAGES'", "data").replace("FOLDER", str(tmp_path / "export")), space)
+    env, ours = space["env"], World(config, data).environment("train", 8)
+    assert env.sensor == make_sensor(**config.sensor.model_dump())
+    for field in fields(SceneMaker):
+        if field.name != "images":
+            assert getattr(env.scenes, field.name) == getattr(ours.scenes, field.name), field.name
+    assert (env.num_envs, env.glimpses, env.tensors) == (8, 3, True)
+    assert space["agent"].policy.blueprint.classes == 3
