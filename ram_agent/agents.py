@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from ram_agent.algorithm import Algorithm
+from ram_agent.beginning import begin_with
 from ram_agent.building import build_learner, seen_by
 from ram_agent.checkpoint import fitting, is_checkpointed
 from ram_agent.config import Config, dump_config
@@ -54,6 +55,8 @@ def make_learner(
         with fitting(folder / CHECKPOINT):
             check_images(saved, world)
             Best(**saved["best"] or {"error": 0, "episodes": 0, "weights": {}})
+    elif look == "learned" and config.training.trained_agent:
+        begin_with(learner.policy, Path(config.training.trained_agent), CHECKPOINT)
     return learner, folder, saved
 
 

@@ -10,6 +10,8 @@ def check_together(config: "Config") -> None:
     """Raise `ValueError`: one line about the first field that does not go with the others."""
     _check_sizes(config)
     _check_method(config)
+    if config.run.track and not config.run.tensorboard:
+        raise ValueError("run.track: expected run.tensorboard true beside it, which is what it sends, got false")
     if config.training.by_sb3:
         _check_sb3(config)
     elif wrong := config.sb3.model_dump(exclude_defaults=True):

@@ -129,6 +129,9 @@ class TrainingConfig(Section):
         description="gradient estimator of the window: score function (crop), backpropagation past the crop's rounding "
         "(crop), or backpropagation (gaussian, stn); or an algorithm of Stable-Baselines3 (crop)",
     )
+    trained_agent: str | None = Field(
+        default=None, description="a run or an export whose weights training begins with; default: fresh ones"
+    )
     episodes: int = Field(default=1_200_000, ge=1, description="training episodes (looks at one image count as many)")
     batch: int = Field(default=64, ge=1, description="images per update, of each process under torchrun")
     looks: int = Field(default=1, ge=1, description="M, episodes at each image of a batch; above 1 for leave_one_out")
@@ -247,6 +250,7 @@ class RunConfig(Section):
     )
     overwrite: bool = Field(default=False, description="replace an existing run folder")
     tensorboard: bool = Field(default=True, description="write TensorBoard event files")
+    track: bool = Field(default=False, description="follow the run in Weights & Biases as well (extra: track)")
     progress: bool = Field(default=True, description="show a progress bar")
     log_every: int = Field(default=10_000, ge=1, description="episodes between training scalars")
     checkpoint_every: int = Field(default=60_000, ge=1, description="episodes between checkpoints")

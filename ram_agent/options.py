@@ -13,8 +13,15 @@ import yaml
 
 from ram_agent.config import describe, field_names, nearest
 
-SHORT = {"run.threads": ("--threads",), "run.seed": ("--seed",), "run.device": ("--device",)}
-"""Other spellings, those that people have in their fingers."""
+SHORT = {
+    "run.threads": ("--threads", "--num-threads"),
+    "run.seed": ("--seed",),
+    "run.device": ("--device",),
+    "training.trained_agent": ("-i", "--trained-agent"),
+}
+"""Other spellings, those that people have in their fingers: RL-Zoo's where it has one."""
+FLAGS = {"run.progress": ("-P", "--progress"), "run.track": ("--track",)}
+"""The same for what RL-Zoo has as a switch, without a value: it turns the setting on."""
 
 
 class Parser(argparse.ArgumentParser):
@@ -62,6 +69,15 @@ def add_config_options(parser: argparse.ArgumentParser, only: Sequence[str] = ("
             type=_TEXTS.get(field.type, _plain),
             help=f"{field.help} [{field.type}; default: {shown}]".replace("%", "%%"),
         )
+        if field.name in FLAGS:
+            groups[section].add_argument(
+                *FLAGS[field.name],
+                dest=field.name,
+                default=argparse.SUPPRESS,
+                action="store_const",
+                const=True,
+                help=f"--{field.name} true",
+            )
 
 
 def overrides(arguments: argparse.Namespace) -> dict[str, Any]:

@@ -7,6 +7,9 @@ from typing import Any
 
 import torch
 
+from ram_agent.agents import CHECKPOINT
+from ram_agent.beginning import begin_with
+from ram_agent.building import build_policy
 from ram_agent.cli.folders import find_config, new_run_folder, run_folder
 from ram_agent.cli.job import Job
 from ram_agent.cli.notice import loud
@@ -20,6 +23,7 @@ from ram_agent.replay import check_replayable
 from ram_agent.report import results_table
 from ram_agent.results import final_results
 from ram_agent.stable_baselines import algorithm_class
+from ram_agent.tracking import tracked, wandb_client
 
 UNWRITTEN = 4
 """Exit status of a training whose files could not be written at its end, or that stopped for it."""
@@ -53,7 +57,9 @@ def train_run(given: Any) -> Job:
         config = load_config(find_config(given.config or "default"), overrides(given))
         world = World(config)  # before the folder: what fails here leaves nothing behind
         check_means(config, world.device, ranks.size)
-        world.environment("train", 1)  # likewise: scenes or a first window that cannot be
+        env = world.environment("train", 1)  # likewise: scenes or a first window that cannot be
+        if config.training.trained_agent:
+            begin_with(build_policy(env, config, "learned"), Path(config.training.trained_agent), CHECKPOINT)
         folder = ranks.share(new_run_folder(config) if ranks.leads else Path())
 
     def together() -> int:
@@ -70,7 +76,8 @@ def train_run(given: Any) -> Job:
         if world.dataset.notice:
             loud(world.images.notice)
         print(f"run folder: {folder}", flush=True)
-        results, interrupted_by = run_experiment(config, world, folder, resume=bool(given.resume), ranks=ranks)
+        with tracked(config, folder):
+            results, interrupted_by = run_experiment(config, world, folder, resume=bool(given.resume), ranks=ranks)
         print("\n" + results_table(results) + "\n")
         if config.run.tensorboard:
             print(f"  watch it:  {watch_command(folder)}\n             {PAGE}")
@@ -104,6 +111,8 @@ def _resumed(given: Any) -> tuple[Config, Path]:
 def check_means(config: Config, device: torch.device, processes: int) -> None:
     """Raise `ValueError` where this machine lacks what a config asks for, before there is a run folder."""
     method = config.training.method
+    if config.run.track:
+        wandb_client()
     if config.training.by_sb3:
         algorithm_class(method)
         if processes > 1:

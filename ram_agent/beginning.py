@@ -1,0 +1,48 @@
+"""A training that begins with the weights of one that was trained before."""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from ram_agent.checkpoint import fitting, read_newest
+from ram_agent.config import ConfigError
+from ram_agent.export import AGENT, read_export
+from ram_agent.policy import Policy
+
+
+def begin_with(policy: Policy, source: Path, checkpoint: Path) -> None:
+    """Give a policy the best weights of a run, whose `checkpoint` lies at that path in it, or those of an export.
+
+    Heads may differ where they have the same parameters: REINFORCE may begin where straight-through ended. Raises
+    `ConfigError` where shapes differ, `CheckpointError` where there is nothing whole to read.
+    """
+    if (source / AGENT).is_file():
+        saved = read_export(source)
+        weights = saved["weights"]
+    else:
+        saved = read_newest(source / checkpoint)
+        with fitting(source / checkpoint):
+            weights = saved["best"]["weights"] if saved["best"] else saved["learner"]["policy"]
+    own = policy.state_dict()
+    if {name: value.shape for name, value in weights.items()} == {name: value.shape for name, value in own.items()}:
+        policy.load_state_dict(weights)
+        return
+    with fitting(source):
+        told = ", ".join(_differences(saved["blueprint"], policy.blueprint.as_plain()))
+    raise ConfigError(f"training.trained_agent: {source} has other shapes than this agent: {told}")
+
+
+def _differences(theirs: Mapping[str, Any], ours: Mapping[str, Any]) -> Iterator[str]:
+    """What two agents were built from, field by field where it is not the same."""
+    for name, value in ours.items():
+        if name == "config":
+            for field, here in value.items():
+                if theirs[name].get(field, here) != here:
+                    yield f"policy.{field} {theirs[name][field]}, here {here}"
+        elif _listed(theirs[name]) != _listed(value):
+            yield f"{name} {_listed(theirs[name])}, here {_listed(value)}"
+
+
+def _listed(value: Any) -> Any:
+    """JSON knows no tuples."""
+    return list(value) if isinstance(value, tuple) else value

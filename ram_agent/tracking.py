@@ -1,0 +1,52 @@
+"""Following a run in Weights & Biases as well: its own client sends what TensorBoard is given."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from ram_agent.config import Config, ConfigError
+from ram_agent.files import write_whole
+
+IDENTITY = "wandb_id"
+"""The file of a run folder by which a resumed run goes on in its own page."""
+
+
+def wandb_client() -> Any:
+    """The client's module. Raises `ConfigError` where it, an extra, is not installed."""
+    try:
+        return import_module("wandb")
+    except ImportError:
+        raise ConfigError(
+            "run.track: needs wandb, which is not installed; pip install 'ram-agent[track]', or leave --track out"
+        ) from None
+
+
+@contextmanager
+def tracked(config: Config, folder: Path) -> Iterator[None]:
+    """Within the block the run is followed, if `run.track` asks for it.
+
+    Project, entity, login, folder and offline mode are those of wandb's own variables (`WANDB_PROJECT`, `WANDB_MODE`
+    …); the project is ram-agent where none is named.
+    """
+    if not config.run.track:
+        yield
+        return
+    client, identity = wandb_client(), folder / IDENTITY
+    run = client.init(
+        project=os.environ.get("WANDB_PROJECT", "ram-agent"),
+        name=f"{config.name} seed {config.run.seed}",
+        id=identity.read_text(encoding="utf-8") if identity.exists() else None,
+        resume="allow",
+        config=config.model_dump(mode="json"),
+        sync_tensorboard=True,
+    )
+    write_whole(identity, run.id.encode())
+    code = 1
+    try:
+        yield
+        code = 0
+    finally:
+        run.finish(exit_code=code)

@@ -1,0 +1,178 @@
+"""What RL-Zoo's users type: `--track`, `-i/--trained-agent`, `-P/--progress`."""
+
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+
+from ram_agent.agents import CHECKPOINT
+from ram_agent.beginning import begin_with
+from ram_agent.building import build_policy
+from ram_agent.checkpoint import read_checkpoint
+from ram_agent.cli import main
+from ram_agent.config import Config, ConfigError, dump_config
+from ram_agent.experiment import run_experiment
+from ram_agent.export import write_export
+from ram_agent.kinds import rebuild_policy
+from ram_agent.policy import Policy
+from ram_agent.tracking import tracked
+from tests.making import make_config, make_world
+
+OWN = {"run": {"tensorboard": False, "pictures": 0}}
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("trained")
+    config = make_config(**OWN)
+    run_experiment(config, make_world(config), folder)
+    return folder
+
+
+def fresh(**sections: dict[str, Any]) -> Policy:
+    config = make_config(**sections)
+    return build_policy(make_world(config).environment("train", 1), config, "learned")
+
+
+def same(policy: Policy, weights: dict[str, torch.Tensor]) -> bool:
+    return all(torch.equal(value, weights[name]) for name, value in policy.state_dict().items())
+
+
+# -------------------------------------------------------------------- -i, --trained-agent
+
+
+def test_training_begins_with_the_best_weights_of_a_run_or_of_an_export(trained: Path, tmp_path: Path) -> None:
+    saved = read_checkpoint(trained / CHECKPOINT)
+    best = saved["best"]["weights"]
+    exported = rebuild_policy(saved["blueprint"])
+    exported.load_state_dict(best)
+    write_export(tmp_path / "export", exported, {"training": saved["training"], "seed": 1})  # type: ignore[arg-type]
+    for source in (trained, tmp_path / "export"):
+        policy = fresh()
+        assert not same(policy, best)
+        begin_with(policy, source, CHECKPOINT)
+        assert same(policy, best)
+
+
+def test_another_way_to_train_may_take_over(trained: Path) -> None:
+    policy = fresh(training={"method": "straight_through"})
+    begin_with(policy, trained, CHECKPOINT)
+    assert same(policy, read_checkpoint(trained / CHECKPOINT)["best"]["weights"])
+
+
+def test_a_run_is_begun_so_and_its_controls_are_not(trained: Path, tmp_path: Path) -> None:
+    """At a rate too small to be seen the agent stays what it was, and its controls stay fresh."""
+    slow = {"trained_agent": str(trained), "learning_rate": 1e-9}
+    config = make_config(training=slow, evaluation={"controls": ["random"]}, **OWN)
+    results, _ = run_experiment(config, make_world(config), tmp_path)
+    begun = read_checkpoint(trained / CHECKPOINT)["best"]
+    assert results["validation_error"] == begun["error"]
+    learned = read_checkpoint(tmp_path / CHECKPOINT)["learner"]["policy"]
+    assert all(torch.allclose(value, begun["weights"][name], atol=1e-6) for name, value in learned.items())
+    control = read_checkpoint(tmp_path / "controls" / "random" / CHECKPOINT)["learner"]["policy"]
+    assert not torch.allclose(control["core.cell.weight_hh"], learned["core.cell.weight_hh"], atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("sections", "message"),
+    [
+        ({"policy": {"hidden": 16}}, "policy.hidden 12, here 16"),
+        ({"sensor": {"scales": 1}}, r"glimpse_shape \[2, 4, 4\], here \[1, 4, 4\]"),
+        ({"training": {"method": "ppo"}}, "head sampled, here ppo"),
+    ],
+)
+def test_an_agent_of_other_shapes_is_refused_by_what_differs(
+    sections: dict[str, dict[str, Any]], message: str, trained: Path
+) -> None:
+    with pytest.raises(
+        ConfigError, match=rf"^training\.trained_agent: .* has other shapes than this agent: .*{message}"
+    ):
+        begin_with(fresh(**sections), trained, CHECKPOINT)
+
+
+def test_a_run_that_is_not_there_is_named_before_a_folder_is_made(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = tmp_path / "run"
+    assert main(["train", "smoke", "-i", str(tmp_path / "nothing"), "--run.folder", str(run)]) == 2
+    assert f"checkpoint {tmp_path / 'nothing' / CHECKPOINT}: no such file" in capsys.readouterr().err
+    assert not run.exists()
+
+
+# -------------------------------------------------------------------- --track
+
+
+class Client:
+    """Stands for wandb: notes what it was asked for."""
+
+    def __init__(self) -> None:
+        self.begun: list[dict[str, Any]] = []
+        self.codes: list[int] = []
+
+    def init(self, **settings: Any) -> Any:
+        self.begun.append(settings)
+        return SimpleNamespace(id=settings["id"] or "abc", finish=lambda exit_code: self.codes.append(exit_code))
+
+
+@pytest.fixture
+def client(monkeypatch: pytest.MonkeyPatch) -> Client:
+    client = Client()
+    monkeypatch.setitem(sys.modules, "wandb", client)  # type: ignore[arg-type]
+    monkeypatch.delenv("WANDB_PROJECT", raising=False)
+    return client
+
+
+def followed() -> Config:
+    return make_config(run={"track": True, "seed": 3})
+
+
+def test_a_run_is_followed_from_its_start_to_its_end(
+    client: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with tracked(followed(), tmp_path):
+        assert not client.codes
+    (begun,) = client.begun
+    assert begun["sync_tensorboard"]
+    assert begun["config"] == followed().model_dump(mode="json")
+    assert (begun["project"], begun["name"], begun["id"]) == ("ram-agent", "default seed 3", None)
+    assert client.codes == [0]
+    monkeypatch.setenv("WANDB_PROJECT", "mine")
+    with pytest.raises(KeyError), tracked(followed(), tmp_path):
+        raise KeyError
+    assert (client.begun[1]["project"], client.begun[1]["id"]) == ("mine", "abc")  # the page of before
+    assert client.codes == [0, 1]
+
+
+def test_nobody_follows_unasked(client: Client, tmp_path: Path) -> None:
+    with tracked(make_config(), tmp_path):
+        pass
+    assert not client.begun
+
+
+def test_the_switch_follows_a_training(client: Client, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    config = make_config(
+        images={"source": "digits"},
+        scene={"height": 30, "width": 30},
+        training={"episodes": 16},
+        run={"pictures": 0},
+    )
+    (tmp_path / "config.yaml").write_text(dump_config(config))
+    arguments = ["train", str(tmp_path / "config.yaml"), "--run.folder", str(tmp_path / "run")]
+    assert main([*arguments, "--track", "-P"]) == 0
+    assert client.codes == [0]
+    assert "16.0/16.0" in capsys.readouterr().err  # the bar that make_config turns off
+
+
+def test_without_wandb_or_events_there_is_a_remedy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "wandb", None)
+    run = tmp_path / "run"
+    assert main(["train", "smoke", "--track", "--run.folder", str(run)]) == 2
+    assert "run.track: needs wandb, which is not installed; pip install 'ram-agent[track]'" in capsys.readouterr().err
+    assert main(["train", "smoke", "--track", "--run.tensorboard", "false", "--run.folder", str(run)]) == 2
+    assert "run.track: expected run.tensorboard true" in capsys.readouterr().err
+    assert not run.exists()
