@@ -76,7 +76,7 @@ def train_agent(
     )
     training, env = learner.training, learner.env
     remove_partials(folder)
-    resume_at = learner.episodes if saved else None
+    resume_at = learner.episodes if saved else -1 if resume else None
     writing = Writing(folder, interruption.give_up if config.run.on_write_error == "stop" else None)
     board = Board(folder, world.dataset.name, tensorboard=config.run.tensorboard, resume_at=resume_at, writing=writing)
     learner.set_logger(board.logger)
@@ -118,7 +118,7 @@ def train_agent(
             log_interval=max(1, config.run.log_every // learner.lanes),
             progress_bar=config.run.progress,
             progress_title=f"{look} [{world.dataset.name}]",
-            reset_num_timesteps=resume_at is None,
+            reset_num_timesteps=saved is None,
         )
     except NumbersGoneBad as error:
         board.close()

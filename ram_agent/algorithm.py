@@ -268,6 +268,7 @@ class Algorithm(ABC):
             "total_episodes": self.total_episodes,
             "seconds": self.seconds,
             "running": self.running.state_dict(),
+            "lowest_norm": self.divergence.lowest,
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -285,6 +286,7 @@ class Algorithm(ABC):
         self.total_episodes = state["total_episodes"]
         self.seconds = state["seconds"]
         self.running.load_state_dict(state["running"], self.device)
+        self.divergence.lowest = state.get("lowest_norm", self.divergence.lowest)  # which once was not saved
         self.guard.reset()
 
     def save(self, path: str | Path, *, keep: int | None = None, **extra: Any) -> None:

@@ -139,7 +139,8 @@ class Divergence:
 
     def __init__(self, clip: float, learns_windows: bool) -> None:
         self.clip, self.learns_windows = clip, learns_windows
-        self._lowest = float("inf")
+        self.lowest = float("inf")
+        """Gradient norm of the quietest row of the log; part of a checkpoint."""
         self._said: set[str] = set()
 
     def warnings(self, means: Mapping[str, float]) -> list[str]:
@@ -147,12 +148,12 @@ class Divergence:
         found = {}
         norm = means.get("train/gradient_norm", 0.0)  # Stable-Baselines3 tells neither this nor the next
         # Clipped to less than a hundredth from the start, or to a tenth where it was once ten times smaller.
-        if norm > 100 * self.clip or (norm > 10 * self.clip and norm > 10 * self._lowest):
+        if norm > 100 * self.clip or (norm > 10 * self.clip and norm > 10 * self.lowest):
             found["gradient"] = (
                 f"gradient norm {norm:.3g} with training.clip {self.clip:g}: the training diverges; "
                 "lower training.learning_rate"
             )
-        self._lowest = min(self._lowest, norm)
+        self.lowest = min(self.lowest, norm)
         share = means.get("rollout/window_at_border", 0.0)
         if self.learns_windows and share > 0.9:
             found["window"] = (

@@ -13,9 +13,10 @@ from typing import Any, NamedTuple
 import torch
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import KVWriter, Logger, TensorBoardOutputFormat
+from tensorboard.compat.proto.event_pb2 import Event, SessionLog  # type: ignore[attr-defined]
 from tensorboard.compat.proto.summary_pb2 import Summary  # type: ignore[attr-defined]
 from torch import Tensor
-from torch.utils.tensorboard.writer import SummaryWriter
+from torch.utils.tensorboard.writer import FileWriter, SummaryWriter
 
 from ram_agent.algorithm import Algorithm
 from ram_agent.animation import gaze_frames
@@ -87,7 +88,11 @@ def _whole_rows(path: Path) -> list[dict[str, Any]]:
 
 
 class Board:
-    """A run's logger: TensorBoard events and `metrics.csv` in one folder, scalars and pictures."""
+    """A run's logger: TensorBoard events and `metrics.csv` in one folder, scalars and pictures.
+
+    With `resume_at`, what stands there holds up to that many episodes: all later steps happen again. Below 0 none of it
+    holds, as where a run was killed before its first checkpoint.
+    """
 
     def __init__(
         self,
@@ -105,13 +110,21 @@ class Board:
         outputs: list[KVWriter] = [Attempted(self.metrics, "metrics.csv", writing)]
         if tensorboard:
             output = TensorBoardOutputFormat(str(folder))
-            if resume_at is not None:  # steps after the checkpoint happen again: TensorBoard must forget them
-                output.writer.close()
-                output.writer = SummaryWriter(str(folder), purge_step=resume_at + 1)
             self.writer = output.writer
-            events = watch_events(self.writer._get_file_writer().event_writer)
+            events = watch_events(self._events.event_writer)
+            # Steps after the checkpoint happen again: at the start of a session TensorBoard forgets all from its step
+            # on. Of the first such start it forgets nothing, so that a run that begins must say so too.
+            self._events.add_event(
+                Event(step=0 if resume_at is None else resume_at + 1, session_log=SessionLog(status=SessionLog.START))
+            )
             outputs.append(Attempted(Events(output, events), "TensorBoard's events", writing))
         self.logger = Logger(str(folder), outputs)
+
+    @property
+    def _events(self) -> FileWriter:
+        """Of a board with a writer."""
+        assert self.writer is not None
+        return self.writer._get_file_writer()
 
     def text(self, tag: str, text: str, step: int = 0) -> None:
         if self.writer:
@@ -121,7 +134,7 @@ class Board:
         """A PNG or a GIF (height, width) as an image summary; TensorBoard plays GIFs."""
         if self.writer:
             image = Summary.Image(encoded_image_string=encoded, height=size[0], width=size[1], colorspace=3)
-            self.writer._get_file_writer().add_summary(Summary(value=[Summary.Value(tag=tag, image=image)]), step)
+            self._events.add_summary(Summary(value=[Summary.Value(tag=tag, image=image)]), step)
 
     def figure(self, tag: str, figure: Any, step: int) -> None:
         """A matplotlib figure as a picture."""
@@ -134,16 +147,21 @@ class Board:
     def layout(self, glimpses: int) -> None:
         """The page of TensorBoard that shows the curves of all runs on the same axes."""
         if self.writer:
-            self.writer._get_file_writer().add_summary(layout_summary(glimpses))
+            self._events.add_summary(layout_summary(glimpses))
 
     def results(self, settings: Mapping[str, Any], numbers: Mapping[str, float], step: int) -> None:
         """Final scalars, and the hparams table in the same event file."""
         if self.writer:
             for summary in settings_summaries(settings, list(numbers)):
-                self.writer._get_file_writer().add_summary(summary)
+                self._events.add_summary(summary)
         for tag, value in numbers.items():
             self.logger.record(tag, value)
         self.logger.dump(step)
+
+    def flush(self) -> None:
+        """Have everything on the disk: a thread of TensorBoard's writes when it thinks fit."""
+        if self.writer:
+            self.writer.flush()
 
     def close(self) -> None:
         self.logger.close()
@@ -272,8 +290,12 @@ class Checkpoints(BaseCallback):
             self.save()
 
     def save(self) -> None:
-        """Save now. Raises `NumbersGoneBad` rather than put bad weights in the place of good ones."""
+        """Save now. Raises `NumbersGoneBad` rather than put bad weights in the place of good ones.
+
+        What was drawn before is on the disk first: a run that goes on from here does not draw it again.
+        """
         self.model.check_numbers(weights=True)
+        self.validation.board.flush()
         if self.writing:
             self.writing.attempt("a checkpoint", lambda: self._save(self.path, keep=self.keep))
         else:

@@ -5,6 +5,7 @@ order (`stop`). What lies on the disk already is not touched by a write that fai
 """
 
 import errno
+import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -64,6 +65,7 @@ class EventFile:
     """TensorBoard's file, flushed by a thread of its own: keeps what the disk refuses, and offers it again.
 
     A record that was cut short would hide all after it, so each flush begins where the last one that succeeded ended.
+    The thread flushes when it thinks fit, and so does the training: one at a time.
     """
 
     ROOM = 2**24
@@ -72,29 +74,32 @@ class EventFile:
     def __init__(self, path: Path, length: int) -> None:
         self.path, self.length = path, length
         self.waiting = bytearray()
+        self.lock = threading.Lock()
         self.closed = False
         self.error: OSError | None = None
 
     def write(self, data: bytes) -> None:
-        if len(self.waiting) < self.ROOM:
-            self.waiting += data
+        with self.lock:
+            if len(self.waiting) < self.ROOM:
+                self.waiting += data
 
     def flush(self) -> None:
-        if not self.waiting:
-            return
-        try:
-            with self.path.open("r+b", buffering=0) as file:
-                file.truncate(self.length)
-                file.seek(self.length)
-                left = memoryview(bytes(self.waiting))
-                while left:
-                    left = left[file.write(left) :]
-        except OSError as error:
-            self.error = error
-            return
-        self.length += len(self.waiting)
-        self.waiting.clear()
-        self.error = None
+        with self.lock:
+            if not self.waiting:
+                return
+            try:
+                with self.path.open("r+b", buffering=0) as file:
+                    file.truncate(self.length)
+                    file.seek(self.length)
+                    left = memoryview(bytes(self.waiting))
+                    while left:
+                        left = left[file.write(left) :]
+            except OSError as error:
+                self.error = error
+                return
+            self.length += len(self.waiting)
+            self.waiting.clear()
+            self.error = None
 
     def close(self) -> None:
         self.flush()

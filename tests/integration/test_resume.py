@@ -1,277 +1,290 @@
 """A run that was stopped and resumed is, bit for bit, the run that was never stopped."""
 
-import csv
 import itertools
 import json
 import os
+import random
 import signal
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, NamedTuple, get_args
 
+import numpy as np
 import pytest
 import torch
 
-from ram_agent.agents import CHECKPOINT, train_agent
-from ram_agent.checkpoint import keep_checkpoint, read_checkpoint
+from ram_agent.agents import CHECKPOINT
+from ram_agent.checkpoint import read_checkpoint
 from ram_agent.config import Config, ControlKind
-from ram_agent.experiment import run_experiment
-from ram_agent.interruption import Interruption
 from ram_agent.learner import Learner
-from tests.making import make_config, make_world
-
-# 10 updates of 8 episodes: evaluations after 3, 6, 9 and 10; checkpoints after 4, 8 and 10; a row every 2.
-QUICK = {"episodes": 80, "batch": 8, "learning_rate": 0.01, "window_std": 0.3}
-KINDS = ("crop", "gaussian", "stn")
-CORES = ("rnn", "gru", "lstm")
-
-
-class PowerCut(Exception):
-    """The machine goes dark: nothing more is written."""
-
-
-def configure(kind: str = "crop", core: str = "lstm", seed: int = 4, **sections: dict[str, Any]) -> Config:
-    method = "reinforce" if kind == "crop" else "pathwise"
-    return make_config(
-        scene={"kind": "plain", "height": 10, "width": 12},
-        sensor={"kind": kind, "size": 8, "scales": 1},
-        policy={"core": core, "detach_location": False},
-        training=QUICK | {"method": method},
-        run={"tensorboard": False, "seed": seed},
-        **sections,
-    )
+from tests.making import make_world
+from tests.resuming import (
+    UPDATES,
+    assert_same_runs,
+    configure,
+    curves,
+    differences,
+    drawn_fast,
+    press_ctrl_c,
+    results,
+    run,
+    stop,
+    table,
+    train,
+    train_stopped_and_resumed,
+)
 
 
-def train(config: Config, folder: Path, *, look: str = "learned", resume: bool = False) -> None:
-    interruption = Interruption()
-    with interruption.watching():
-        train_agent(config, make_world(config), folder, look, resume=resume, interruption=interruption)
-
-
-def stop_in_update(monkeypatch: pytest.MonkeyPatch, number: int, how: str) -> None:
-    """Ctrl-C, or a power cut, in the `number`-th update from now on, of whatever learner."""
-    original, count = Learner.update, itertools.count(1)
-
-    def update(self: Learner, on_step: Any = None) -> dict[str, torch.Tensor]:
-        facts = original(self, on_step)
-        if next(count) == number:
-            if how == "power cut":
-                raise PowerCut
-            os.kill(os.getpid(), signal.SIGINT)
-        return facts
-
-    monkeypatch.setattr(Learner, "update", update)
-
-
-def train_stopped_and_resumed(
-    config: Config,
-    folder: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    *stops: int,
-    how: str = "signal",
-    look: str = "learned",
-) -> None:
-    for session, stop in enumerate(stops):
-        with monkeypatch.context() as patch:
-            stop_in_update(patch, stop, how)
-            if how == "power cut":
-                with pytest.raises(PowerCut):
-                    train(config, folder, look=look, resume=session > 0)
-            else:
-                train(config, folder, look=look, resume=session > 0)
-    train(config, folder, look=look, resume=True)
-
-
-def without_times(tree: Any) -> Any:
-    """Everything in a checkpoint but how long it took."""
-    if isinstance(tree, dict):
-        return {key: without_times(value) for key, value in tree.items() if key not in ("seconds", "since")}
-    return [without_times(value) for value in tree] if isinstance(tree, list | tuple) else tree
-
-
-def rows(folder: Path) -> list[dict[str, str]]:
-    with (folder / "metrics.csv").open(newline="") as file:
-        return [
-            {key: value for key, value in row.items() if value and not key.startswith("time/")}
-            for row in csv.DictReader(file)
-        ]
-
-
-def differences(left: Any, right: Any, where: str = "") -> list[str]:
-    """Paths at which two trees of tensors and plain values are not the same to the last bit."""
-    if isinstance(left, torch.Tensor) and isinstance(right, torch.Tensor):
-        return [] if torch.equal(left, right) else [where]
-    if isinstance(left, dict) and isinstance(right, dict) and left.keys() == right.keys():
-        return [found for key in left for found in differences(left[key], right[key], f"{where}/{key}")]
-    if isinstance(left, list) and isinstance(right, list) and len(left) == len(right):
-        return [
-            found
-            for i, pair in enumerate(zip(left, right, strict=True))
-            for found in differences(*pair, f"{where}/{i}")
-        ]
-    return [] if type(left) is type(right) and left == right else [where]
-
-
-def assert_same_runs(one: Path, other: Path) -> None:
-    saved, expected = (without_times(read_checkpoint(folder / CHECKPOINT)) for folder in (one, other))
-    assert {"policy", "optimizer", "updates"} <= expected["learner"].keys()
-    assert expected["best"]["weights"].keys() == expected["learner"]["policy"].keys()
-    assert differences(saved, expected) == []
-    assert rows(one) == rows(other)
+@pytest.fixture(autouse=True, scope="module")
+def _fast() -> Iterator[None]:
+    with drawn_fast():
+        yield
 
 
 @pytest.fixture(scope="module")
-def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def config() -> Config:
+    """With all that is measured and drawn beside an evaluation."""
+    return configure(evaluation={"signal": 2})
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(config: Config, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("uninterrupted")
-    train(configure(), folder)
+    train(config, folder)
     return folder
 
 
 def test_the_run_to_compare_with_has_something_to_lose(uninterrupted: Path) -> None:
     saved = read_checkpoint(uninterrupted / CHECKPOINT)
-    assert saved["learner"]["updates"] == 10
-    table = rows(uninterrupted)
-    assert [int(row["step"]) for row in table if "eval/error" in row] == [24, 48, 72, 80]
-    assert [int(row["step"]) for row in table if "train/loss" in row] == [16, 32, 48, 64, 80]
-    assert len({row["eval/error"] for row in table if "eval/error" in row}) > 1
+    assert saved["learner"]["updates"] == UPDATES
+    rows = table(uninterrupted)
+    assert [int(row["step"]) for row in rows if row["eval/error"]] == [24, 48, 72, 80]
+    assert [int(row["step"]) for row in rows if row["train/loss"]] == [16, 32, 48, 64, 80]
+    assert len({row["eval/error"] for row in rows if row["eval/error"]}) > 1
     assert saved["best"]["episodes"] < 80  # the best weights are not the last
     assert differences(saved["best"]["weights"], saved["learner"]["policy"])
-
-
-def test_two_runs_of_one_seed_are_bit_equal_and_of_two_seeds_are_not(uninterrupted: Path, tmp_path: Path) -> None:
-    for name, seed in (("same", 4), ("other", 2)):
-        train(configure(seed=seed), tmp_path / name)
-    assert_same_runs(tmp_path / "same", uninterrupted)
-    with pytest.raises(AssertionError):
-        assert_same_runs(tmp_path / "other", uninterrupted)
+    shown = curves(uninterrupted)
+    assert [step for step, _ in shown["train/loss"]] == [16, 32, 48, 64, 80]
+    for tag in ("eval/error", "gradient/snr_learned", "gaze/paths", "gaze/fixations"):
+        assert [step for step, _ in shown[tag]] == [24, 48, 72, 80], tag
+    assert len({picture for _, picture in shown["gaze/paths"]}) == 4
+    assert "config/text_summary" in shown
 
 
 @pytest.mark.parametrize(
     "stops",
-    [(1,), (2,), (3,), (4,), (5,), (9,), (10,), (2, 3, 1)],
+    [(1,), (3,), (4,), (5,), (9,), (10,), (2, 3, 1)],
     ids=[
         "before anything was logged",
-        "before the first evaluation",
         "at an evaluation",
         "right after a save",
-        "in the middle",
+        "between evaluations",
         "at the last evaluation but one",
         "in the last update",
         "three times",
     ],
 )
 def test_ctrl_c_at_any_point_changes_nothing(
-    stops: tuple[int, ...], uninterrupted: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    stops: tuple[int, ...], config: Config, uninterrupted: Path, tmp_path: Path
 ) -> None:
-    train_stopped_and_resumed(configure(), tmp_path, monkeypatch, *stops)
+    train_stopped_and_resumed(config, tmp_path, *stops)
     assert_same_runs(tmp_path, uninterrupted)
 
 
-@pytest.mark.parametrize("stops", [(3,), (5,), (7,), (8,), (6, 3)])
+@pytest.mark.parametrize(
+    "stops",
+    [(4,), (5,), (7,), (9,), (6, 3)],
+    ids=[
+        "before the first save",
+        "right after a save",
+        "after an evaluation that was not saved",
+        "after one that was",
+        "twice, the second time before another save",
+    ],
+)
 def test_a_power_cut_costs_only_the_time_since_the_last_checkpoint(
-    stops: tuple[int, ...], uninterrupted: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    stops: tuple[int, ...], config: Config, uninterrupted: Path, tmp_path: Path
 ) -> None:
-    train_stopped_and_resumed(configure(), tmp_path, monkeypatch, *stops, how="power cut")
+    train_stopped_and_resumed(config, tmp_path, *stops, how="power cut")
     assert_same_runs(tmp_path, uninterrupted)
 
 
-@pytest.mark.parametrize("core", CORES)
-@pytest.mark.parametrize("kind", KINDS)
-def test_every_eye_and_every_core_resumes_bit_equal(
-    kind: str, core: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    config = configure(kind, core, evaluation={"every": 56})
-    train(config, tmp_path / "whole")
-    train_stopped_and_resumed(config, tmp_path / "parts", monkeypatch, 5)
+def test_what_a_checkpoint_follows_is_on_the_disk_before_it(tmp_path: Path) -> None:
+    """A picture is drawn in the update that is saved, and no row of the log comes after it."""
+    saved_at_once = configure(evaluation={"every": 32}, run={"log_every": 80})
+    train(saved_at_once, tmp_path / "whole")
+    train_stopped_and_resumed(saved_at_once, tmp_path / "parts", 5, how="power cut")
+    assert [step for step, _ in curves(tmp_path / "whole")["gaze/animation"]] == [32, 64, 80]
     assert_same_runs(tmp_path / "parts", tmp_path / "whole")
 
 
-@pytest.mark.parametrize("kind", ["crop", "gaussian"])
-@pytest.mark.parametrize("look", get_args(ControlKind))
-def test_every_control_resumes_bit_equal(look: str, kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    config = configure(kind, evaluation={"every": 56})
-    train(config, tmp_path / "whole", look=look)
-    train_stopped_and_resumed(config, tmp_path / "parts", monkeypatch, 5, look=look)
+# -------------------------------------------------------------------- every kind of agent
+
+
+class Design(NamedTuple):
+    kind: str
+    method: str
+    core: str
+    optimizer: str
+    at: str
+    baseline: str
+    looks: int
+
+
+CORES, OPTIMIZERS = ("rnn", "gru", "lstm"), ("adam", "muon", "sgd")
+WHERE = {"between evaluations": 5, "at an evaluation": 3, "right after a save": 4}
+BASELINES = (("none", 1), ("learned", 2), ("leave_one_out", 2))
+EYES = (("crop", "reinforce"), ("crop", "straight_through"), ("gaussian", "pathwise"), ("stn", "pathwise"))
+DESIGNS = [
+    Design(kind, method, CORES[c], OPTIMIZERS[(c + e) % 3], list(WHERE)[(c + 2 * e) % 3], *BASELINES[c])
+    for (e, (kind, method)), c in itertools.product(enumerate(EYES), range(3))
+]
+"""A covering array: every two of these choices meet in one of the twelve."""
+
+
+def test_the_designs_cover_every_pair_of_choices() -> None:
+    choices = [[eye[1] + eye[0] for eye in EYES], CORES, OPTIMIZERS, list(WHERE)]
+    rows = [(design.method + design.kind, design.core, design.optimizer, design.at) for design in DESIGNS]
+    for one, other in itertools.combinations(range(4), 2):
+        assert {(row[one], row[other]) for row in rows} == set(itertools.product(choices[one], choices[other]))
+    reinforced = [(design.baseline, design.looks) for design in DESIGNS if design.method == "reinforce"]
+    assert sorted(reinforced) == sorted(BASELINES)
+
+
+@pytest.mark.parametrize("design", DESIGNS, ids=lambda design: "-".join(map(str, design)))
+def test_every_kind_of_agent_resumes_bit_equal(design: Design, tmp_path: Path) -> None:
+    training: dict[str, Any] = {"method": design.method, "optimizer": design.optimizer, "window_std_end": 0.1}
+    training |= {"batch": 8 // design.looks, "looks": design.looks, "baseline": design.baseline}
+    kind = configure(
+        design.kind, design.core, training=training, evaluation={"every": 24}, run={"tensorboard": False, "pictures": 0}
+    )
+    train(kind, tmp_path / "whole")
+    train_stopped_and_resumed(kind, tmp_path / "parts", WHERE[design.at])
+    saved, expected = (read_checkpoint(tmp_path / name / CHECKPOINT)["learner"] for name in ("parts", "whole"))
+    assert differences(saved["policy"], expected["policy"]) == []
+    assert_same_runs(tmp_path / "parts", tmp_path / "whole")
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"scene": {"kind": "cluttered", "height": 60, "width": 70, "clutter_size": 4}, "sensor": {"kind": "stn"}},
+        {"policy": {"eye": "conv"}, "training": {"classify_every_look": True, "learning_rate_schedule": "linear"}},
+        {"training": {"precision": "bfloat16", "reward": "success"}, "environment": {"first_window": "centre"}},
+        {"scene": {"affine": 0.2, "elastic": 2.0}},
+        {"policy": {"detach_location": True}, "training": {"reward": "log_likelihood", "window_std_end": 0.1}},
+    ],
+    ids=["stn on a large canvas", "filters", "bfloat16", "bent images", "a detached head"],
+)
+def test_other_settings_resume_bit_equal(settings: dict[str, Any], tmp_path: Path) -> None:
+    kind = settings.get("sensor", {}).get("kind", "crop")
+    other = configure(kind, **settings, run={"tensorboard": False, "pictures": 0})
+    train(other, tmp_path / "whole")
+    train_stopped_and_resumed(other, tmp_path / "parts", 5)
+    assert_same_runs(tmp_path / "parts", tmp_path / "whole")
+
+
+CONTROLLED = list(zip(get_args(ControlKind), itertools.cycle(["crop", "gaussian"]), strict=False))
+
+
+@pytest.mark.parametrize(("look", "kind"), CONTROLLED)
+def test_every_control_resumes_bit_equal(look: str, kind: str, tmp_path: Path) -> None:
+    control = configure(kind, evaluation={"every": 56}, run={"tensorboard": False})
+    train(control, tmp_path / "whole", look=look)
+    train_stopped_and_resumed(control, tmp_path / "parts", 5, look=look)
     assert_same_runs(*(tmp_path / name / "controls" / look for name in ("parts", "whole")))
 
 
-def fresh_optimizer(saved: dict[str, Any]) -> None:
-    saved["learner"]["optimizer"]["state"] = {}
+# -------------------------------------------------------------------- what a run does not depend on
 
 
-def forgotten_means(saved: dict[str, Any]) -> None:
-    saved["learner"]["running"] |= {"sums": {}, "updates": 0}
+def test_generators_of_the_process_are_nobodys_business(config: Config, uninterrupted: Path, tmp_path: Path) -> None:
+    """Torch's, NumPy's and Python's own: other code draws from them, and no checkpoint holds them."""
+
+    def scramble() -> None:
+        noise = int.from_bytes(os.urandom(4), "little")
+        torch.manual_seed(noise), np.random.seed(noise), random.seed(noise)
+
+    def session(resume: bool) -> None:
+        with pytest.MonkeyPatch.context() as patch:
+            original = Learner.update
+
+            def update(self: Learner, on_step: Any = None) -> Any:
+                scramble()
+                return original(self, on_step)
+
+            patch.setattr(Learner, "update", update)
+            train(config, tmp_path, resume=resume)
+
+    stop(session, 5, "signal", resume=False)
+    scramble()
+    session(resume=True)
+    assert_same_runs(tmp_path, uninterrupted)
 
 
-def forgotten_scenes(saved: dict[str, Any]) -> None:
-    saved["learner"]["updates"] -= 1
+# -------------------------------------------------------------------- whole experiments
 
 
-def forgotten_best(saved: dict[str, Any]) -> None:
-    saved["best"] = None
+@pytest.fixture(scope="module")
+def experiment() -> Config:
+    return configure(
+        evaluation={"controls": ["random", "modern_cnn"], "every": 40}, run={"tensorboard": True, "pictures": 0}
+    )
 
 
-@pytest.mark.parametrize("forget", [fresh_optimizer, forgotten_means, forgotten_scenes, forgotten_best])
-def test_a_checkpoint_that_forgets_anything_is_found_out(
-    forget: Any, uninterrupted: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    with monkeypatch.context() as patch:
-        stop_in_update(patch, 9, "signal")
-        train(configure(), tmp_path)
-    saved = read_checkpoint(tmp_path / CHECKPOINT)
-    forget(saved)
-    keep_checkpoint(tmp_path / CHECKPOINT, {key: value for key, value in saved.items() if key != "format"}, 3)
-    train(configure(), tmp_path, resume=True)
-    with pytest.raises(AssertionError):
-        assert_same_runs(tmp_path, uninterrupted)
-
-
-def experiment(config: Config, folder: Path, *, resume: bool = False) -> tuple[dict[str, Any], int]:
-    folder.mkdir(exist_ok=True)
-    return run_experiment(config, make_world(config), folder, resume=resume)
-
-
-@pytest.mark.parametrize("look", ["random", "modern_cnn"])
-@pytest.mark.parametrize("stop", [3, 10, 13, 20], ids=["agent", "agent's end", "control", "control's end"])
-def test_a_whole_experiment_stopped_in_agent_or_control_ends_with_the_same_results(
-    stop: int, look: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    config = configure(evaluation={"controls": [look], "every": 40})
-    results, signalled = experiment(config, tmp_path / "whole")
+@pytest.fixture(scope="module")
+def whole(experiment: Config, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("experiment") / "whole"
+    _, signalled = run(experiment, folder)
     assert signalled == 0
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("at", "how"),
+    [(3, "signal"), (10, "signal"), (13, "power cut"), (20, "signal"), (29, "power cut")],
+    ids=["agent", "agent's end", "control", "control's end", "last control"],
+)
+def test_a_whole_experiment_stopped_in_agent_or_control_ends_with_the_same_files(
+    at: int, how: str, experiment: Config, whole: Path, tmp_path: Path
+) -> None:
+    folder, halted = tmp_path / "parts", []
+
+    def session(resume: bool) -> None:
+        halted.append(run(experiment, folder, resume=resume))
+
     handlers = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
-    with monkeypatch.context() as patch:
-        stop_in_update(patch, stop, "signal")
-        halted, signalled = experiment(config, tmp_path / "parts")
-    assert signalled == signal.SIGINT
-    assert halted["interrupted"]
-    assert "test_error" not in halted
-    assert halted == json.loads((tmp_path / "parts" / "results.json").read_text())
+    stop(session, at, how, resume=False)
     assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == handlers
-    resumed, signalled = experiment(config, tmp_path / "parts", resume=True)
+    if how == "signal":
+        ((found, signalled),) = halted
+        assert signalled == signal.SIGINT
+        assert found["interrupted"]
+        assert "test_error" not in found
+        assert found == json.loads((folder / "results.json").read_text())
+    else:
+        assert not (folder / "results.json").exists()
+    _, signalled = run(experiment, folder, resume=True)
     assert signalled == 0
-    timed = {"seconds", "episodes_per_second"}
-    assert {key: resumed[key] for key in resumed.keys() - timed} == {
-        key: results[key] for key in results.keys() - timed
-    }
-    assert_same_runs(tmp_path / "parts", tmp_path / "whole")
-    control = Path("controls") / look
-    assert_same_runs(tmp_path / "parts" / control, tmp_path / "whole" / control)
+    assert "test_error" in results(whole)
+    assert results(folder) == results(whole)
+    for agent in ("", "controls/random", "controls/modern_cnn"):
+        assert_same_runs(folder / agent, whole / agent)
 
 
 def test_ctrl_c_between_two_agents_does_not_wait_for_the_next_one_to_finish(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    config = configure(evaluation={"controls": ["random"], "signal": 0})  # which has a training environment of its own
-    world = make_world(config)
-    original, looked = type(world).environment, []
+    pair = configure(evaluation={"controls": ["random"]})
+    original, looked = type(make_world(pair)).environment, []
 
     def environment(self: Any, split: str, lanes: int) -> Any:
         looked.append(split)
         if looked.count("train") == 2 and split == "train":  # the control is being built
-            os.kill(os.getpid(), signal.SIGINT)
+            press_ctrl_c()
         return original(self, split, lanes)
 
-    monkeypatch.setattr(type(world), "environment", environment)
-    _, signalled = run_experiment(config, world, tmp_path)
+    monkeypatch.setattr(type(make_world(pair)), "environment", environment)
+    _, signalled = run(pair, tmp_path)
     assert signalled == signal.SIGINT
     assert read_checkpoint(tmp_path / "controls" / "random" / CHECKPOINT)["learner"]["updates"] == 0

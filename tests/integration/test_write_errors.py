@@ -4,7 +4,9 @@ import errno
 import os
 import shutil
 import subprocess
+import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -235,6 +237,28 @@ def test_a_device_that_is_always_full_is_no_reason_to_end(tmp_path: Path) -> Non
 def test_what_is_no_trouble_of_the_disk_is_not_hushed_up(tmp_path: Path) -> None:
     with pytest.raises(ZeroDivisionError):
         Writing(tmp_path).attempt("a file", lambda: 1 / 0)
+
+
+def test_events_are_whole_though_two_threads_flush_them(tmp_path: Path) -> None:
+    """TensorBoard's thread flushes every two minutes, the training after each row: they may meet."""
+    (path := tmp_path / "events").write_bytes(b"")
+    events = EventFile(path, 0)
+    written, over = b"", threading.Event()
+
+    def flush() -> None:
+        while not over.is_set():
+            events.flush()
+
+    with ThreadPoolExecutor(3) as threads:
+        for _ in range(3):
+            threads.submit(flush)
+        for number in range(600):
+            events.write(record := f"<{number}>".encode() * 20)
+            written += record
+            events.flush()
+        over.set()
+    events.close()
+    assert path.read_bytes() == written
 
 
 def test_events_that_a_disk_refused_are_offered_again_from_a_whole_record_on(disk: Path) -> None:

@@ -14,6 +14,7 @@ from PIL import Image
 from stable_baselines3.common.logger import Logger
 from tensorboard.backend.event_processing.data_ingester import DEFAULT_TENSOR_SIZE_GUIDANCE
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.backend.event_processing.plugin_event_accumulator import EventAccumulator as ServersAccumulator
 from tensorboard.plugins.custom_scalar import layout_pb2
 from tensorboard.plugins.custom_scalar import metadata as custom_scalar
 from tensorboard.plugins.hparams import metadata
@@ -405,7 +406,7 @@ def test_a_resumed_board_makes_tensorboard_forget_the_steps_that_happen_again(tm
     second.logger.record("train/loss", -3.0)
     second.logger.dump(30)
     second.close()
-    accumulator = EventAccumulator(str(tmp_path))
+    accumulator = ServersAccumulator(str(tmp_path))  # which is more particular about what a restart is
     accumulator.Reload()
-    shown = [(event.step, event.value) for event in accumulator.Scalars("train/loss")]
+    shown = [(event.step, event.tensor_proto.float_val[0]) for event in accumulator.Tensors("train/loss")]
     assert shown == [(10, 1.0), (20, 2.0), (30, -3.0)]
