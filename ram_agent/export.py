@@ -6,6 +6,7 @@ Nothing in it is pickled but the example inputs within the graph's archive, whic
 import io
 import json
 from collections.abc import Mapping
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -66,10 +67,12 @@ def write_export(folder: Path, policy: RecurrentAttentionPolicy, facts: Mapping[
     The policy lies on the CPU.
     """
     weights = {name: value.contiguous() for name, value in policy.state_dict().items()}
-    agent = {"format": FORMAT, "blueprint": policy.blueprint.as_plain(), **facts}
+    files = {WEIGHTS: save_tensors(weights, metadata={"format": "pt"}), STEP: export_step(policy)}
+    digests = {name: sha256(content).hexdigest() for name, content in files.items()}
+    agent = {"format": FORMAT, "files": digests, "blueprint": policy.blueprint.as_plain(), **facts}
     write_whole(folder / AGENT, (json.dumps(agent, indent=2) + "\n").encode())
-    write_whole(folder / WEIGHTS, save_tensors(weights, metadata={"format": "pt"}))
-    write_whole(folder / STEP, export_step(policy))
+    for name, content in files.items():
+        write_whole(folder / name, content)
 
 
 def read_export(folder: Path) -> dict[str, Any]:
@@ -79,19 +82,20 @@ def read_export(folder: Path) -> dict[str, Any]:
     """
     try:
         agent = json.loads(_inside(folder, AGENT))
-    except ValueError as error:
-        if isinstance(error, CheckpointError):
-            raise
+    except CheckpointError:
+        raise
+    except (ValueError, RecursionError) as error:
         raise CheckpointError(f"export {folder}: {AGENT} is not JSON ({error})") from None
     if not isinstance(agent, dict) or agent.get("format") != FORMAT:
         found = agent.get("format") if isinstance(agent, dict) else type(agent).__name__
         raise CheckpointError(f"export {folder}: expected format {FORMAT}, found {found!r}")
-    if lacking := {"blueprint", "training", "seed"} - agent.keys():
+    if lacking := {"files", "blueprint", "training", "seed"} - agent.keys():
         raise CheckpointError(f"export {folder}: {AGENT} lacks {', '.join(sorted(lacking))}")
+    encoded = _inside(folder, WEIGHTS)
+    if not isinstance(agent["files"], dict) or agent["files"].get(WEIGHTS) != sha256(encoded).hexdigest():
+        raise CheckpointError(f"export {folder}: {WEIGHTS} is damaged (its sha256 is not the one in {AGENT})")
     try:
-        weights = load_tensors(_inside(folder, WEIGHTS))
-    except CheckpointError:
-        raise
+        weights = load_tensors(encoded)
     except Exception as error:  # safetensors' own error is no ValueError
         raise CheckpointError(f"export {folder}: {WEIGHTS} is damaged ({error})") from None
     return {**agent, "weights": weights}

@@ -121,6 +121,8 @@ def final_results(folder: Path) -> dict[str, Any] | None:
         results = json.loads(file.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{file}: not JSON ({error}); remove it, and the run goes on from its checkpoint") from None
+    if not isinstance(results, dict):
+        raise ValueError(f"{file}: expected results, got {results!r:.40}; remove it, and the run goes on")
     return results if "test_error" in results else None

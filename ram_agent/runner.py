@@ -138,9 +138,9 @@ class Runner:
         """How it stands before the start; when the jobs ran, an earlier sweep of this table has written down."""
         try:
             before = json.loads((self.out / "sweep.json").read_text(encoding="utf-8"))["jobs"]
-        except (FileNotFoundError, ValueError, KeyError):
-            before = []  # the folders of the runs say all that is needed
-        times = {(old["row"], old["seed"]): (old["started"], old["ended"]) for old in before}
+            times = {(old["row"], old["seed"]): (old["started"], old["ended"]) for old in before}
+        except (FileNotFoundError, ValueError, KeyError, TypeError, RecursionError):
+            times = {}  # the folders of the runs say all that is needed
         records = {}
         for job, state in self.states.items():
             results = final_results(job.folder)

@@ -9,7 +9,7 @@ import torch
 from ram_agent.agents import CHECKPOINT
 from ram_agent.building import best_policy
 from ram_agent.card import PICTURES, model_card
-from ram_agent.checkpoint import read_checkpoint
+from ram_agent.checkpoint import fitting, read_newest
 from ram_agent.cli.folders import run_folder
 from ram_agent.cli.job import Job, Refused
 from ram_agent.config import ConfigError, dump_config, load_config
@@ -37,7 +37,7 @@ def export_run(given: Any) -> Job:
         hub_client()  # whether it is there, before anything is written
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise ConfigError(f"--out: {target} exists and is not an empty folder; choose another")
-    saved = read_checkpoint(folder / CHECKPOINT)
+    saved = read_newest(folder / CHECKPOINT)
     config = load_config(folder / "config.yaml")
     if config.training.by_sb3:
         raise ConfigError(
@@ -46,12 +46,13 @@ def export_run(given: Any) -> Job:
         )
     results = final_results(folder)
     notice = folder / "NOTICE.txt"
+    with fitting(folder / CHECKPOINT):
+        policy = best_policy(saved, torch.device("cpu"))
+        known = {name: saved[name] for name in ("training", "seed", "images", "sha256", "classes")}
+        known |= {name: saved[name] for name in ("image_size",) if name in saved}  # younger than some checkpoints
+    assert isinstance(policy, RecurrentAttentionPolicy), "the agent of a run has an eye"
 
     def job() -> int:
-        policy = best_policy(saved, torch.device("cpu"))
-        assert isinstance(policy, RecurrentAttentionPolicy), "the agent of a run has an eye"
-        names = ("training", "seed", "images", "image_size", "sha256", "classes")
-        known = {name: saved[name] for name in names if name in saved}
         write_export(target, policy, known)
         write_whole(target / "config.yaml", dump_config(config).encode())
         shown = [name for name in PICTURES if (folder / "figures" / name).is_file()]

@@ -172,7 +172,7 @@ def _read_results(path: Path) -> tuple[dict[str, Any], str]:
         results = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return {}, "results.json is missing: the run is not finished; `python train.py --resume` goes on with it."
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         return {}, f"results.json cannot be read ({type(error).__name__}): it is damaged."
     if not isinstance(results, dict):
         return {}, f"results.json is damaged: it holds a {type(results).__name__}, not the results of a run."

@@ -1,33 +1,20 @@
-"""Damaged and hostile input, a row each: refused in one clear line, exit status 2, nothing of it run or kept."""
+"""Damaged and hostile input, a row each: refused in one clear line, exit status 2, nothing of it run or kept.
+
+Those of test_damaged_runs.py too: `python -m pytest -q -k refused tests/integration/test_damaged_*` counts them.
+"""
 
 import gzip
 import os
-import shutil
 import struct
-import zipfile
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-import torch
+import yaml
 from PIL import Image
 
-from ram_agent.cli import main
-
-Make = Callable[[Path], list[str]]
-"""Makes the damage in a folder; returns what to type."""
-
-
-class Payload:
-    """Leaves a trace where it is unpickled."""
-
-    def __init__(self, trace: Path) -> None:
-        self.trace = str(trace)
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return os.mkdir, (self.trace,)
+from tests.hostile import Make, Payload, call, refused
 
 
 def idx(array: np.ndarray) -> bytes:
@@ -99,12 +86,33 @@ def picture_bomb(folder: Path) -> list[str]:
     return train_on(folder / "set")
 
 
-def yaml(text: str) -> Make:
+def cut_picture(folder: Path) -> list[str]:
+    for name in ("a", "b"):
+        (folder / "set" / name).mkdir(parents=True)
+        Image.fromarray(PIXELS[0]).save(folder / "set" / name / "1.png")
+    os.truncate(folder / "set" / "a" / "1.png", 300)
+    return train_on(folder / "set")
+
+
+def config(text: str) -> Make:
     def make(folder: Path) -> list[str]:
-        (folder / "config.yaml").write_text(text.replace("TRACE", str(folder / "trace")))
+        (folder / "config.yaml").write_text(text)
         return ["train", str(folder / "config.yaml"), "--run.folder", str(folder / "never")]
 
     return make
+
+
+def calling_config(folder: Path) -> list[str]:
+    return config(f"name: {call(folder)}\n")(folder)
+
+
+def calling_table(folder: Path) -> list[str]:
+    (folder / "table.yaml").write_text(f"rows: {call(folder)}\n")
+    return ["sweep", str(folder / "table.yaml"), "--out", str(folder / "never")]
+
+
+def calling_option(folder: Path) -> list[str]:
+    return ["train", "smoke", "--training.batch", call(folder), "--run.folder", str(folder / "never")]
 
 
 LAUGHS = "a: &a [x, x, x, x, x, x, x, x, x]\n" + "".join(
@@ -132,27 +140,19 @@ INPUT: dict[str, tuple[Make, str]] = {
     ),
     "gz that is a bomb": (gz_bomb, "at most 268,435,456 bytes"),
     "picture that is a bomb": (picture_bomb, "DecompressionBomb"),
-    "YAML that names a function": (yaml("name: !!python/object/apply:os.mkdir [TRACE]\n"), "not YAML"),
-    "YAML that names a class": (yaml("name: !!python/name:os.system\n"), "not YAML"),
-    "YAML that is a bomb": (yaml(LAUGHS + "name: *i\n"), "name: got [["),
+    "picture cut short": (cut_picture, "a readable picture"),
+    "YAML that names a function": (calling_config, "not YAML"),
+    "table that names a function": (calling_table, "not YAML"),
+    "option that names a function": (calling_option, "training.batch: got '!!python"),
+    "YAML that names a class": (config("name: !!python/name:os.system\n"), "not YAML"),
+    "YAML that is a bomb": (config(LAUGHS + "name: *i\n"), "name: got [["),
     "YAML that is a bomb in a field": (
-        yaml(f"scene:\n  height:\n    {LAUGHS.replace(chr(10), chr(10) + '    ')}"),
+        config(f"scene:\n  height:\n    {LAUGHS.replace(chr(10), chr(10) + '    ')}"),
         "height",
     ),
-    "YAML without an end": (yaml("[" * 100_000), "nested too deeply"),
-    "YAML that is no text": (yaml("\x00\x01"), "not YAML"),
+    "YAML without an end": (config("[" * 100_000), "nested too deeply"),
+    "YAML that is no text": (config("\x00\x01"), "not YAML"),
 }
-
-
-def refused(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
-    capsys.readouterr()
-    status = main(arguments)
-    out, err = capsys.readouterr()
-    assert (status, out) == (2, "")
-    (line,) = err.strip().splitlines()
-    assert line.startswith("ram-agent: error: ")
-    assert len(line) < 1500
-    return line
 
 
 @pytest.mark.parametrize("name", INPUT)
@@ -165,105 +165,9 @@ def test_input_is_refused_in_one_line(name: str, tmp_path: Path, capsys: pytest.
 
 
 def test_the_payloads_were_live(tmp_path: Path) -> None:
-    import yaml as library
-
     pickled_npz(tmp_path)
     np.load(tmp_path / "set.npz", allow_pickle=True)["images"]
     assert (tmp_path / "trace").exists()
     (tmp_path / "trace").rmdir()
-    yaml("name: !!python/object/apply:os.mkdir [TRACE]\n")(tmp_path)
-    library.unsafe_load((tmp_path / "config.yaml").read_text())
+    yaml.unsafe_load(call(tmp_path))
     assert (tmp_path / "trace").exists()
-
-
-# -------------------------------------------------------------------- checkpoints
-
-
-@pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run with a single checkpoint, as one that has none to fall back on."""
-    folder = tmp_path_factory.mktemp("runs") / "run"
-    settings = {"training.episodes": 100, "run.threads": 1, "run.pictures": 0, "run.keep": 1, "evaluation.every": 1000}
-    settings |= {"run.progress": "false", "run.tensorboard": "false", "evaluation.controls": "[]", "run.folder": folder}
-    assert (
-        main(["train", "smoke", *(text for name, value in settings.items() for text in (f"--{name}", str(value)))]) == 0
-    )
-    return folder
-
-
-def alone(run: Path, change: Callable[[Path], object]) -> None:
-    """Change the one checkpoint of a run that has no manifest."""
-    for file in (run / "checkpoints").iterdir():
-        if file.name != "agent.pt":
-            file.unlink()
-    change(run / "checkpoints" / "agent.pt")
-
-
-def flipped(run: Path) -> None:
-    for file in (run / "checkpoints").glob("*.pt"):
-        content = bytearray(file.read_bytes())
-        content[5000] ^= 1
-        file.write_bytes(content)
-
-
-def pickled(run: Path) -> None:
-    alone(run, lambda path: torch.save({"format": 1, "learner": Payload(run / "trace")}, path))
-
-
-def lacking(run: Path) -> None:
-    alone(run, lambda path: torch.save({"format": 1, "learner": {}}, path))
-
-
-def misshapen(run: Path) -> None:
-    def change(path: Path) -> None:
-        saved = torch.load(path, weights_only=True)
-        for weights in (saved["learner"]["policy"], saved["best"]["weights"]):
-            weights["classifier.bias"] = torch.zeros(3)
-        torch.save(saved, path)
-
-    alone(run, change)
-
-
-def packed(run: Path) -> None:
-    def change(path: Path) -> None:
-        whole = path.with_suffix(".whole")
-        path.rename(whole)
-        with zipfile.ZipFile(whole) as source, zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as target:
-            for entry in source.infolist():
-                target.writestr(entry.filename, source.read(entry))
-        whole.unlink()
-
-    alone(run, change)
-
-
-CHECKPOINTS: dict[str, tuple[Callable[[Path], object], str]] = {
-    "one flipped bit": (flipped, "damaged (its sha256"),
-    "one flipped bit, no manifest": (lambda run: alone(run, lambda _: flipped(run)), "damaged or not a checkpoint"),
-    "a pickle": (pickled, "damaged or not a checkpoint"),
-    "cut short": (lambda run: alone(run, lambda path: os.truncate(path, 4000)), "damaged or not a checkpoint"),
-    "packed": (packed, "damaged or not a checkpoint"),
-    "nothing of a learner in it": (lacking, "does not fit this ram-agent"),
-    "weights of another shape": (misshapen, "does not fit this ram-agent"),
-}
-
-
-@pytest.mark.parametrize("command", ["evaluate", "render", "resume"])
-@pytest.mark.parametrize("name", CHECKPOINTS)
-def test_a_checkpoint_is_refused_in_one_line(
-    name: str, command: str, run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    damage, says = CHECKPOINTS[name]
-    shutil.copytree(run, tmp_path / "run")
-    damage(tmp_path / "run")
-    typed = [command, str(tmp_path / "run")]
-    if command == "resume":
-        (tmp_path / "run" / "results.json").unlink()
-        typed = ["train", "--resume", str(tmp_path / "run")]
-        capsys.readouterr()
-        assert main(typed) == 2
-        (line,) = capsys.readouterr().err.strip().splitlines()
-    else:
-        line = refused(typed, capsys)
-    assert says in line
-    assert "agent.pt" in line
-    assert not (tmp_path / "run" / "trace").exists()
