@@ -173,13 +173,11 @@ def test_a_checkpoint_that_forgets_anything_is_found_out(what: str, kept: Callab
 
 def test_every_entry_of_a_checkpoint_has_its_negative_control(kept: Callable[..., Kept]) -> None:
     saved = read_checkpoint(kept().stopped / CHECKPOINT)
-    explained = {
-        "format", "sha256",  # another one is refused
-        "images", "classes", "image_size", "blueprint", "training", "seed", "total_episodes",  # a resumed run has config.yaml; these
-        # are for those who open a checkpoint without it
-        "seconds",  # how long it took
-        "learner",  # its entries have rows of their own
-    }  # fmt: skip
+    # For those who open a checkpoint by itself; a resumed run has config.yaml.
+    explained = {"blueprint", "training", "seed", "total_episodes", "images", "classes", "image_size"}
+    explained |= {"format", "sha256"}  # another one is refused
+    explained |= {"seconds"}  # how long it took
+    explained |= {"learner"}  # its entries have rows of their own
     tested = {what.partition(":")[0] for what in FORGET}
     assert tested | explained == saved.keys() | saved["learner"].keys()
     assert not tested & explained
