@@ -19,7 +19,7 @@ QUIET = $$([ -t 1 ] || echo --quiet)
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:  # two pips in one environment would trample each other
-.PHONY: help train test torture check lint types imports bench clean
+.PHONY: help train test fuzz torture check lint types imports bench clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -31,6 +31,9 @@ train: $(INSTALLED)  ## train an agent: make train ARGS="..."
 
 test: $(INSTALLED_DEV)  ## run all tests on two cores: make test ARGS="-k sensor"
 	OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -n 2 --dist worksteal --timeout 900 $(ARGS)
+
+fuzz: $(INSTALLED_DEV)  ## thousands of random cases: make fuzz ARGS="--fuzz-minutes 5"
+	OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest tests/fuzz --hypothesis-profile nightly --fuzz-minutes 20 -n 2 $(ARGS)
 
 torture: $(INSTALLED_DEV)  ## kill a training 200 times: make torture ARGS="--kills 20"
 	OMP_NUM_THREADS=1 $(VENV)/bin/python -m tests.torture $(ARGS)

@@ -5,6 +5,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from ram_agent.config import Config
 
+RECURRENT_BATCH = 128
+"""Steps in a minibatch of RecurrentPPO's, unless told otherwise (sb3-contrib 2.6 and later)."""
+
 
 def check_together(config: "Config") -> None:
     """Raise `ValueError`: one line about the first field that does not go with the others."""
@@ -73,6 +76,17 @@ def _check_sb3(config: "Config") -> None:
     for name in ("n_epochs", "batch_size", "clip_range"):
         if method == "a2c" and (value := getattr(sb3, name)) is not None:
             raise ValueError(f"sb3.{name}: expected no such setting for training.method a2c, got {value}")
+    if steps < 2:
+        raise ValueError(
+            f"training.batch: expected batch x environment.glimpses of 2 steps or more for training.method {method}, "
+            "which sets an update's advantages by their deviation, got 1"
+        )
+    if method == "recurrent_ppo" and not sb3.batch_size and steps % RECURRENT_BATCH == 1:
+        raise ValueError(
+            f"sb3.batch_size: expected a divisor of training.batch x environment.glimpses = {steps} for "
+            f"training.method {method}, got none; its own, {RECURRENT_BATCH}, leaves a minibatch of one step, which "
+            "has no deviation"
+        )
     if sb3.batch_size and steps % sb3.batch_size:
         raise ValueError(
             f"sb3.batch_size: expected a divisor of training.batch x environment.glimpses = {steps}, "

@@ -72,7 +72,7 @@ class SensorConfig(Section):
     size: int = Field(default=12, ge=1, description="G, samples along a side of a glimpse")
     scales: int = Field(default=3, ge=1, le=8, description="K, concentric scales, each twice as wide as the one before")
     reach: float = Field(
-        default=0.9, gt=0, description="farthest centre an action can name; 1 is the border of the canvas"
+        default=0.9, gt=0, le=10, description="farthest centre an action can name; 1 is the border of the canvas"
     )
     strides: tuple[float, float] = Field(default=(0.5, 2.0), description="bounds of a soft window's stride, in pixels")
     sigmas: tuple[float, float] = Field(
@@ -83,8 +83,8 @@ class SensorConfig(Section):
     def _bounds(self) -> "SensorConfig":
         for name in ("strides", "sigmas"):
             low, high = getattr(self, name)
-            if not 0 < low <= high:
-                raise ValueError(f"{name}: expected two positive numbers, the smaller first, got {low}, {high}")
+            if not 1e-6 <= low <= high <= 1e6:
+                raise ValueError(f"{name}: expected two numbers from 1e-6 to 1e6, the smaller first, got {low}, {high}")
         if self.kind != "gaussian" and self.size % 2 and self.scales > 1:
             raise ValueError(
                 f"size: expected an even number where scales > 1 (scales share one centre), got {self.size}"
@@ -242,11 +242,16 @@ class RunConfig(Section):
     folder: str | None = Field(
         default=None, description="run folder; default: runs/<name>, with a number behind it if that exists"
     )
-    seed: int = Field(default=1, ge=0, description="seed of weights, scenes and samples; the test set has its own")
+    seed: int = Field(
+        default=1, ge=0, lt=2**63, description="seed of weights, scenes and samples; the test set has its own"
+    )
     device: str = Field(default="auto", description="auto, cpu, cuda, cuda:0, ...")
     threads: int = Field(default=0, ge=0, description="torch threads; 0: measured at the start")
     cuda_graph: bool = Field(
         default=False, description="replay updates as a CUDA graph: Adam, one process, a CUDA device"
+    )
+    deterministic: bool = Field(
+        default=False, description="on a GPU, take only algorithms that repeat to the last bit; a CPU's do anyway"
     )
     overwrite: bool = Field(default=False, description="replace an existing run folder")
     tensorboard: bool = Field(default=True, description="write TensorBoard event files")

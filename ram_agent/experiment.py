@@ -2,6 +2,7 @@
 down.
 """
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -80,9 +81,12 @@ def settle(config: Config, world: World) -> Config:
 
 
 def tune_torch(config: Config) -> None:
-    """Threads and the precision of products, of this process, as a settled configuration has them."""
+    """Threads, the precision of products and what must repeat, of this process, as a settled configuration has them."""
     torch.set_num_threads(config.run.threads)
     torch.set_float32_matmul_precision("high" if config.training.precision == "tf32" else "highest")
+    if config.run.deterministic:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # without it torch refuses products on a GPU
+    torch.use_deterministic_algorithms(config.run.deterministic)
 
 
 def write_pictures(

@@ -122,12 +122,12 @@ def likely_cause(terms: list[str], parameters: list[str], now: Circumstances) ->
 
 
 def describe(update: int, found: Found | None, parameters: list[str], now: Circumstances) -> str:
-    """The line of `NumbersGoneBad`; `found` is None where only the weights are bad."""
+    """The line of `NumbersGoneBad`; `found` is None where only the weights are bad, or, these sound, the answers."""
     terms = found.terms if found else []
     if found:
         what = ", ".join(f"{name} {found.values[name]}" for name in terms) + "; stopped before the optimiser's step"
     else:
-        what = f"its step made {parameters[0]} NaN or infinite"
+        what = f"its step made {parameters[0] if parameters else 'the answers'} NaN or infinite"
     return f"update {update:,}: {what}. Likely cause: {likely_cause(terms, parameters, now)}"
 
 

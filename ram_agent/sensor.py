@@ -33,6 +33,11 @@ from torch.autograd.function import once_differentiable
 Canvas = Shaped[Tensor, "lanes channels height width"]
 """Float in [0, 1], or bytes in 255ths."""
 
+FAR = 1e9
+"""Pixels. What lies farther out, or wider apart, reads the same nothing; infinities would meet beyond, and be NaN."""
+NARROW = 1e-3
+"""Pixels. A Gaussian narrower than that sees no more of a pixel, and its slope would overflow."""
+
 
 class Window(NamedTuple):
     """Where and how widely the eye looks, for N lanes. All but the centre are in pixels of the canvas, as (x, y)."""
@@ -98,9 +103,10 @@ class Sensor(ABC):
     def __post_init__(self) -> None:
         _require(self.size >= 1, "size", self.size, "at least 1 sample a side")
         _require(1 <= self.scales <= 8, "scales", self.scales, "between 1 and 8")
-        _require(self.reach > 0, "reach", self.reach, "a positive number (1 reaches the border)")
+        _require(0 < self.reach <= 10, "reach", self.reach, "above 0 and at most 10 (1 reaches the border)")
         for name, (low, high) in (("strides", self.strides), ("sigmas", self.sigmas)):
-            _require(0 < low <= high, name, (low, high), "two positive numbers, the smaller first")
+            sane = 1e-6 <= low <= high <= 1e6
+            _require(sane, name, (low, high), "two numbers from 1e-6 to 1e6, the smaller first")
         if self.whole_pixels:
             _require(
                 self.size % 2 == 0 or self.scales == 1,
@@ -176,6 +182,11 @@ class Sensor(ABC):
 
     def _centre_pixels(self, window: Window, canvas_size: tuple[int, int]) -> Float[Tensor, "lanes 2"]:
         return to_pixels(window.centre, canvas_size)
+
+    @staticmethod
+    def _in_pixels(window: Window, canvas_size: tuple[int, int]) -> tuple[Tensor, Tensor]:
+        """Centre, in pixel-edge coordinates, and stride of a soft window, whatever numbers it was given."""
+        return to_pixels(window.centre, canvas_size).clamp(-FAR, FAR), window.stride.clamp(-FAR, FAR)
 
     def _spacings(self, like: Tensor) -> Float[Tensor, " scales"]:
         """2^k for the K scales."""
@@ -274,7 +285,10 @@ class Bilinear(Sensor):
         farthest = (self.size - 1) / 2 * box * self.strides[1] + box / 2
         return 2 * ceil(farthest + 1) + 1
 
-    def _is_local(self, canvas_size: tuple[int, int]) -> bool:
+    def _is_local(self, canvas_size: tuple[int, int], device: torch.device) -> bool:
+        # On a GPU the gradient of `grid_sample` is refused by torch where all must repeat to the last bit.
+        if device.type == "cuda" and torch.are_deterministic_algorithms_enabled():
+            return True
         # Maps of the whole canvas serve all T glimpses, but are made of every pixel: measured in docs/performance.md.
         return canvas_size[0] * canvas_size[1] > self._width(2 ** (self.scales - 1)) ** 2
 
@@ -283,15 +297,16 @@ class Bilinear(Sensor):
         return enough, enough
 
     def _focus(self, bordered: Tensor, canvas_size: tuple[int, int]) -> Tensor:
-        return bordered if self._is_local(canvas_size) else _box_sums(bordered, self.scales)
+        return bordered if self._is_local(canvas_size, bordered.device) else _box_sums(bordered, self.scales)
 
     def read(self, retina: Retina, window: Window) -> Float[Tensor, "lanes scales channels side side"]:
         border, _ = self.border(retina.canvas_size)
-        centre = to_pixels(window.centre, retina.canvas_size) + border
+        centre, stride = self._in_pixels(window, retina.canvas_size)
+        centre = centre + border
         boxes = self._spacings(centre)[:, None, None, None]
         # Where the box of each sample begins, (K, N, G, 2): its middle is the sample's place.
-        begin = centre[:, None] + boxes * (self._steps(centre)[:, None] * window.stride[:, None] - 0.5)
-        if self._is_local(retina.canvas_size):
+        begin = centre[:, None] + boxes * (self._steps(centre)[:, None] * stride[:, None] - 0.5)
+        if self._is_local(retina.canvas_size, retina.data.device):
             scales = [
                 _SampleBoxes.apply(retina.data, scale, 2**k, self._width(2**k), retina.unit)
                 for k, scale in enumerate(begin)
@@ -397,13 +412,13 @@ class Gaussian(Sensor):
 
     def read(self, retina: Retina, window: Window) -> Float[Tensor, "lanes scales channels side side"]:
         canvas, (height, width), unit = retina
-        centre = to_pixels(window.centre, (height, width))
-        spacing = self._spacings(centre)
+        centre, stride = self._in_pixels(window, (height, width))
+        sigma, spacing = window.sigma.clamp(NARROW, FAR), self._spacings(centre)
         across, down = (
             gaussian_mask(
                 centre[:, None, axis],
-                window.stride[:, None, axis] * spacing,
-                window.sigma[:, None, axis] * spacing,
+                stride[:, None, axis] * spacing,
+                sigma[:, None, axis] * spacing,
                 self.size,
                 extent,
             )
@@ -445,9 +460,9 @@ class _GaussianMask(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, mean: Tensor, sigma: Tensor, columns: int) -> Tensor:
         pixels = torch.arange(columns, dtype=mean.dtype, device=mean.device) + 0.5
-        distance = (pixels - mean[..., None]) / sigma[..., None]
         # Far tails would be denormal numbers, with which processors are ten times slower: e^-60 is the least.
-        mask = distance.square().clamp_(max=120).mul_(-0.5).exp_()
+        distance = ((pixels - mean[..., None]) / sigma[..., None]).clamp_(-(120**0.5), 120**0.5)
+        mask = distance.square().mul_(-0.5).exp_()
         total = mask.sum(dim=-1, keepdim=True)
         mask /= total.clamp_min(1e-8)
         ctx.save_for_backward(distance, mask, sigma, total)

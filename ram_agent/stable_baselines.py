@@ -20,7 +20,7 @@ from torch import Tensor
 
 from ram_agent.algorithm import Algorithm
 from ram_agent.config import SB3Config, TrainingConfig
-from ram_agent.finite import Circumstances
+from ram_agent.finite import Circumstances, NumbersGoneBad, bad_parameters, describe
 from ram_agent.grid_policy import RECURRENT, GridPolicy, recurrent_policy
 from ram_agent.learner import decay, noise_seed
 from ram_agent.parallel import ALONE, Ranks
@@ -93,9 +93,11 @@ class StableBaselines(Algorithm):
             # Logs every second rollout, hence never: each call is one.
             steps = self.lanes * self.env.glimpses
             self.model.learn(steps, callback=listener, log_interval=2, reset_num_timesteps=False)
-        except ValueError:  # their distributions refuse logits that are none
-            self.check_numbers(weights=True)
-            raise
+        except ValueError as error:  # their distributions refuse logits that are none
+            if "parameter logits" not in str(error):
+                raise
+            bad = bad_parameters(self.policy)
+            raise NumbersGoneBad(describe(self.updates + 1, None, bad, self.circumstances())) from None
         self.updates += 1
         self.check_numbers(weights=True)
         return self._facts(listener)

@@ -29,8 +29,8 @@ from ram_agent.grid_policy import GridPolicy, GridWindowHead
 from ram_agent.interruption import Interruption
 from ram_agent.learner import noise_seed
 from ram_agent.stable_baselines import SEEDS, StableBaselines, algorithm_class
-from tests.integration.test_resume import assert_same_runs, rows
 from tests.making import make_config, make_images, make_world
+from tests.resuming import assert_same_runs, table
 
 METHODS = get_args(SB3Method)
 LANES, LOOKS, GRID = 8, 3, 4
@@ -130,6 +130,13 @@ def test_a_weight_gone_bad_ends_the_training_by_name() -> None:
         learner.update()
 
 
+def test_answers_gone_bad_end_the_training_though_the_weights_are_sound() -> None:
+    """A rate so high that finite weights make infinite logits, which Stable-Baselines3 refuses with a page of them."""
+    learner = learner_of(configure("recurrent_ppo", training={"learning_rate": 1e25, "clip": 1e6}))
+    with pytest.raises(NumbersGoneBad, match=r"^update \d: its step made the answers NaN .* learning rate .* too high"):
+        learner.learn(4 * LANES * learner.env.glimpses)
+
+
 # -------------------------------------------------------------------- the policy, seen as one of ours
 
 
@@ -215,7 +222,7 @@ def test_a_run_that_was_stopped_and_resumed_is_the_run_that_never_was(
     assert read_checkpoint(tmp_path / "stopped" / CHECKPOINT)["learner"]["updates"] == 5
     train(config, tmp_path / "stopped", resume=True)
     assert_same_runs(tmp_path / "stopped", tmp_path / "whole")
-    assert "train/value_loss" in rows(tmp_path / "whole")[0]
+    assert table(tmp_path / "whole")[0]["train/value_loss"]
 
 
 def test_a_saved_learner_is_loaded_with_its_settings(tmp_path: Path) -> None:
@@ -279,6 +286,11 @@ def test_such_a_run_is_not_exported_and_says_why(finished: Path, tmp_path: Path,
         ({"training": {"looks": 2}}, r"training\.looks: expected 1 .*, got 2"),
         ({"training": {"optimizer": "muon"}}, r"training\.optimizer: expected adam .*, got muon"),
         ({"training": {"precision": "bfloat16"}}, r"training\.precision: expected float32 or tf32 .*, got bfloat16"),
+        ({"training": {"batch": 1}, "environment": {"glimpses": 1}}, r"training\.batch: .* 2 steps or more .*, got 1"),
+        (
+            {"training": {"method": "recurrent_ppo", "batch": 43}, "environment": {"glimpses": 3}},
+            r"sb3\.batch_size: expected a divisor of .* = 129 .*, got none",
+        ),
         ({"training": {"classify_every_look": True}}, r"training\.classify_every_look: expected False"),
         ({"training": {"method": "a2c"}, "sb3": {"n_epochs": 2}}, r"sb3\.n_epochs: expected no such setting"),
         ({"training": {"method": "recurrent_ppo"}, "policy": {"core": "gru"}}, r"policy\.core: expected lstm"),

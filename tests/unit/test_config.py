@@ -198,6 +198,7 @@ def test_an_unknown_key_is_refused_with_the_nearest_right_one(tree: dict[str, An
         ("sensor", "size", 2.5),
         ("sensor", "scales", 9),
         ("sensor", "reach", 0),
+        ("sensor", "reach", 1e30),  # a border of as many pixels
         ("sensor", "strides", [1.0]),
         ("environment", "glimpses", 0),
         ("environment", "first_window", "corner"),
@@ -214,6 +215,7 @@ def test_an_unknown_key_is_refused_with_the_nearest_right_one(tree: dict[str, An
         ("evaluation", "controls", ["prophet"]),
         ("evaluation", "votes", 0),
         ("run", "seed", -1),
+        ("run", "seed", 2**63),
         ("run", "overwrite", "perhaps"),
     ],
 )
@@ -250,8 +252,9 @@ def test_a_name_that_would_not_do_for_a_folder_is_refused() -> None:
         ({"sensor": {"size": 30}, "scene": {"height": 28, "width": 90}}, "sensor.size: expected at most 28"),
         ({"sensor": {"size": 11, "scales": 2}}, "sensor.size: expected an even number where scales > 1"),
         ({"sensor": {"kind": "stn", "size": 11, "scales": 2}}, "sensor.size: expected an even number"),
-        ({"sensor": {"strides": [2, 1]}}, "sensor.strides: expected two positive numbers, the smaller first"),
-        ({"sensor": {"sigmas": [0, 1]}}, "sensor.sigmas: expected two positive numbers, the smaller first"),
+        ({"sensor": {"strides": [2, 1]}}, "sensor.strides: expected two numbers from 1e-6 to 1e6, the smaller first"),
+        ({"sensor": {"sigmas": [0, 1]}}, "sensor.sigmas: expected two numbers from 1e-6 to 1e6, the smaller first"),
+        ({"sensor": {"strides": [1, 1e300]}}, "sensor.strides: expected two numbers from 1e-6 to 1e6"),
         ({"training": {"method": "pathwise"}}, "training.method: expected reinforce or straight_through for a crop"),
         (
             {"sensor": {"kind": "stn"}, "training": {"method": "straight_through"}},

@@ -281,7 +281,7 @@ def test_stn_is_torchs_grid_sample_of_box_averages_values_and_gradients(
 ) -> None:
     """With actions all over their range, its 16 corners first; on a canvas that is read whole, and one that is not."""
     side, sensor = 6, Bilinear(size=6, scales=scales)
-    assert sensor._is_local(size) == (size[0] == 120)
+    assert sensor._is_local(size, torch.device("cpu")) == (size[0] == 120)
     canvas = random_canvas(50, channels, *size)
     action = torch.rand(50, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(4)) * 2 - 1
     action[:16] = torch.cartesian_prod(*[torch.tensor([-1.0, 1.0])] * 4)
@@ -382,6 +382,32 @@ def test_a_window_far_outside_reads_zeros(kind: str, size: tuple[int, int]) -> N
     sides = np.array([[4, 0.5], [-3, 0.5], [0.5, 4], [0.5, -3], [4, -3]]) * [size[1], size[0]]
     away = sensor(torch.ones(5, 1, *size).double(), window_at(sides, size, 1.0, 0.5))
     assert (away.abs() < 1e-12).all()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("size", [(12, 16), (60, 70)])
+@pytest.mark.parametrize(
+    ("centre", "stride", "sigma"),
+    [
+        (0.0, 1e-45, 1e-45),
+        (0.0, 1.0, 1e-38),
+        (1e30, 1.0, 1.0),
+        (-1e30, 1e30, 1e30),
+        (3.4e38, 3.4e38, 3.4e38),
+        (0.3, 3.4e38, 1.0),
+        (0.0, 0.0, 0.0),
+    ],
+)
+def test_no_window_reads_or_teaches_what_is_no_number(
+    kind: str, size: tuple[int, int], centre: float, stride: float, sigma: float
+) -> None:
+    """In float32, whose tiniest and largest numbers these are; found by tests/fuzz/test_windows.py."""
+    sensor = make_sensor(kind, size=4, scales=3)
+    parts = [torch.full((1, 2), value, requires_grad=True) for value in (centre, stride, sigma)]
+    glimpse = sensor(random_canvas(1, 1, *size).float(), Window(*parts))
+    assert ((glimpse >= -1e-6) & (glimpse <= 1 + 1e-6)).all()
+    gradients = torch.autograd.grad(glimpse.square().sum(), parts, allow_unused=True)
+    assert all(gradient is None or gradient.isfinite().all() for gradient in gradients)
 
 
 @pytest.mark.parametrize("kind", ["crop", "stn"])
@@ -613,9 +639,11 @@ def test_the_boxes_of_a_soft_window_span_its_strides(kind: str) -> None:
         ("scales", lambda: Gaussian(scales=0)),
         ("scales", lambda: Crop(scales=9)),
         ("reach", lambda: Crop(reach=0.0)),
+        ("reach", lambda: Crop(reach=1e30)),
         ("strides", lambda: Bilinear(strides=(2.0, 1.0))),
         ("strides", lambda: Bilinear(strides=(0.0, 1.0))),
         ("sigmas", lambda: Gaussian(sigmas=(-1.0, 1.0))),
+        ("sigmas", lambda: Gaussian(sigmas=(1e-300, 1.0))),
         ("size", lambda: Crop(size=12).check((11, 30))),
         ("size", lambda: Crop(size=12).check((30, 11))),
         ("kind", lambda: make_sensor("retina")),
