@@ -29,10 +29,14 @@ from ram_agent.grid_policy import GridPolicy, GridWindowHead
 from ram_agent.interruption import Interruption
 from ram_agent.learner import noise_seed
 from ram_agent.stable_baselines import SEEDS, StableBaselines, algorithm_class
-from tests.integration.test_resume import assert_same_runs, rows
+from tests.extras import needs_sb3_contrib
 from tests.making import make_config, make_images, make_world
+from tests.resuming import assert_same_runs, table
 
-METHODS = get_args(SB3Method)
+METHODS = [
+    pytest.param(method, marks=needs_sb3_contrib) if method == "recurrent_ppo" else method
+    for method in get_args(SB3Method)
+]
 LANES, LOOKS, GRID = 8, 3, 4
 
 
@@ -215,7 +219,7 @@ def test_a_run_that_was_stopped_and_resumed_is_the_run_that_never_was(
     assert read_checkpoint(tmp_path / "stopped" / CHECKPOINT)["learner"]["updates"] == 5
     train(config, tmp_path / "stopped", resume=True)
     assert_same_runs(tmp_path / "stopped", tmp_path / "whole")
-    assert "train/value_loss" in rows(tmp_path / "whole")[0]
+    assert "train/value_loss" in table(tmp_path / "whole")[0]
 
 
 def test_a_saved_learner_is_loaded_with_its_settings(tmp_path: Path) -> None:
@@ -233,6 +237,7 @@ def test_a_saved_learner_is_loaded_with_its_settings(tmp_path: Path) -> None:
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A whole run with a memory, its control beside it."""
+    pytest.importorskip("sb3_contrib", reason="RecurrentPPO is an extra: pip install 'ram-agent[sb3]'")
     folder = tmp_path_factory.mktemp("finished")
     config = configure(
         "recurrent_ppo", evaluation={"controls": ["random"], "every": 40}, run={"seed": 4, "pictures": 2}
