@@ -13,13 +13,14 @@ CREATED       := $(VENV)/.created
 INSTALLED     := $(VENV)/.installed
 INSTALLED_DEV := $(VENV)/.installed-dev
 
-PIP := $(VENV)/bin/python -m pip install --disable-pip-version-check
+PIP = $(VENV)/bin/python -m pip install --disable-pip-version-check
+PYTEST := python -m pytest -n 2 --dist worksteal --timeout 900
 # Progress bars for a person at a terminal, silence for a log file.
 QUIET = $$([ -t 1 ] || echo --quiet)
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:  # two pips in one environment would trample each other
-.PHONY: help train test fuzz torture check lint types imports bench clean
+.PHONY: help train test fuzz torture check lint types imports bench oldest newest plain offline audit licences clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -30,7 +31,7 @@ train: $(INSTALLED)  ## train an agent: make train ARGS="..."
 	$(VENV)/bin/python train.py $(ARGS)
 
 test: $(INSTALLED_DEV)  ## run all tests on two cores: make test ARGS="-k sensor"
-	OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -n 2 --dist worksteal --timeout 900 $(ARGS)
+	OMP_NUM_THREADS=1 $(VENV)/bin/$(PYTEST) $(ARGS)
 
 fuzz: $(INSTALLED_DEV)  ## thousands of random cases: make fuzz ARGS="--fuzz-minutes 5"
 	OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest tests/fuzz --hypothesis-profile nightly --fuzz-minutes 20 -n 2 $(ARGS)
@@ -53,6 +54,41 @@ imports: $(INSTALLED_DEV)  ## which package may import which
 bench: $(INSTALLED)  ## measure speed: make bench ARGS="..."
 	$(VENV)/bin/ram-agent bench $(ARGS)
 
+# ---- what it stands on (docs/supply_chain.md)
+
+oldest: override VENV := $(VENV)-oldest
+oldest:  ## run the tests on the oldest version of every dependency that is supported
+	$(renewed)
+	@$(PIP) $(QUIET) uv
+	$(VENV)/bin/uv pip install --python $(VENV) --resolution lowest-direct --editable '.[dev]'
+	@# The old ones warn of the newest of what they stand on themselves.
+	$(tried) -W default
+
+newest: override VENV := $(VENV)-newest
+newest:  ## run the tests on the newest version of everything
+	$(renewed)
+	@$(PIP) $(QUIET) --editable '.[dev]'
+	$(tried)
+
+plain: override VENV := $(VENV)-plain
+plain:  ## run the tests without any optional extra
+	$(renewed)
+	@$(PIP) $(QUIET) --editable '.[test]'
+	$(tried)
+
+offline: $(INSTALLED_DEV)  ## run the tests with the network cut off, subprocesses and all
+	unshare --map-root-user --net -- sh -c 'ip link set lo up && $(tried)'
+
+audit: override VENV := $(VENV)-audit
+audit:  ## look up known vulnerabilities in what a user installs today; what cannot be looked up fails
+	@$(PYTHON) -m venv $(VENV)
+	@$(PIP) $(QUIET) --upgrade uv pip-audit
+	@$(VENV)/bin/uv pip compile --quiet --no-annotate pyproject.toml --output-file $(VENV)/runtime.txt
+	$(VENV)/bin/pip-audit --strict --disable-pip --no-deps --requirement $(VENV)/runtime.txt $(ARGS)
+
+licences: $(INSTALLED_DEV)  ## the licence of everything that is installed along
+	@$(VENV)/bin/python -m tests.licences
+
 clean:  ## remove build output and caches; data, runs and the environment stay
 	rm -rf build dist *.egg-info .pytest_cache .ruff_cache .hypothesis .import_linter_cache
 	find ram_agent envs tests -name __pycache__ -type d -prune -exec rm -rf {} +
@@ -71,6 +107,14 @@ $(INSTALLED): pyproject.toml $(CREATED)
 $(INSTALLED_DEV): pyproject.toml $(CREATED)
 	$(call install,.[dev])
 	@touch $(INSTALLED) $@
+
+# A new environment has the newest of what it is not held back from.
+define renewed
+	@$(PYTHON) -m venv --clear $(VENV)
+	@$(if $(TORCH),$(PIP) $(QUIET) $(TORCH))
+endef
+
+tried = OMP_NUM_THREADS=1 $(VENV)/bin/$(PYTEST) -m "not learning" $(ARGS)
 
 define install
 	@echo 'Installing ram-agent into $(VENV); PyTorch is large, the first time takes minutes'

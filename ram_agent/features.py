@@ -43,4 +43,4 @@ class GlimpseFeatures(BaseFeaturesExtractor):
         self.network = GlimpseNetwork(self.glimpse_shape, prod(window), what, where, features, eye)
 
     def forward(self, observations: dict[str, Tensor]) -> Tensor:
-        return self.network(observations["glimpse"].unflatten(-1, self.glimpse_shape), observations["window"])
+        return self.network(observations["glimpse"].flatten(1).unflatten(1, self.glimpse_shape), observations["window"])

@@ -32,10 +32,11 @@ FEW = {
     "run.checkpoint_every": 1000,
 }
 
-# Each command in a process of its own, forked from one that has already imported torch: two seconds saved on each.
+# Each command in a process of its own, forked from one that has already imported torch, what torch imports for a first
+# optimiser, and SciPy: four seconds saved on each.
 FORKS = """
 import json, os, runpy, sys, traceback
-import ram_agent.cli
+import ram_agent.cli, scipy.stats, torch._dynamo
 for line in sys.stdin:
     job = json.loads(line)
     if (child := os.fork()) == 0:
@@ -106,10 +107,10 @@ def forked(environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory
 
 
 @pytest.fixture(scope="module")
-def finished(typed: Callable[..., Outcome], tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Outcome]:
+def finished(forked: Callable[..., Outcome], tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Outcome]:
     """A small run that went through."""
     folder = tmp_path_factory.mktemp("finished") / "run"
-    outcome = typed("train.py", "configs/smoke.yaml", *options(FEW | {"run.folder": str(folder)}))
+    outcome = forked("train.py", "configs/smoke.yaml", *options(FEW | {"run.folder": str(folder)}))
     return folder, outcome
 
 
@@ -206,8 +207,9 @@ def test_a_fallback_to_the_digits_is_said_loudly_and_beside_every_number(finishe
 
 
 def test_ctrl_c_ends_in_order_and_resume_ends_with_the_weights_of_the_run_never_stopped(
-    run: Path, typed: Callable[..., Outcome], environment: dict[str, str], tmp_path: Path
+    run: Path, forked: Callable[..., Outcome], environment: dict[str, str], tmp_path: Path
 ) -> None:
+    """The first session is a new interpreter, as a user's; the second and the run never stopped are forked."""
     folder = tmp_path / "run"
     command = [sys.executable, "train.py", "configs/smoke.yaml", *options(FEW | {"run.folder": str(folder)})]
     pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
@@ -224,7 +226,7 @@ def test_ctrl_c_ends_in_order_and_resume_ends_with_the_weights_of_the_run_never_
     assert json.loads((folder / "results.json").read_text())["interrupted"]
     assert 0 < read_checkpoint(folder / "checkpoints" / "agent.pt")["learner"]["updates"] < 60
 
-    status, out, err = typed("train.py", "--resume", folder)
+    status, out, err = forked("train.py", "--resume", folder)
     assert status == 0, err
     assert "learned, mean location" in out
     for agent in (".", "controls/random"):
@@ -273,11 +275,11 @@ def save_images(path: Path, shape: tuple[int, ...], count: int = 30) -> Path:
 
 
 def test_a_run_is_measured_on_canvases_of_another_size_that_it_never_saw(
-    run: Path, typed: Callable[..., Outcome], tmp_path: Path
+    run: Path, forked: Callable[..., Outcome], tmp_path: Path
 ) -> None:
     images = save_images(tmp_path / "others.npz", (40, 40))
     before = {path: path.stat().st_mtime_ns for path in run.rglob("*")}
-    status, out, err = typed("-m", "ram_agent", "evaluate", run, "--images", images, "--scene.kind", "plain")
+    status, out, err = forked("ram_agent", "evaluate", run, "--images", images, "--scene.kind", "plain")
     assert (status, err) == (0, "")
     assert "on 30 images of others.npz, plain 40x40" in out
     error, low, high = map(

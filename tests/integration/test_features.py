@@ -5,12 +5,12 @@ from typing import Any
 import pytest
 import torch
 from gymnasium import spaces
-from sb3_contrib import RecurrentPPO
 from stable_baselines3 import PPO
 
 from envs.sb3 import make_sb3_env
 from ram_agent.features import GlimpseFeatures
 from ram_agent.glimpse import GlimpseNetwork
+from tests.extras import RecurrentPPO, needs_sb3_contrib
 from tests.making import make_env, make_images, make_policy
 
 SMALL: dict[str, Any] = {"images": make_images(), "size": (18, 22), "clutter_size": 4, "glimpse_size": 4, "scales": 2}
@@ -18,7 +18,10 @@ WIDTHS = {"what": 8, "where": 8, "features": 12}
 RULES = {"moves": "relative", "reward": "each_look", "early_answer": True, "look_cost": 0.02}
 
 
-@pytest.mark.parametrize(("algorithm", "policy"), [(PPO, "MultiInputPolicy"), (RecurrentPPO, "MultiInputLstmPolicy")])
+@pytest.mark.parametrize(
+    ("algorithm", "policy"),
+    [(PPO, "MultiInputPolicy"), pytest.param(RecurrentPPO, "MultiInputLstmPolicy", marks=needs_sb3_contrib)],
+)
 @pytest.mark.parametrize("rules", [{}, RULES])
 def test_unmodified_algorithms_train_the_glimpse_network(algorithm: Any, policy: str, rules: dict[str, Any]) -> None:
     env = make_sb3_env(4, 3, glimpses=3, **SMALL | rules)

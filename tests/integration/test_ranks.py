@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -12,6 +13,7 @@ import pytest
 import torch
 
 from envs.glimpse import GlimpseVectorEnv
+from ram_agent.checkpoint import read_checkpoint
 from ram_agent.config import PolicyConfig
 from ram_agent.learner import LEARNERS, Learner
 from ram_agent.parallel import ALONE, Ranks, join_ranks, leave_ranks
@@ -19,12 +21,20 @@ from ram_agent.policy import RecurrentAttentionPolicy
 
 ROOT = Path(__file__).parents[2]
 LANES = 6
+METHODS = {"pathwise": "stn", "reinforce": "crop"}
+"""And the eye of each."""
 
 
 def make_learner(method: str, lanes: int, ranks: Ranks = ALONE, **settings: Any) -> Learner:
-    kind = {"reinforce": "crop", "pathwise": "stn"}[method]
     env = GlimpseVectorEnv(
-        lanes, images="digits", size=(40, 40), sensor=kind, glimpse_size=4, scales=2, glimpses=3, tensors=True
+        lanes,
+        images="digits",
+        size=(40, 40),
+        sensor=METHODS[method],
+        glimpse_size=4,
+        scales=2,
+        glimpses=3,
+        tensors=True,
     )
     torch.manual_seed(5 + ranks.rank)  # weights are the first rank's, wherever they began
     policy = RecurrentAttentionPolicy(
@@ -50,43 +60,43 @@ def gradient_of(learner: Learner) -> dict[str, torch.Tensor]:
     }
 
 
-def work(method: str, target: Path) -> None:
+def work(target: Path) -> None:
     """What one of two processes does."""
     ranks = join_ranks()
-    learner = make_learner(method, LANES, ranks)
-    found = {"gradient": gradient_of(learner)}
-    learner.policy.zero_grad()
-    for _ in range(3):
-        learner.update()
-    found["weights"] = learner.policy.state_dict()
-    torch.save(found, target / f"{method}-{ranks.rank}.pt")
+    for method in METHODS:
+        learner = make_learner(method, LANES, ranks)
+        found = {"gradient": gradient_of(learner)}
+        learner.policy.zero_grad()
+        for _ in range(3):
+            learner.update()
+        found["weights"] = learner.policy.state_dict()
+        torch.save(found, target / f"{method}-{ranks.rank}.pt")
     leave_ranks()
 
 
-def start(rank: int, port: int, *arguments: str) -> subprocess.Popen[bytes]:
+def start(rank: int, port: int, target: Path) -> subprocess.Popen[bytes]:
     environment = {
         "RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1",
         "MASTER_PORT": str(port), "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT),
     }  # fmt: skip
-    return subprocess.Popen([sys.executable, __file__, *arguments], env=os.environ | environment)
+    return subprocess.Popen([sys.executable, __file__, str(target)], env=os.environ | environment)
 
 
 @pytest.fixture(scope="module")
 def two_processes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[Any]]:
     target = tmp_path_factory.mktemp("ranks")
-    for method in ("pathwise", "reinforce"):
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            port = free.getsockname()[1]
-        processes = [start(rank, port, method, str(target)) for rank in range(2)]
-        assert [process.wait(timeout=240) for process in processes] == [0, 0]
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    processes = [start(rank, port, target) for rank in range(2)]
+    assert [process.wait(timeout=240) for process in processes] == [0, 0]
     return {
         method: [torch.load(target / f"{method}-{rank}.pt", weights_only=True) for rank in range(2)]
-        for method in ("pathwise", "reinforce")
+        for method in METHODS
     }
 
 
-@pytest.mark.parametrize("method", ["pathwise", "reinforce"])
+@pytest.mark.parametrize("method", METHODS)
 def test_both_processes_hold_the_same_gradient_and_stay_together(
     method: str, two_processes: dict[str, list[Any]]
 ) -> None:
@@ -131,31 +141,31 @@ def torchrun(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_torchrun_trains_resumes_and_only_the_first_process_speaks_and_writes(tmp_path: Path) -> None:
-    small = ["configs/smoke.yaml", "--evaluation.controls", "[]", "--run.pictures", "0", "--training.batch", "25"]
-    whole = torchrun(*small, "--run.folder", str(tmp_path / "whole"))
+    small = ["configs/smoke.yaml", "--evaluation.controls", "[]", "--run.pictures", "0", "--run.tensorboard", "false"]
+    whole = torchrun(*small, "--training.batch", "25", "--run.folder", str(tmp_path / "whole"))
     assert whole.returncode == 0, whole.stderr
     assert whole.stdout.count("test error in percent") == 1
     results = json.loads((tmp_path / "whole" / "results.json").read_text())
     assert results["processes"] == 2
     assert results["episodes"] == 2000
 
-    # A run that was stopped after its first checkpoint: the same folder without what came after.
-    half = ["--training.episodes", "1000", "--training.learning_rate_schedule", "constant"]
-    again = ["--training.episodes", "2000", "--training.learning_rate_schedule", "constant"]
-    assert torchrun(*small, *half, "--run.folder", str(tmp_path / "parts")).returncode == 0
-    assert torchrun(*small, *again, "--run.folder", str(tmp_path / "reference")).returncode == 0
-    config = tmp_path / "parts" / "config.yaml"
-    config.write_text(config.read_text().replace("episodes: 1000", "episodes: 2000"))
-    (tmp_path / "parts" / "results.json").unlink()
-    resumed = torchrun("--resume", str(tmp_path / "parts"))
+    # A run that was killed after its first checkpoint: the same folder without what came after.
+    parts = tmp_path / "parts"
+    shutil.copytree(tmp_path / "whole", parts)
+    (parts / "results.json").unlink()
+    for late in ("agent.pt", "agent-000002.pt", "SHA256SUMS"):
+        (parts / "checkpoints" / late).unlink()
+    (first,) = (parts / "checkpoints").iterdir()
+    assert read_checkpoint(first)["learner"]["updates"] == 20
+    resumed = torchrun("--resume", str(parts))
     assert resumed.returncode == 0, resumed.stderr
     saved, expected = (
-        torch.load(tmp_path / name / "checkpoints" / "agent.pt", weights_only=True)["learner"]["policy"]
-        for name in ("parts", "reference")
+        read_checkpoint(folder / "checkpoints" / "agent.pt")["learner"] for folder in (parts, tmp_path / "whole")
     )
-    for name, value in expected.items():
-        assert torch.equal(saved[name], value), name
+    assert saved["updates"] == expected["updates"] == 40
+    for name, value in expected["policy"].items():
+        assert torch.equal(saved["policy"][name], value), name
 
 
 if __name__ == "__main__":
-    work(sys.argv[1], Path(sys.argv[2]))
+    work(Path(sys.argv[1]))

@@ -12,9 +12,7 @@ import pytest
 import torch
 from gymnasium.utils.env_checker import check_env
 from gymnasium.vector import AutoresetMode
-from sb3_contrib import RecurrentPPO
 from stable_baselines3 import A2C, PPO
-from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.env_checker import check_env as check_env_for_sb3
 from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.evaluation import evaluate_policy
@@ -25,6 +23,7 @@ from envs import TASKS
 from envs.discrete import DiscreteGlimpseEnv, DiscreteGlimpseVectorEnv
 from envs.glimpse import GlimpseVectorEnv
 from envs.sb3 import GlimpseVecEnv, make_sb3_env
+from tests.extras import RecurrentPPO, needs_sb3_contrib
 from tests.making import make_env, make_images
 
 ROOT = Path(__file__).parents[2]
@@ -40,10 +39,11 @@ SMALL: dict[str, Any] = {
     "scales": 2,
     "glimpses": LOOKS,
 }
-ALGORITHMS: list[tuple[type[BaseAlgorithm], str, dict[str, Any]]] = [
+EPOCH: dict[str, Any] = {"n_steps": 2 * LOOKS, "batch_size": 10, "n_epochs": 1}
+ALGORITHMS = [
     (A2C, "MultiInputPolicy", {"n_steps": LOOKS}),
-    (PPO, "MultiInputPolicy", {"n_steps": 2 * LOOKS, "batch_size": 10, "n_epochs": 1}),
-    (RecurrentPPO, "MultiInputLstmPolicy", {"n_steps": 2 * LOOKS, "batch_size": 10, "n_epochs": 1}),
+    (PPO, "MultiInputPolicy", EPOCH),
+    pytest.param(RecurrentPPO, "MultiInputLstmPolicy", EPOCH, marks=needs_sb3_contrib),
 ]
 
 

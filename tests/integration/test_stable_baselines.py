@@ -29,10 +29,14 @@ from ram_agent.grid_policy import GridPolicy, GridWindowHead
 from ram_agent.interruption import Interruption
 from ram_agent.learner import noise_seed
 from ram_agent.stable_baselines import SEEDS, StableBaselines, algorithm_class
+from tests.extras import needs_sb3_contrib
 from tests.making import make_config, make_images, make_world
 from tests.resuming import assert_same_runs, table
 
-METHODS = get_args(SB3Method)
+METHODS = [
+    pytest.param(method, marks=needs_sb3_contrib) if method == "recurrent_ppo" else method
+    for method in get_args(SB3Method)
+]
 LANES, LOOKS, GRID = 8, 3, 4
 
 
@@ -240,6 +244,7 @@ def test_a_saved_learner_is_loaded_with_its_settings(tmp_path: Path) -> None:
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A whole run with a memory, its control beside it."""
+    pytest.importorskip("sb3_contrib", reason="RecurrentPPO is an extra: pip install 'ram-agent[sb3]'")
     folder = tmp_path_factory.mktemp("finished")
     config = configure(
         "recurrent_ppo", evaluation={"controls": ["random"], "every": 40}, run={"seed": 4, "pictures": 2}

@@ -55,8 +55,11 @@ def fill(disk: Path) -> None:
 
 
 def configure(on_write_error: str) -> Config:
+    """20 updates: a row every 2, a checkpoint every 4, an evaluation with its pictures after 8, 16 and 20."""
     return make_config(
-        training={"episodes": 160}, run={"on_write_error": on_write_error, "tensorboard": True, "checkpoint_every": 32}
+        training={"episodes": 160},
+        evaluation={"every": 64, "signal": 0},
+        run={"on_write_error": on_write_error, "tensorboard": True, "checkpoint_every": 32},
     )
 
 

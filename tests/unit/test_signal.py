@@ -220,10 +220,13 @@ def test_measuring_touches_no_weight_no_gradient_and_no_generator_and_says_the_s
 
 def configure(method: str, signal: int, **sections: dict[str, Any]) -> Config:
     kind = {"pathwise": "stn"}.get(method, "crop")
-    evaluation = {"signal": signal, "controls": ["random"]}
-    return make_config(
-        **{"sensor": {"kind": kind}, "training": {"method": method}, "evaluation": evaluation} | sections
-    )
+    plain = {
+        "sensor": {"kind": kind},
+        "training": {"method": method},
+        "evaluation": {"signal": signal, "controls": ["random"]},
+        "run": {"tensorboard": False},
+    }
+    return make_config(**plain | sections)
 
 
 def train(config: Config, folder: Path, look: str = "learned") -> list[dict[str, str]]:

@@ -1,0 +1,14 @@
+"""What needs an optional extra: a test without it skips, and says which it is."""
+
+from importlib.util import find_spec
+
+import pytest
+
+needs_sb3_contrib = pytest.mark.skipif(
+    find_spec("sb3_contrib") is None, reason="RecurrentPPO is an extra: pip install 'ram-agent[sb3]'"
+)
+
+try:
+    from sb3_contrib import RecurrentPPO
+except ImportError:
+    RecurrentPPO = None
