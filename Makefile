@@ -12,6 +12,7 @@ ARGS   ?=
 CREATED       := $(VENV)/.created
 INSTALLED     := $(VENV)/.installed
 INSTALLED_DEV := $(VENV)/.installed-dev
+INSTALLED_DOCS := $(VENV)/.installed-docs
 
 PIP := $(VENV)/bin/python -m pip install --disable-pip-version-check
 # Progress bars for a person at a terminal, silence for a log file.
@@ -19,7 +20,7 @@ QUIET = $$([ -t 1 ] || echo --quiet)
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:  # two pips in one environment would trample each other
-.PHONY: help train test torture check lint types imports bench clean
+.PHONY: help train test torture check lint types imports bench docs clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -50,8 +51,11 @@ imports: $(INSTALLED_DEV)  ## which package may import which
 bench: $(INSTALLED)  ## measure speed: make bench ARGS="..."
 	$(VENV)/bin/ram-agent bench $(ARGS)
 
+docs: $(INSTALLED_DOCS)  ## build the site into site/, with the reference
+	NO_MKDOCS_2_WARNING=1 $(VENV)/bin/mkdocs build $(ARGS)
+
 clean:  ## remove build output and caches; data, runs and the environment stay
-	rm -rf build dist *.egg-info .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf build dist site .cache *.egg-info .pytest_cache .ruff_cache .hypothesis .import_linter_cache
 	find ram_agent envs tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(CREATED):
@@ -67,6 +71,10 @@ $(INSTALLED): pyproject.toml $(CREATED)
 # The development install holds the plain one, hence both stamps.
 $(INSTALLED_DEV): pyproject.toml $(CREATED)
 	$(call install,.[dev])
+	@touch $(INSTALLED) $@
+
+$(INSTALLED_DOCS): pyproject.toml $(CREATED)
+	$(call install,.[docs])
 	@touch $(INSTALLED) $@
 
 define install
