@@ -12,6 +12,7 @@ ARGS   ?=
 CREATED       := $(VENV)/.created
 INSTALLED     := $(VENV)/.installed
 INSTALLED_DEV := $(VENV)/.installed-dev
+INSTALLED_DOCS := $(VENV)/.installed-docs
 
 PIP = $(VENV)/bin/python -m pip install --disable-pip-version-check
 PYTEST := python -m pytest -n 2 --dist worksteal --timeout 900
@@ -20,7 +21,7 @@ QUIET = $$([ -t 1 ] || echo --quiet)
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:  # two pips in one environment would trample each other
-.PHONY: help train test fuzz torture check lint types imports bench oldest newest plain offline audit licences clean
+.PHONY: help train test fuzz torture check lint types imports bench docs oldest newest plain offline audit licences clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -89,8 +90,11 @@ audit:  ## look up known vulnerabilities in what a user installs today; what can
 licences: $(INSTALLED_DEV)  ## the licence of everything that is installed along
 	@$(VENV)/bin/python -m tests.licences
 
+docs: $(INSTALLED_DOCS)  ## build the site into site/, with the reference
+	NO_MKDOCS_2_WARNING=1 $(VENV)/bin/mkdocs build $(ARGS)
+
 clean:  ## remove build output and caches; data, runs and the environment stay
-	rm -rf build dist *.egg-info .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf build dist site .cache *.egg-info .pytest_cache .ruff_cache .hypothesis .import_linter_cache
 	find ram_agent envs tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(CREATED):
@@ -115,6 +119,10 @@ define renewed
 endef
 
 tried = OMP_NUM_THREADS=1 $(VENV)/bin/$(PYTEST) -m "not learning" $(ARGS)
+
+$(INSTALLED_DOCS): pyproject.toml $(CREATED)
+	$(call install,.[docs])
+	@touch $(INSTALLED) $@
 
 define install
 	@echo 'Installing ram-agent into $(VENV); PyTorch is large, the first time takes minutes'

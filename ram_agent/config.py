@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from ram_agent.combinations import check_together
 from ram_agent.layers import ConfigError, nearest, read_layers
@@ -230,6 +230,11 @@ class EvaluationConfig(Section):
         description="batches from which each evaluation measures the signal-to-noise ratio of gradient estimators; "
         "0: none",
     )
+
+    @field_validator("controls", mode="before")
+    @classmethod
+    def _one(cls, given: Any) -> Any:
+        return [given] if isinstance(given, str) else given  # `--evaluation.controls random`
 
     @model_validator(mode="after")
     def _batches(self) -> "EvaluationConfig":

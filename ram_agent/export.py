@@ -6,6 +6,7 @@ Nothing in it is pickled but the example inputs within the graph's archive, whic
 import io
 import json
 from collections.abc import Mapping
+from copy import deepcopy
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -53,9 +54,9 @@ def export_step(policy: RecurrentAttentionPolicy) -> bytes:
         policy.initial_state(2),
     )
     batched = {0: lanes}
-    program = torch.export.export(
-        AgentStep(policy).eval(), example, dynamic_shapes=(batched, batched, tuple(batched for _ in example[2]))
-    )
+    step = AgentStep(deepcopy(policy)).eval()
+    step.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]  # the archive takes others for slices
+    program = torch.export.export(step, example, dynamic_shapes=(batched, batched, tuple(batched for _ in example[2])))
     buffer = io.BytesIO()
     torch.export.save(program, buffer)
     return buffer.getvalue()

@@ -3,6 +3,7 @@
 import os
 import signal
 import sys
+from argparse import Namespace
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -51,7 +52,8 @@ def main(arguments: Sequence[str] | None = None, program: str = "ram-agent") -> 
         return 128 + signal.SIGPIPE
 
 
-def _main(arguments: Sequence[str], program: str) -> int:
+def parse_command(arguments: Sequence[str], program: str = "ram-agent") -> Namespace:
+    """The options of one command, in `command` its name. Ends the process with a line where they are wrong."""
     parser = Parser(prog=program, description="Recurrent visual attention: train, measure and watch glimpse agents.")
     parser.add_argument("--version", action="version", version=f"ram-agent {ram_agent.__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
@@ -63,6 +65,11 @@ def _main(arguments: Sequence[str], program: str) -> int:
     if unknown:
         parsers[given.command].refuse(unknown[0])
     given.arguments = list(arguments)
+    return given
+
+
+def _main(arguments: Sequence[str], program: str) -> int:
+    given = parse_command(arguments, program)
     _, prepare = COMMANDS[given.command]
     try:
         try:

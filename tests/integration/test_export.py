@@ -40,7 +40,8 @@ def run(folder: Path, method: str = "reinforce", **sections: Any) -> Path:
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     base = tmp_path_factory.mktemp("runs")
-    return {method: run(base / method, method) for method in METHODS}
+    eyes = {"straight_through": {"policy": {"eye": "conv"}}}
+    return {method: run(base / method, method, **eyes.get(method, {})) for method in METHODS}
 
 
 @pytest.fixture(scope="module")

@@ -142,6 +142,7 @@ def test_every_field_is_an_option_of_the_command_line_and_takes_its_own_default(
         (["--environment.first_window", "centre"], "environment.first_window", "centre"),
         (["--environment.first_window", "-0.5,0.5"], "environment.first_window", (-0.5, 0.5)),
         (["--evaluation.controls", "[]"], "evaluation.controls", ()),
+        (["--evaluation.controls", "centre"], "evaluation.controls", ("centre",)),
         (["--evaluation.controls", "centre,random"], "evaluation.controls", ("centre", "random")),
         (["--run.tensorboard", "false"], "run.tensorboard", False),
         (["--training.window_std_end", "null"], "training.window_std_end", None),
