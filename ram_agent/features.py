@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from math import prod
 
+import torch
 from gymnasium import spaces
 from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 from torch import Tensor
@@ -41,6 +42,8 @@ class GlimpseFeatures(BaseFeaturesExtractor):
                 f"{prod(seen)} samples"
             )
         self.network = GlimpseNetwork(self.glimpse_shape, prod(window), what, where, features, eye)
+        # Stable-Baselines3's orthogonal weights want filters in the usual order of memory.
+        self.network.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
 
     def forward(self, observations: dict[str, Tensor]) -> Tensor:
         return self.network(observations["glimpse"].unflatten(-1, self.glimpse_shape), observations["window"])

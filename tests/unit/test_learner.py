@@ -1,5 +1,7 @@
 """The learners: one update, what is predicted, what is saved, and Stable-Baselines3's own tools around them."""
 
+import csv
+import json
 import math
 import os
 import pickle
@@ -17,11 +19,14 @@ from stable_baselines3.common.callbacks import (
     BaseCallback,
     CheckpointCallback,
     EvalCallback,
+    StopTrainingOnNoModelImprovement,
     StopTrainingOnRewardThreshold,
 )
 from stable_baselines3.common.evaluation import evaluate_policy
+from stable_baselines3.common.logger import configure
 from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import DummyVecEnv
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from envs.glimpse import GlimpseEnv
 from ram_agent.algorithm import Actions
@@ -636,6 +641,37 @@ def test_a_threshold_that_is_not_reached_stops_nothing() -> None:
     )
     learner.learn(4 * 8 * LOOKS, callback=evaluation)
     assert learner.updates == 4
+
+
+@pytest.mark.filterwarnings("ignore:Training and eval env are not of the same type")
+def test_a_training_that_no_longer_gets_better_is_stopped() -> None:
+    learner = always(1, make_learner(learning_rate=1e-6))
+    enough = StopTrainingOnNoModelImprovement(max_no_improvement_evals=1, min_evals=1, verbose=0)
+    evaluation = EvalCallback(
+        DummyVecEnv([lambda: Monitor(make_single(split="test"))]),
+        callback_after_eval=enough,
+        n_eval_episodes=2,
+        eval_freq=LOOKS,
+        verbose=0,
+    )
+    learner.learn(10 * 8 * LOOKS, callback=evaluation)
+    assert learner.updates == 3  # one evaluation has no say, one no better is borne, the next ends it
+
+
+def test_every_format_of_the_logger_tells_the_same(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    learner = make_learner()
+    learner.set_logger(configure(str(tmp_path), ["stdout", "csv", "json", "tensorboard"]))
+    learner.learn(2 * 8 * LOOKS, log_interval=1)
+    learner.logger.close()
+    said = capsys.readouterr().out
+    assert said.count("classification_loss") == 2
+    with (tmp_path / "progress.csv").open(newline="") as file:
+        table = [float(row["train/classification_loss"]) for row in csv.DictReader(file)]
+    lines = (tmp_path / "progress.json").read_text().splitlines()
+    events = EventAccumulator(str(tmp_path)).Reload().Scalars("train/classification_loss")
+    assert [event.step for event in events] == [8, 16]
+    assert [json.loads(line)["train/classification_loss"] for line in lines] == pytest.approx(table)
+    assert [event.value for event in events] == pytest.approx(table)
 
 
 def test_checkpoint_callback_saves_what_load_reads(tmp_path: Path) -> None:
