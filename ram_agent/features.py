@@ -46,4 +46,4 @@ class GlimpseFeatures(BaseFeaturesExtractor):
         self.network.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
 
     def forward(self, observations: dict[str, Tensor]) -> Tensor:
-        return self.network(observations["glimpse"].unflatten(-1, self.glimpse_shape), observations["window"])
+        return self.network(observations["glimpse"].flatten(1).unflatten(1, self.glimpse_shape), observations["window"])

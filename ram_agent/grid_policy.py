@@ -49,7 +49,6 @@ class GridPolicy(Policy):
     them, of the labels. Only `recurrent_ppo` has a state, that of the actor's LSTM.
     """
 
-    window_head: GridWindowHead  # type: ignore[assignment]
     network: Any
     """An `ActorCriticPolicy`; that of sb3-contrib takes and gives a state as well."""
 
@@ -79,7 +78,7 @@ class GridPolicy(Policy):
     def initial_state(self, lanes: int) -> State:
         if self.blueprint.head != RECURRENT:
             return ()
-        nothing = torch.zeros(lanes, self.blueprint.config.hidden, device=self.window_head.locations.device)
+        nothing = torch.zeros(lanes, self.blueprint.config.hidden, device=next(self.parameters()).device)
         return nothing, nothing
 
     def look(
@@ -98,7 +97,7 @@ class GridPolicy(Policy):
         return torch.cat([part.logits for part in choice.distribution], dim=-1), state
 
     def answer(self, hidden: Float[Tensor, "*batch logits"]) -> Float[Tensor, "*batch classes"]:
-        return hidden[..., len(self.window_head.locations) :]
+        return hidden[..., self.blueprint.config.grid**2 :]
 
 
 def policy_settings(blueprint: Blueprint) -> dict[str, Any]:
