@@ -33,7 +33,6 @@ def in_a_namespace(book: dict[str, Any], capsys: pytest.CaptureFixture[str], mon
     if find_spec("IPython") is None:  # only shows what cells end with
         display = ModuleType("IPython.display")
         display.Image = lambda data, **_: data  # type: ignore[attr-defined]
-        monkeypatch.setitem(sys.modules, "IPython", ModuleType("IPython"))
         monkeypatch.setitem(sys.modules, "IPython.display", display)
     namespace: dict[str, Any] = {}
     for cell in book["cells"]:
