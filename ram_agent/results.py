@@ -99,8 +99,8 @@ def describe_run(config: Config, world: World, agents: list[Agent]) -> dict[str,
 
 def versions() -> dict[str, str]:
     """Of everything that can change a number."""
-    found = {"python": platform.python_version()}
-    for package in ("ram-agent", "torch", "numpy", "gymnasium", "stable-baselines3", "sb3-contrib"):
+    found = {"python": platform.python_version(), "torch": torch.__version__}  # its metadata may not say which build
+    for package in ("ram-agent", "numpy", "gymnasium", "stable-baselines3", "sb3-contrib"):
         try:
             found[package] = version(package)
         except PackageNotFoundError:

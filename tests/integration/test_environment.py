@@ -15,6 +15,7 @@ from gymnasium.utils.env_checker import check_env
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 from gymnasium.wrappers import RecordEpisodeStatistics
 from gymnasium.wrappers.vector import RecordEpisodeStatistics as RecordVectorEpisodeStatistics
+from packaging.version import Version
 
 from envs import TASKS
 from envs.glimpse import GlimpseEnv, GlimpseVectorEnv
@@ -600,6 +601,8 @@ def test_gymnasiums_episode_statistics_work_on_a_single_environment() -> None:
 
 @pytest.mark.parametrize("mode", AutoresetMode)
 def test_gymnasiums_episode_statistics_work_on_a_vector_environment(mode: AutoresetMode) -> None:
+    if mode == AutoresetMode.SAME_STEP and Version(gymnasium.__version__) < Version("1.3"):
+        pytest.skip("Gymnasium before 1.3 counts a step too few in every episode after the first")
     env = RecordVectorEpisodeStatistics(make_env(3, autoreset_mode=mode))
     _, info = env.reset(seed=0)
     window = np.zeros((3, 2), np.float32)

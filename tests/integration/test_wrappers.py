@@ -81,7 +81,10 @@ def test_these_wrappers_work(name: str, kind: type[GlimpseEnv]) -> None:
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("name", REFUSE)
 def test_these_wrappers_refuse_a_dict_of_observations_or_actions(name: str, kind: type[GlimpseEnv]) -> None:
-    with pytest.raises((TypeError, ValueError), match=r"[Bb]ox|requires|compatible"):
+    """Gymnasium says why from 1.4 on; until then by an assertion, which need not have a word."""
+    if not hasattr(wrappers, name):
+        pytest.skip(f"Gymnasium {gymnasium.__version__} has no {name}")
+    with pytest.raises((TypeError, ValueError, AssertionError), match=r"[Bb]ox|requires|compatible|^$"):
         getattr(wrappers, name)(kind(**SMALL), **REFUSE[name])
 
 

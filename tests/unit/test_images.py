@@ -926,7 +926,7 @@ def test_picture_folder_refusals(tmp_path: Path) -> None:
     odd.unlink()
     refused(lambda: load_images(source), str(odd.parent), "pictures (png", "found none")
     deep = draw(tmp_path / "set" / "b", "3.png", np.zeros((4, 4), np.uint16))
-    refused(lambda: load_images(source), str(deep), "8 bits a channel", "mode I;16")
+    refused(lambda: load_images(source), str(deep), "8 bits a channel", "mode I")
 
 
 def test_picture_folder_with_two_names_for_one_split_is_refused(tmp_path: Path) -> None:
