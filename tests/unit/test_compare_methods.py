@@ -66,7 +66,7 @@ def test_two_that_share_a_name_both_name_what_differs():
 def test_a_majority_keeps_the_bare_name_and_is_told():
     runs = run(), run(environment__glimpses=8), run(training__reward="success")
     methods = group(runs)
-    assert [method.name for method in methods] == ["hard", "hard (glimpses 8)", "hard (reward success)"]
+    assert [method.name for method in methods] == ["hard", "hard (glimpses 8)", "hard (training.reward success)"]
     fields, settings = differing(methods)
     assert fields == ("environment.glimpses", "training.reward")
     assert [[mine[field] for field in fields] for mine in settings] == [
