@@ -1,6 +1,6 @@
 """Heads: where to look next, what it is, how well it will go.
 
-This file, `sensor.py` and the factory in `policy.py` are the only places that know of more than one kind of attention.
+This file, `sensor/` and the factory in `policy.py` are the only places that know of more than one kind of attention.
 Heads that nobody trains are in `controls.py`.
 """
 
