@@ -23,7 +23,7 @@ def register_environments() -> None:
     Each task has a discrete twin: `ram/ClutteredMNIST-discrete-v0` beside `ram/ClutteredMNIST-v0`.
     """
     for name, settings in TASKS.items():
-        continuous = (name, "envs.glimpse:GlimpseEnv", "envs.glimpse:GlimpseVectorEnv")
+        continuous = (name, "envs.single:GlimpseEnv", "envs.glimpse:GlimpseVectorEnv")
         twin = name.replace("-v", "-discrete-v")
         discrete = (twin, "envs.discrete:DiscreteGlimpseEnv", "envs.discrete:DiscreteGlimpseVectorEnv")
         for id, single, vector in (continuous, discrete):

@@ -13,7 +13,8 @@ from gymnasium import spaces
 from gymnasium.vector.utils import batch_space
 from torch import Tensor
 
-from envs.glimpse import GlimpseEnv, GlimpseVectorEnv
+from envs.glimpse import GlimpseVectorEnv
+from envs.single import GlimpseEnv
 from ram_agent.sensor import grid_locations
 
 Action: TypeAlias = dict[str, Any]

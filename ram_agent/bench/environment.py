@@ -9,7 +9,8 @@ import gymnasium
 import torch
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
-from envs.glimpse import GlimpseEnv, GlimpseVectorEnv
+from envs.glimpse import GlimpseVectorEnv
+from envs.single import GlimpseEnv
 from ram_agent.bench.report import Cell, Table
 from ram_agent.bench.settings import Settings, announce
 from ram_agent.bench.subject import GLIMPSES, digits

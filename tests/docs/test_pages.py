@@ -174,6 +174,8 @@ def test_every_module_for_others_to_import_has_one_place_in_the_reference() -> N
     named = [module for page in pages for module in re.findall(r"^::: (\S+)$", page.read_text(), re.MULTILINE)]
     files = [file.relative_to(ROOT) for package in ("ram_agent", "envs") for file in (ROOT / package).rglob("*.py")]
     modules = [".".join(file.with_suffix("").parts) for file in files if not file.name.startswith("__")]
+    packages = [file for file in files if file.name == "__init__.py" and "__all__" in (ROOT / file).read_text()]
+    modules += [".".join(file.parent.parts) for file in packages]
     assert sorted(named) == sorted(name for name in modules if not re.match(r"ram_agent\.(cli|bench)\.", name))
 
 

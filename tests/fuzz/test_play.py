@@ -12,8 +12,9 @@ from hypothesis import event
 from hypothesis import strategies as st
 
 from envs.discrete import DiscreteGlimpseEnv, DiscreteGlimpseVectorEnv
-from envs.glimpse import GlimpseEnv, GlimpseVectorEnv
+from envs.glimpse import GlimpseVectorEnv
 from envs.images import ImageData
+from envs.single import GlimpseEnv
 from ram_agent.sensor import make_sensor
 from tests.fuzzing import fuzz
 from tests.making import make_images

@@ -18,8 +18,9 @@ from gymnasium.wrappers.vector import RecordEpisodeStatistics as RecordVectorEpi
 from packaging.version import Version
 
 from envs import TASKS
-from envs.glimpse import GlimpseEnv, GlimpseVectorEnv
+from envs.glimpse import GlimpseVectorEnv
 from envs.images import ImageData, ImageSet
+from envs.single import GlimpseEnv
 from tests.making import make_env, make_images, unchecked
 
 ROOT = Path(__file__).parents[2]

@@ -13,7 +13,8 @@ from gymnasium.wrappers.vector import RecordEpisodeStatistics
 
 from envs import TASKS
 from envs.discrete import DiscreteGlimpseEnv, DiscreteGlimpseVectorEnv
-from envs.glimpse import GlimpseEnv, GlimpseVectorEnv
+from envs.glimpse import GlimpseVectorEnv
+from envs.single import GlimpseEnv
 from tests.making import make_images
 
 PAGES = Path(__file__).parents[2] / "docs" / "environments"

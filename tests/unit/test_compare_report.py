@@ -7,9 +7,10 @@ import pytest
 import torch
 
 from ram_agent.compare.document import Bullets, Heading, Paragraph, Table, html, markdown
+from ram_agent.compare.errors import sentence
 from ram_agent.compare.gather import gather
-from ram_agent.compare.report import Pair, sentence
 from ram_agent.compare.statistics import Estimate, Paired
+from ram_agent.compare.subjects import Pair
 from ram_agent.gaze import centres, count_fixations
 
 

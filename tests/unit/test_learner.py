@@ -28,7 +28,7 @@ from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import DummyVecEnv
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from envs.glimpse import GlimpseEnv
+from envs.single import GlimpseEnv
 from ram_agent.algorithm import Actions
 from ram_agent.checkpoint import CheckpointError, read_checkpoint, write_checkpoint
 from ram_agent.config import TrainingConfig

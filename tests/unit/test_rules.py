@@ -11,8 +11,9 @@ from gymnasium.vector import AutoresetMode, SyncVectorEnv
 from gymnasium.wrappers.vector import RecordEpisodeStatistics
 
 from envs.discrete import DiscreteGlimpseEnv, DiscreteGlimpseVectorEnv
-from envs.glimpse import GlimpseEnv, GlimpseVectorEnv
+from envs.glimpse import GlimpseVectorEnv
 from envs.rules import Rules
+from envs.single import GlimpseEnv
 from tests.making import make_images, unchecked
 
 LANES, LOOKS, CLASSES = 3, 4, 4

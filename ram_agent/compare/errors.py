@@ -1,0 +1,161 @@
+"""The errors of every method, and a plain sentence for every pair of them."""
+
+from collections.abc import Sequence
+
+from ram_agent.compare.document import Block, Bullets, Paragraph, Table
+from ram_agent.compare.gather import Run
+from ram_agent.compare.statistics import Estimate, over_images, over_seeds
+from ram_agent.compare.subjects import Compared, Pair, Subject
+from ram_agent.compare.words import NOTHING, distinct, listed, mean
+
+
+def error_table(subjects: Sequence[Subject]) -> Table:
+    several = {run.measured.votes for subject in subjects for run in subject.method.finished if run.measured}
+    votes = listed([f"{votes}" for votes in sorted(several)]) if several else "M"
+    columns = (
+        "method", "images", "=error at mean locations (%)", "95 % over seeds", "95 % over test images",
+        "=at sampled locations (%)", f"={votes}-vote (%)", "=seeds", "=episodes", "=seconds of updates",
+        "=threads", "device", "=parameters", "=pixels read per image",
+    )  # fmt: skip
+    return Table(columns, tuple(_error_row(subject) for subject in subjects))
+
+
+def _error_row(subject: Subject) -> tuple[str, ...]:
+    method = subject.method
+    runs = method.finished or method.runs
+    measured = [run.measured for run in runs if run.measured]
+    seeds = str(len(runs)) if len(method.finished) in (0, len(method.runs)) else f"{len(runs)} of {len(method.runs)}"
+    if subject.parameters is None:
+        parameters = mean(run.parameters for run in runs)
+    else:
+        parameters = f"{subject.parameters:,}"
+    return (
+        method.name,
+        runs[0].dataset,
+        mean((each.error for each in measured), 2),
+        *_intervals(runs),
+        mean((each.sampled for each in measured), 2),
+        mean((each.voted for each in measured), 2),
+        seeds,
+        mean(run.episodes for run in runs),
+        mean(run.seconds for run in runs),
+        distinct(run.threads for run in runs),
+        distinct(run.device or None for run in runs),
+        parameters,
+        mean(run.pixels for run in runs),
+    )
+
+
+def _intervals(runs: Sequence[Run]) -> tuple[str, str]:
+    """Over seeds, and over test images."""
+    finished = [run.measured for run in runs if run.measured]
+    if not finished:
+        known = [run.validation_error for run in runs if run.validation_error is not None]
+        lowest = f"; lowest validation error {min(known):.2f} %" if known else ""
+        return f"not finished{lowest}", NOTHING
+    errors = [measured.error for measured in finished]
+    low, high = finished[0].interval
+    if len(finished) > 1:
+        low, high = over_images(errors, min(measured.images for measured in finished))
+    images = f"{low:.2f} to {high:.2f}"
+    estimate = over_seeds(errors)
+    if not estimate:
+        return "one seed: none", images
+    low, high = max(0, estimate.value - estimate.half_width), min(100, estimate.value + estimate.half_width)
+    return f"{low:.2f} to {high:.2f} ({len(finished)} seeds)", images
+
+
+def how_to_read(subjects: Sequence[Subject]) -> str:
+    images = distinct(run.measured.images for subject in subjects for run in subject.method.finished if run.measured)
+    return (
+        f"Errors are means over seeds, on the test set ({images} images), of the weights that were best on the "
+        "validation split. The headline is the error at mean locations: one pass, nothing drawn. Beside it stand one "
+        "pass at sampled locations and the vote of several such passes, which costs as many times the looks; methods "
+        "that draw nothing have the same error thrice. The interval over seeds (Student's t) is about training again: "
+        "with two seeds it is very wide, with one there is none. The interval over test images (Wilson) is about other "
+        "images for these trained agents and says nothing of other seeds; for several seeds it is that of their mean "
+        "error, and at most too wide. Seconds are of updates, on the machine that trained; they compare only where "
+        "machine, threads and device are the same."
+    )
+
+
+# -------------------------------------------------------------------- pairs
+
+
+def differences(compared: Compared) -> list[Block]:
+    if not compared.evaluated:
+        return [Paragraph("Not asked (`--no-evaluate`): it takes the weights and the images.")]
+    if not compared.pairs:
+        return [Paragraph("No two methods could be evaluated here on the same test set.")]
+    count = len(compared.pairs)
+    how = (
+        "Every run's best weights were shown the test set once more, and methods are compared image by image. The "
+        "interval (95 %, normal approximation of the mean of paired differences) is over images, for these weights. "
+        "Methods on other images or in other scenes are not paired."
+    )
+    unseen = [subject.method.name for subject in compared.subjects if not subject.examined]
+    if unseen:
+        how += f" In no pair, because not evaluated here: {'; '.join(unseen)} (see what is missing)."
+    if count > 1:
+        how += (
+            f" These are {count} comparisons, each at 95 %: one in twenty would show a difference where there is none."
+        )
+    columns = (
+        "lower error", "higher error", "=difference (points)", "=only the first right", "=only the second right",
+        "=McNemar's exact p", "=the same over seeds (points)",
+    )  # fmt: skip
+    rows = tuple(
+        (
+            pair.better,
+            pair.other,
+            _points(pair.paired.difference),
+            f"{pair.paired.only_first_right:,}",
+            f"{pair.paired.only_second_right:,}",
+            f"{pair.paired.p:.2g}" if pair.paired.p >= 1e-4 else "< 0.0001",
+            _points(pair.over_seeds) if pair.over_seeds else NOTHING,
+        )
+        for pair in compared.pairs
+    )
+    note = (
+        "Where a method has several seeds, an image counts for the method that was right on it more often; p is then "
+        "a sign test's."
+    )
+    several = any(max(pair.seeds) > 1 for pair in compared.pairs)
+    return [
+        Bullets(tuple(map(sentence, compared.pairs))),
+        Paragraph(how + (f" {note}" if several else "")),
+        Table(columns, rows),
+    ]
+
+
+def sentence(pair: Pair) -> str:
+    """What the numbers allow to say of two methods, and no more.
+
+    A difference counts as shown if the paired interval leaves 0 out, the exact test agrees, and, with three or more
+    seeds each, the interval over seeds leaves 0 out too.
+    """
+    difference = pair.paired.difference
+    first, second = pair.seeds
+    seeds = f"{first} seeds each" if first == second else f"{first} and {second} seeds"
+    seeds = "one seed each" if first == second == 1 else seeds
+    basis = f"paired, {pair.paired.images:,} images, {seeds}"
+    points = _points(difference)
+    if not (difference.differs and pair.paired.p < 0.05):
+        return f"{pair.better} and {pair.other}: no difference is shown ({points} points, {basis})."
+    if pair.over_seeds is None:
+        few = f"{pair.better} is better than {pair.other} by {points} points ({basis}; "
+        return few + "of these trained agents: other seeds may differ)."
+    if not pair.over_seeds.differs:
+        return (
+            f"{pair.better} and {pair.other}: no difference is shown beyond the scatter of seeds. These trained agents "
+            f"differ by {points} points ({basis}), but ± {pair.over_seeds.half_width:.2f} over seeds."
+        )
+    return (
+        f"{pair.better} is better than {pair.other} by {points} points ({basis}; "
+        f"± {pair.over_seeds.half_width:.2f} over seeds)."
+    )
+
+
+def _points(difference: Estimate) -> str:
+    """How much lower the first error is."""
+    return f"{-difference.value + 0.0:.2f} ± {difference.half_width:.2f}"

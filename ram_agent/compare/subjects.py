@@ -1,0 +1,59 @@
+"""What a report is written from: methods with what was found out about them, pairs of them, pictures."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from ram_agent.compare.document import Picture
+from ram_agent.compare.examine import Examined
+from ram_agent.compare.methods import Method
+from ram_agent.compare.statistics import Estimate, Paired
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A method with what was found out about it here."""
+
+    method: Method
+    examined: Mapping[int, Examined] = field(default_factory=dict)
+    """By seed."""
+    parameters: int | None = None
+    flops: float | None = None
+    milliseconds: Mapping[int, float] | None = None
+    """Per image, by batch."""
+    device: str = ""
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two methods on the same test set, the one with the lower error first."""
+
+    better: str
+    other: str
+    paired: Paired
+    seeds: tuple[int, int]
+    over_seeds: Estimate | None
+    """The same difference with an interval over seeds; None for fewer than three of any."""
+
+
+@dataclass(frozen=True)
+class Compared:
+    subjects: tuple[Subject, ...]
+    pairs: tuple[Pair, ...]
+    trouble: tuple[str, ...]
+    """What could not be looked at again."""
+    evaluated: bool
+
+    @property
+    def datasets(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(run.dataset for subject in self.subjects for run in subject.method.runs))
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """Names of files beside the report; None where there was nothing to draw."""
+
+    curves: str | None
+    by_glimpse: str | None
+    signal: str | None
+    fixations: tuple[Picture, ...]
+    paths: tuple[str, ...]
