@@ -1,0 +1,102 @@
+"""A folder a class, a picture an image. Oracle: Pillow's own files."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from envs.images import load_images, load_test_images
+from tests.image_files import pictures, refused
+
+
+def draw(folder: Path, name: str, pixels: np.ndarray, mode: str | None = None) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    picture = Image.fromarray(pixels)
+    (picture.convert(mode) if mode else picture).save(folder / name)
+    return folder / name
+
+
+def test_picture_folder_has_a_class_for_each_folder(tmp_path: Path) -> None:
+    source = pictures(30, 6, 5)
+    for index, pixels in enumerate(source):
+        suffix = ("png", "bmp", "GIF")[index % 3]
+        draw(tmp_path / "set" / ("ox", "ant", "bee")[index // 10], f"{index:02}.{suffix}", pixels)
+    (tmp_path / "set" / "README.txt").write_text("not a class")
+    (tmp_path / "set" / "ant" / "notes.txt").write_text("not a picture")
+    (tmp_path / "set" / ".cache").mkdir()
+    name, test, classes = load_test_images(str(tmp_path / "set"))
+    assert (name, classes) == ("set", ("ant", "bee", "ox"))
+    assert test.labels.tolist() == [0] * 10 + [1] * 10 + [2] * 10
+    np.testing.assert_array_equal(test.pixels[:, 0].numpy(), np.roll(source, -10, axis=0))
+    data = load_images(str(tmp_path / "set"))
+    assert [len(data.train), len(data.validation), len(data.test)] == [21, 3, 6]
+    assert (data.channels, data.image_size) == (1, (6, 5))
+
+
+@pytest.mark.parametrize("held_out", ["validation", "val", None])
+def test_picture_folder_keeps_its_splits(tmp_path: Path, held_out: str | None) -> None:
+    counts = {"train": 12, "test": 3} | ({held_out: 2} if held_out else {})
+    for split, count in counts.items():
+        for name in ("a", "b"):
+            for index in range(count):
+                draw(tmp_path / split / name, f"{index}.png", pictures(1, 4, 4, seed=index)[0])
+    data = load_images(str(tmp_path))
+    assert [len(data.train), len(data.validation), len(data.test)] == ([24, 4, 6] if held_out else [22, 2, 6])
+    assert data.test.labels.tolist() == [0, 0, 0, 1, 1, 1]
+    assert data.classes == ("a", "b")
+
+
+def test_picture_colours(tmp_path: Path) -> None:
+    colour, grey = pictures(1, 4, 4, 3)[0], pictures(1, 4, 4)[0]
+    draw(tmp_path / "a", "1.png", colour)
+    draw(tmp_path / "b", "1.png", grey)
+    _, test, _ = load_test_images(str(tmp_path))
+    np.testing.assert_array_equal(test.pixels[0].permute(1, 2, 0).numpy(), colour)
+    np.testing.assert_array_equal(test.pixels[1].numpy(), np.stack([grey] * 3))
+
+
+def test_picture_modes(tmp_path: Path) -> None:
+    """What is transparent is background whatever colour lies under it; one-bit pictures are 0 and 255."""
+    grey = pictures(1, 4, 4)[0]
+    mask = np.array([[0, 255] * 2] * 4, np.uint8)
+    Image.merge("LA", [Image.fromarray(grey), Image.fromarray(mask)]).save(draw(tmp_path / "a", "1.png", grey))
+    draw(tmp_path / "b", "1.png", mask, mode="1")
+    _, test, _ = load_test_images(str(tmp_path))
+    np.testing.assert_array_equal(test.pixels[0, 0].numpy(), np.where(mask == 255, grey, 0))
+    np.testing.assert_array_equal(test.pixels[1, 0].numpy(), mask)
+
+
+def test_picture_jpeg_and_colour_palette(tmp_path: Path) -> None:
+    """Against Pillow's own decoding; a palette with colours is RGB."""
+    colour = np.kron(pictures(1, 2, 2, 3)[0], np.ones((8, 8, 1), np.uint8))
+    jpeg = draw(tmp_path / "a", "1.jpeg", colour)
+    draw(tmp_path / "b", "1.gif", np.zeros_like(colour) + np.array([255, 0, 0], np.uint8), mode="P")
+    _, test, _ = load_test_images(str(tmp_path))
+    with Image.open(jpeg) as picture:
+        np.testing.assert_array_equal(test.pixels[0].permute(1, 2, 0).numpy(), np.asarray(picture))
+    assert test.pixels[1].flatten(1).unique(dim=1).tolist() == [[255], [0], [0]]
+
+
+def test_picture_folder_refusals(tmp_path: Path) -> None:
+    source = str(tmp_path / "set")
+    (tmp_path / "set").mkdir()
+    refused(lambda: load_images(source), source, "a folder of pictures for each class", "found neither")
+    draw(tmp_path / "set" / "a", "1.png", pictures(1, 4, 4)[0])
+    refused(lambda: load_images(source), source, "two classes or more", "only 'a'")
+    odd = draw(tmp_path / "set" / "b", "2.png", pictures(1, 4, 5)[0])
+    refused(lambda: load_images(source), str(odd), "4x4", "found 4x5", "--images.size 4,4")
+    odd.write_bytes(odd.read_bytes()[:40])
+    refused(lambda: load_images(source), str(odd), "a readable picture", "Error")
+    odd.write_text("not a picture")
+    refused(lambda: load_images(source), str(odd), "a readable picture", "UnidentifiedImageError")
+    odd.unlink()
+    refused(lambda: load_images(source), str(odd.parent), "pictures (png", "found none")
+    deep = draw(tmp_path / "set" / "b", "3.png", np.zeros((4, 4), np.uint16))
+    refused(lambda: load_images(source), str(deep), "8 bits a channel", "mode I")
+
+
+def test_picture_folder_with_two_names_for_one_split_is_refused(tmp_path: Path) -> None:
+    for split in ("train", "val", "valid"):
+        draw(tmp_path / split / "a", "1.png", pictures(1, 4, 4)[0])
+    refused(lambda: load_images(str(tmp_path)), str(tmp_path), "one folder a split", "train, val, valid")
