@@ -41,7 +41,9 @@ def sweep_table(given: Any) -> Job:
     path = find_config(given.table, "table", "tables")
     out = Path(given.out or Path("runs") / path.stem).absolute()
     threads = max(1, cores() // given.workers)
-    jobs = read_jobs(path, out, threads, find_config)
+    # A training that has the machine to itself measures at its start how many are worth having, as by itself.
+    alone = given.workers == 1 and given.backend == "local"
+    jobs = read_jobs(path, out, 0 if alone else threads, find_config)
     states: dict[Training, State] = {each: state_of(each) for each in jobs}
     left = in_order(states)
 

@@ -94,6 +94,18 @@ def test_a_sweep_that_was_stopped_goes_on_where_it_was_and_repeats_nothing(tmp_p
     assert halted["stn1"]["started"] < halted["hard1"]["ended"]  # two workers
 
 
+@pytest.mark.parametrize(("options", "threads"), [([], 0), (["--workers", "2"], 4), (["--workers", "99"], 1)])
+def test_trainings_share_the_cores_and_one_alone_measures_how_many_it_wants(
+    options: list[str], threads: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A core that others keep busy makes two threads far slower than one: docs/performance.md."""
+    monkeypatch.setattr("ram_agent.cli.sweep.cores", lambda: 8)
+    given = []
+    monkeypatch.setattr("ram_agent.cli.sweep.read_jobs", lambda *arguments: given.append(arguments[2]) or [])
+    assert main(["sweep", "table_smoke", "--out", str(tmp_path / "out"), "--dry-run", *options]) == 0
+    assert given == [threads]
+
+
 # -------------------------------------------------------------------- Ray
 
 
