@@ -107,6 +107,9 @@ class PolicyConfig(Section):
         default="dense",
         description="what takes in the glimpse: a layer of units (the paper's), or two of filters first",
     )
+    filters: int = Field(
+        default=16, ge=1, description="filters of the first layer of an eye of filters; the second has twice as many"
+    )
     hidden: int = Field(default=256, ge=1, description="D, hidden units of the core")
     what: int = Field(default=256, ge=1, description="units that take in the glimpse")
     where: int = Field(default=128, ge=1, description="units that take in the window")

@@ -29,6 +29,7 @@ class GlimpseFeatures(BaseFeaturesExtractor):
         features: int = PolicyConfig().features,
         eye: str = PolicyConfig().eye,
         glimpse_shape: Sequence[int] | None = None,
+        filters: int = PolicyConfig().filters,
     ) -> None:
         super().__init__(observation_space, features)  # type: ignore[arg-type]
         parts = observation_space.spaces if isinstance(observation_space, spaces.Dict) else {}
@@ -41,7 +42,7 @@ class GlimpseFeatures(BaseFeaturesExtractor):
                 f"glimpse_shape: got {glimpse_shape} for an eye of kind {eye!r}, expected the (K·C, G, G) of "
                 f"{prod(seen)} samples"
             )
-        self.network = GlimpseNetwork(self.glimpse_shape, prod(window), what, where, features, eye)
+        self.network = GlimpseNetwork(self.glimpse_shape, prod(window), what, where, features, eye, filters)
         # Stable-Baselines3's orthogonal weights want filters in the usual order of memory.
         self.network.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
 

@@ -24,11 +24,12 @@ class GlimpseNetwork(nn.Module):
         where: int,
         features: int,
         eye: str = "dense",
+        filters: int = 16,
     ) -> None:
         super().__init__()
         if eye == "conv":
             planes, side, _ = glimpse_shape
-            self.seen = Filters(planes, side, what)
+            self.seen = Filters(planes, side, what, filters)
         else:
             self.seen = nn.Linear(prod(glimpse_shape), what)
         self.placed = nn.Linear(window_parameters, where)
@@ -50,21 +51,21 @@ class GlimpseNetwork(nn.Module):
 
 
 class Filters(nn.Sequential):
-    """Two layers of 3 × 3 filters, 16 and 32, each halved by maxima, and a matrix to `units`; G of at least 4.
+    """Two layers of 3 × 3 filters, so many and twice as many, each halved by maxima, and a matrix to `units`; G ≥ 4.
 
     The K scales of a glimpse share one grid of samples and are the planes of one picture. A filter learns from every
     place of a glimpse what a dense unit learns at one.
     """
 
-    def __init__(self, planes: int, side: int, units: int) -> None:
+    def __init__(self, planes: int, side: int, units: int, filters: int = 16) -> None:
         super().__init__(
-            nn.Conv2d(planes, 16, 3, padding=1),
+            nn.Conv2d(planes, filters, 3, padding=1),
             nn.ReLU(),
             nn.MaxPool2d(2),
-            nn.Conv2d(16, 32, 3, padding=1),
+            nn.Conv2d(filters, 2 * filters, 3, padding=1),
             nn.ReLU(),
             nn.MaxPool2d(2),
             nn.Flatten(),
-            nn.Linear(32 * (side // 4) ** 2, units),
+            nn.Linear(2 * filters * (side // 4) ** 2, units),
         )
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]

@@ -107,7 +107,7 @@ def policy_settings(blueprint: Blueprint) -> dict[str, Any]:
     """
     config = blueprint.config
     features = {
-        **config.model_dump(include={"what", "where", "features", "eye"}),
+        **config.model_dump(include={"what", "where", "features", "eye", "filters"}),
         "glimpse_shape": blueprint.glimpse_shape,
     }
     settings: dict[str, Any] = {

@@ -101,7 +101,13 @@ class RecurrentAttentionPolicy(Policy):
         config = config or PolicyConfig()
         self.blueprint = Blueprint(tuple(glimpse_shape), tuple(first_window), classes, head, config)
         self.glimpse = GlimpseNetwork(
-            glimpse_shape, len(first_window), config.what, config.where, config.features, config.eye
+            glimpse_shape,
+            len(first_window),
+            config.what,
+            config.where,
+            config.features,
+            config.eye,
+            config.filters,
         )
         self.core = Core(config.core, config.features, config.hidden)
         self.window_head = make_window_head(head, first_window, config)

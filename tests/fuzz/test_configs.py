@@ -27,7 +27,17 @@ from tests.fuzzing import fuzz
 from tests.making import make_images, make_world
 
 SMALL = {"height": 40, "width": 40, "clutter": 9, "clutter_size": 5, "size": 6, "scales": 4, "glimpses": 4, "grid": 5}
-SMALL |= {"hidden": 9, "what": 9, "where": 9, "features": 9, "location": 9, "batch": 3, "looks": 3, "n_epochs": 2}
+SMALL |= {
+    "hidden": 9,
+    "what": 9,
+    "where": 9,
+    "features": 9,
+    "location": 9,
+    "filters": 3,
+    "batch": 3,
+    "looks": 3,
+    "n_epochs": 2,
+}
 """Whole numbers that cost memory or time; others are drawn as large as they come."""
 SANE = {"learning_rate": 0.1, "window_std": 1.0, "window_std_end": 1.0, "window_gradient": 1.0, "clip": 100.0}
 SANE |= {"classification_weight": 10.0, "reinforce_weight": 10.0, "baseline_weight": 10.0}

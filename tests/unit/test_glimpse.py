@@ -34,7 +34,8 @@ def test_it_computes_its_equation() -> None:
     assert [matrix.shape for matrix, _ in (seen, placed, what, where)] == [(7, 48), (5, 6), (9, 7), (9, 5)]
 
 
-def test_the_filters_of_a_conv_eye_are_what_they_are_called() -> None:
+@pytest.mark.parametrize("filters", [3, 16])
+def test_the_filters_of_a_conv_eye_are_what_they_are_called(filters: int) -> None:
     """Filter by filter and place by place: 3 x 3 products with background around, ReLU, maxima over 2 x 2; twice."""
 
     def filtered(maps: np.ndarray, layer: torch.nn.Conv2d) -> np.ndarray:
@@ -48,12 +49,13 @@ def test_the_filters_of_a_conv_eye_are_what_they_are_called() -> None:
         return out[:, : 2 * half, : 2 * half].reshape(len(weight), half, 2, half, 2).max(axis=(2, 4))
 
     torch.manual_seed(0)
-    eye = Filters(planes=3, side=6, units=5).double()
+    eye = Filters(planes=3, side=6, units=5, filters=filters).double()
     for layer in eye:
         if isinstance(layer, torch.nn.Conv2d):
             torch.nn.init.normal_(layer.bias, std=0.1)  # type: ignore[arg-type]
     glimpse = torch.rand(2, 3, 6, 6, dtype=torch.float64)
     first, second, last = (layer for layer in eye if hasattr(layer, "weight"))
+    assert (len(first.weight), len(second.weight)) == (filters, 2 * filters)
     for lane in range(2):
         maps = filtered(filtered(glimpse[lane].numpy(), first), second)
         expected = last.weight.detach().numpy() @ maps.ravel() + last.bias.detach().numpy()
