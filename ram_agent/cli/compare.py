@@ -20,7 +20,9 @@ def compare_options(commands: Any) -> Parser:
         help="hold runs against one another: a report in Markdown and HTML with tables and plots",
         usage="%(prog)s RUN [RUN ...] [--out DIR] [--no-evaluate] [--no-time]",
     )
-    parser.add_argument("runs", nargs="+", metavar="RUN", help="run folders, unfinished ones too")
+    parser.add_argument(
+        "runs", nargs="+", metavar="RUN", help="folders of runs, unfinished ones too, or of whole sweeps"
+    )
     parser.add_argument(
         "--out", default="comparison", metavar="DIR", help="where report and plots go [default: comparison]"
     )

@@ -17,6 +17,9 @@ from ram_agent.full_image import NETWORKS
 SIGNAL = "gradient/snr_"
 """What the columns of `metrics.csv` begin with that hold an estimator's gradient signal-to-noise."""
 
+SWEEP = "sweep.json"
+"""What a folder has in it that `ram-agent sweep` filled with runs."""
+
 ESTIMATORS = ("none", "learned", "leave_one_out", "pathwise", "straight_through")
 """In this order they are shown; others after them, by name."""
 
@@ -78,12 +81,31 @@ class Run:
 
 
 def gather(folders: Sequence[Path]) -> tuple[Run, ...]:
-    """Every agent of every run, a folder named twice once. Raises `ConfigError` where a folder does not hold a run."""
+    """Every agent of every run, a folder named twice once; the folder of a sweep stands for all of its runs.
+
+    Raises `ConfigError` where a folder does not hold a run.
+    """
+    folders = [run for folder in folders for run in _runs(folder)]
     different = {folder.resolve(): folder for folder in reversed(folders)}
     for folder in folders:
         if not (folder / "config.yaml").is_file():
             raise ConfigError(f"run {folder}: not a run folder (no config.yaml in it)")
     return tuple(run for folder in reversed(different.values()) for run in _agents(folder))
+
+
+def _runs(folder: Path) -> list[Path]:
+    """The folder itself, or the runs of a sweep that have begun, in the order of its table."""
+    if not (folder / SWEEP).is_file():
+        return [folder]
+    try:
+        jobs = json.loads((folder / SWEEP).read_text(encoding="utf-8"))["jobs"]
+        runs = [folder / str(job["row"]) / f"seed{job['seed']}" for job in jobs]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ConfigError(f"sweep {folder}: {SWEEP} cannot be read ({error}); name the runs instead") from None
+    begun = [run for run in runs if (run / "config.yaml").is_file()]
+    if not begun:
+        raise ConfigError(f"sweep {folder}: none of its {len(runs)} runs has begun")
+    return begun
 
 
 def _agents(folder: Path) -> list[Run]:

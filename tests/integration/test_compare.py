@@ -17,6 +17,7 @@ from ram_agent.cli import main
 from ram_agent.cli.world import World
 from ram_agent.compare.examine import count_flops, revive
 from ram_agent.compare.gather import gather
+from ram_agent.config import ConfigError
 
 ROOT = Path(__file__).parents[2]
 TINY = [
@@ -302,3 +303,31 @@ def test_a_mistake_is_one_line(arguments: list[str], said: str, runs: Path, caps
     assert status == 2
     assert len(shown.splitlines()) == 1
     assert said in shown
+
+
+def test_the_folder_of_a_sweep_stands_for_its_runs_in_the_order_of_the_table(tmp_path: Path):
+    jobs = [("soft", 1), ("hard", 10), ("soft", 2), ("hard", 9)]
+    for row, seed in jobs[:3]:  # the last has not begun
+        (run := tmp_path / "moved" / row / f"seed{seed}").mkdir(parents=True)
+        (run / "config.yaml").write_text(f"run: {{seed: {seed}}}")
+    swept = {"jobs": [{"row": row, "seed": seed, "folder": f"/elsewhere/{row}/seed{seed}"} for row, seed in jobs]}
+    (tmp_path / "moved" / "sweep.json").write_text(json.dumps(swept))
+    other = tmp_path / "moved" / "soft" / "seed2"
+    found = [run.folder.relative_to(tmp_path / "moved") for run in gather([tmp_path / "moved", other])]
+    assert [str(folder) for folder in found] == ["soft/seed1", "hard/seed10", "soft/seed2"]
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("{}", "sweep.json cannot be read ('jobs'); name the runs instead"),
+        ("{", "sweep.json cannot be read (Expecting property name"),
+        ('{"jobs": [{"row": "a", "seed": 1}]}', "none of its 1 runs has begun"),
+    ],
+)
+def test_the_folder_of_a_sweep_without_runs_is_one_line(content: str, said: str, tmp_path: Path):
+    (tmp_path / "sweep.json").write_text(content)
+    with pytest.raises(ConfigError) as caught:
+        gather([tmp_path])
+    assert str(caught.value).startswith(f"sweep {tmp_path}: {said}")
+    assert "\n" not in str(caught.value)
