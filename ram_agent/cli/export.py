@@ -12,7 +12,7 @@ from ram_agent.card import PICTURES, model_card
 from ram_agent.checkpoint import fitting, read_newest
 from ram_agent.cli.folders import run_folder
 from ram_agent.cli.job import Job, Refused
-from ram_agent.config import ConfigError, dump_config, load_config
+from ram_agent.config import Config, ConfigError, dump_config, load_config, override, parse_config
 from ram_agent.export import write_export
 from ram_agent.files import write_whole
 from ram_agent.hub import hub_client, push
@@ -54,7 +54,7 @@ def export_run(given: Any) -> Job:
 
     def job() -> int:
         write_export(target, policy, known)
-        write_whole(target / "config.yaml", dump_config(config).encode())
+        write_whole(target / "config.yaml", dump_config(_without_places(config)).encode())
         shown = [name for name in PICTURES if (folder / "figures" / name).is_file()]
         for name in shown:
             shutil.copyfile(folder / "figures" / name, target / name)
@@ -70,3 +70,15 @@ def export_run(given: Any) -> Job:
         return 0
 
     return job
+
+
+def _without_places(config: Config) -> Config:
+    """The configuration without the folders of the machine that trained: private, and of no meaning elsewhere."""
+    source, began = Path(config.images.source), config.training.trained_agent
+    changed = {
+        "images.folder": None,
+        "images.source": source.name or "images",
+        "training.trained_agent": Path(began).name if began else None,
+        "run.folder": None,
+    }
+    return parse_config(override(config.model_dump(), changed))

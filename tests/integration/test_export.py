@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 from ram_agent.building import best_policy
 from ram_agent.checkpoint import read_checkpoint
 from ram_agent.cli import main
-from ram_agent.config import load_config
+from ram_agent.config import dump_config, load_config
 from ram_agent.experiment import run_experiment
 from ram_agent.export import AGENT, STEP, WEIGHTS, AgentStep, read_export
 from ram_agent.learner import LEARNERS, REINFORCE, Pathwise
@@ -66,7 +66,7 @@ def test_the_folder_holds_what_was_promised_and_the_card_shows_results_and_pictu
     folder = exports["reinforce"]
     pictures = {"glimpse_paths.gif", "glimpse_paths.png"}
     assert {file.name for file in folder.iterdir()} == {WEIGHTS, AGENT, STEP, "config.yaml", "README.md"} | pictures
-    assert load_config(folder / "config.yaml") == load_config(runs["reinforce"] / "config.yaml")
+    assert load_config(folder / "config.yaml") == load_config(runs["reinforce"] / "config.yaml", {"run.folder": None})
     results = json.loads((runs["reinforce"] / "results.json").read_text())
     _, header, card = (folder / "README.md").read_text().split("---\n", 2)
     assert yaml.safe_load(header)["license"] == "mit"
@@ -123,6 +123,28 @@ def test_another_learner_is_refused(exports: dict[str, Path]) -> None:
     with pytest.raises(ValueError, match="REINFORCE cannot train a policy of kind 'pathwise'"):
         REINFORCE.load(exports["pathwise"], make_env(8, sensor="stn", tensors=True))
     assert Pathwise.load(exports["pathwise"], make_env(8, sensor="stn", tensors=True)).episodes == 0
+
+
+def test_it_says_nothing_of_the_machine_that_trained(tmp_path: Path) -> None:
+    """Neither where the images lay nor where the run did: paths have people's names in them."""
+    trained = run(tmp_path / "run")
+    here = {
+        "images.source": "/home/ann/photographs",
+        "images.folder": "/home/ann/mnist",
+        "run.folder": "/home/ann/runs/1",
+    }
+    config = load_config(trained / "config.yaml", here | {"training.trained_agent": "/home/ann/runs/before"})
+    (trained / "config.yaml").write_text(dump_config(config))
+    with unchecked():
+        assert main(["export", str(trained), "--out", str(tmp_path / "out")]) == 0
+    shared = load_config(tmp_path / "out" / "config.yaml")
+    assert (shared.images.source, shared.training.trained_agent) == ("photographs", "before")
+    assert shared.model_dump(exclude={"images", "run", "training"}) == config.model_dump(
+        exclude={"images", "run", "training"}
+    )
+    for file in (tmp_path / "out").iterdir():
+        assert b"/home/ann" not in file.read_bytes()
+        assert str(tmp_path).encode() not in file.read_bytes()
 
 
 def test_a_link_within_the_folder_is_followed(exports: dict[str, Path], tmp_path: Path) -> None:
