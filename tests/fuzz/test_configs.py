@@ -129,7 +129,9 @@ def learn(config: Config, images: Any, look: str) -> None:
     world = make_world(config)
     world.images = images
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "You have specified a mini-batch size")  # larger than so small a rollout
+        # Stable-Baselines3's: a rollout smaller than its minibatch, and the variance of returns of 1e30.
+        warnings.filterwarnings("ignore", "You have specified a mini-batch size")
+        warnings.filterwarnings("ignore", "(overflow|invalid value) encountered", RuntimeWarning)
         alone = {"resume": False, "interruption": Interruption(), "ranks": ALONE}
         learner, _, _ = make_learner(config, world, Path(), look, **alone)
         learner.learn(2 * learner.lanes * learner.env.glimpses, log_interval=1)
