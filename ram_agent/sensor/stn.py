@@ -69,7 +69,7 @@ class Bilinear(Sensor):
         grid = torch.stack([across[:, None].expand(-1, side, -1), down[:, :, None].expand(-1, -1, side)], dim=-1)
         glimpse = F.grid_sample(sums.flatten(0, 1), grid, mode="bilinear", padding_mode="zeros", align_corners=False)
         mean = glimpse.unflatten(0, begin.shape[:2]) * (retina.unit * boxes[..., None] ** -2)
-        return mean.transpose(0, 1)
+        return mean.clamp(max=1).transpose(0, 1)  # weights sum to 1 but for rounding
 
 
 def _box_sums(
@@ -131,7 +131,8 @@ class _SampleBoxes(torch.autograd.Function):
             sums += cut[..., further]
         ctx.scale = unit / box**2
         ctx.save_for_backward(right[:, 0], sums[:, 1])
-        return sums[:, 0].transpose(1, 2) * ctx.scale  # (N, G, C, G) → (N, C, G, G)
+        mean = (sums[:, 0] * ctx.scale).clamp_(max=1)  # weights sum to 1 but for rounding
+        return mean.transpose(1, 2)  # (N, G, C, G) → (N, C, G, G)
 
     @staticmethod
     @once_differentiable

@@ -428,6 +428,19 @@ def test_one_bright_pixel_is_seen_at_the_same_offset_from_the_centre_at_every_sc
         np.testing.assert_allclose(seen[k], expected, atol=1e-12)
 
 
+@pytest.mark.parametrize("size", [(30, 40), (200, 160)])  # `stn` reads them in two ways
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_glimpse_of_white_is_no_brighter_than_white(kind: str, size: tuple[int, int]) -> None:
+    """The environment promises observations in [0, 1], to the last bit; sums of weights are rounded."""
+    sensor = make_sensor(kind, size=6, scales=3)
+    generator = torch.Generator().manual_seed(0)
+    actions = 2 * torch.rand(256, sensor.window_parameters, generator=generator) - 1
+    for white in (torch.full((256, 1, *size), 255, dtype=torch.uint8), torch.ones(256, 1, *size)):
+        seen = sensor(white, sensor.window(actions.requires_grad_()))
+        assert seen.max() == 1
+        assert seen.min() >= 0
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_disc_about_the_centre_is_seen_centred_at_every_scale(kind: str) -> None:
     size, (x, y) = (60, 80), (43, 27)
