@@ -33,6 +33,10 @@ THEIRS = ("train/learning_rate", "train/n_updates", "train/clip_range")
 """What they log and the run's own settings or counters say already."""
 
 
+REFUSED = ("parameter logits", "probability tensor contains")
+"""What the errors say, of one version or another, when a policy's answers have become NaN or infinite."""
+
+
 class StableBaselines(Algorithm):
     """An algorithm of Stable-Baselines3's, `model`, as a learner that a run can train, save and go on with.
 
@@ -93,8 +97,8 @@ class StableBaselines(Algorithm):
             # Logs every second rollout, hence never: each call is one.
             steps = self.lanes * self.env.glimpses
             self.model.learn(steps, callback=listener, log_interval=2, reset_num_timesteps=False)
-        except ValueError as error:  # their distributions refuse logits that are none
-            if "parameter logits" not in str(error):
+        except (ValueError, RuntimeError) as error:  # distributions, or torch's sampling, refuse what is no number
+            if not any(part in str(error) for part in REFUSED):
                 raise
             bad = bad_parameters(self.policy)
             raise NumbersGoneBad(describe(self.updates + 1, None, bad, self.circumstances())) from None

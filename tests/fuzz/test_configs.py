@@ -12,7 +12,6 @@ from types import NoneType
 from typing import Annotated, Any, Literal, get_args, get_origin
 
 import pytest
-import torch
 from annotated_types import Ge, Gt, Le, Lt
 from hypothesis import assume, event
 from hypothesis import strategies as st
@@ -24,6 +23,7 @@ from ram_agent.config import Config, ConfigError, dump_config, field_names, pars
 from ram_agent.finite import NumbersGoneBad
 from ram_agent.interruption import Interruption
 from ram_agent.parallel import ALONE
+from tests.extras import HAS_MUON
 from tests.fuzzing import fuzz
 from tests.making import make_images, make_world
 
@@ -114,7 +114,7 @@ def trees(draw: st.DrawFn, wild: bool) -> dict[str, dict[str, Any]]:
         training["method"] = draw(
             st.sampled_from(["reinforce", "straight_through" if sensor["kind"] == "crop" else "pathwise"])
         )
-    if training["optimizer"] == "muon" and not hasattr(torch.optim, "Muon"):  # torch has it from 2.9 on
+    if training["optimizer"] == "muon" and not HAS_MUON:
         training["optimizer"] = "adam"
     if training["baseline"] == "leave_one_out":
         training["looks"] = max(2, training["looks"])

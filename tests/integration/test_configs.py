@@ -13,6 +13,7 @@ from ram_agent.cli.world import World
 from ram_agent.config import Config, load_config
 from ram_agent.layers import read_yaml
 from ram_agent.policy import Policy
+from tests.extras import HAS_MUON
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 SHIPPED = sorted(CONFIGS.glob("*.yaml"))
@@ -129,7 +130,7 @@ def test_every_config_runs_two_updates_that_move_every_weight_it_trains(path: Pa
     """On the embedded digits: no config may need MNIST to be tried. Eight images an update move what many move."""
     lanes = 16 if load_config(path).training.by_sb3 else 8  # theirs are cut into whole minibatches
     config = load_config(path, {"images.source": "digits", "training.batch": lanes})
-    if config.training.optimizer == "muon" and not hasattr(torch.optim, "Muon"):
+    if config.training.optimizer == "muon" and not HAS_MUON:
         pytest.skip("torch has Muon from 2.9 on")
     learner = build_learner(config, World(config, digits()))
     policy = learner.policy

@@ -8,9 +8,9 @@ from ram_agent.config import PolicyConfig, TrainingConfig
 from ram_agent.full_image import FullImagePolicy
 from ram_agent.optimizers import MuonAdam, hidden_matrices, make_optimizer
 from ram_agent.policy import RecurrentAttentionPolicy
+from tests.extras import needs_muon
 
 MUON = TrainingConfig(optimizer="muon", learning_rate=0.01)
-needs_muon = pytest.mark.skipif(not hasattr(torch.optim, "Muon"), reason="torch has Muon from 2.9 on")
 
 
 def policy(eye: str = "dense") -> RecurrentAttentionPolicy:
