@@ -5,8 +5,9 @@ from importlib.util import find_spec
 import pytest
 import torch
 
+HAS_SB3_CONTRIB = find_spec("sb3_contrib") is not None
 needs_sb3_contrib = pytest.mark.skipif(
-    find_spec("sb3_contrib") is None, reason="RecurrentPPO is an extra: pip install 'ram-agent[sb3]'"
+    not HAS_SB3_CONTRIB, reason="RecurrentPPO is an extra: pip install 'ram-agent[sb3]'"
 )
 
 HAS_MUON = hasattr(torch.optim, "Muon")

@@ -23,7 +23,7 @@ from ram_agent.config import Config, ConfigError, dump_config, field_names, pars
 from ram_agent.finite import NumbersGoneBad
 from ram_agent.interruption import Interruption
 from ram_agent.parallel import ALONE
-from tests.extras import HAS_MUON
+from tests.extras import HAS_MUON, HAS_SB3_CONTRIB
 from tests.fuzzing import fuzz
 from tests.making import make_images, make_world
 
@@ -101,6 +101,8 @@ def trees(draw: st.DrawFn, wild: bool) -> dict[str, dict[str, Any]]:
         sensor["size"] += sensor["size"] % 2
     if policy["eye"] == "conv":
         sensor["size"] = max(4, sensor["size"])
+    if training["method"] == "recurrent_ppo" and not HAS_SB3_CONTRIB:
+        training["method"] = "ppo"
     by_sb3 = training["method"] in ("a2c", "ppo", "recurrent_ppo")
     if by_sb3:
         sensor["kind"], policy["core"], sensor["size"] = "crop", "lstm", sensor["size"] + sensor["size"] % 2

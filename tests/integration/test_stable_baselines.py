@@ -134,6 +134,7 @@ def test_a_weight_gone_bad_ends_the_training_by_name() -> None:
         learner.update()
 
 
+@needs_sb3_contrib
 def test_answers_gone_bad_end_the_training_though_the_weights_are_sound() -> None:
     """A rate so high that finite weights make infinite logits, which Stable-Baselines3 refuses with a page of them."""
     learner = learner_of(configure("recurrent_ppo", training={"learning_rate": 1e25, "clip": 1e6}))
