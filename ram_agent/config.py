@@ -321,6 +321,11 @@ def override(tree: dict[str, Any], overrides: Mapping[str, Any]) -> dict[str, An
     return tree
 
 
+def changed_config(config: "Config", overrides: Mapping[str, Any]) -> "Config":
+    """The configuration with `section.field` → value set, validated as a whole. Raises `ConfigError`."""
+    return parse_config(override(config.model_dump(), overrides))
+
+
 def parse_config(tree: Mapping[str, Any], origin: str = "") -> Config:
     """Validate a tree of plain values. Raises `ConfigError` with one line about the first thing wrong."""
     try:

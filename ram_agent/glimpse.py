@@ -57,7 +57,7 @@ class Filters(nn.Sequential):
     place of a glimpse what a dense unit learns at one.
     """
 
-    def __init__(self, planes: int, side: int, units: int, filters: int = 16) -> None:
+    def __init__(self, planes: int, side: int, units: int, filters: int) -> None:
         super().__init__(
             nn.Conv2d(planes, filters, 3, padding=1),
             nn.ReLU(),

@@ -14,7 +14,7 @@ from ram_agent.files import write_whole
 from ram_agent.interruption import heard_by
 from ram_agent.results import final_results
 from ram_agent.sweep import State, command, in_order, last_line, summarise
-from ram_agent.table import Job
+from ram_agent.table import SWEEP, Job
 from ram_agent.workers import Outcome, Running, Task, Workers
 
 
@@ -137,7 +137,7 @@ class Runner:
     def _records(self) -> dict[Job, Record]:
         """How it stands before the start; when the jobs ran, an earlier sweep of this table has written down."""
         try:
-            before = json.loads((self.out / "sweep.json").read_text(encoding="utf-8"))["jobs"]
+            before = json.loads((self.out / SWEEP).read_text(encoding="utf-8"))["jobs"]
             times = {(old["row"], old["seed"]): (old["started"], old["ended"]) for old in before}
         except (FileNotFoundError, ValueError, KeyError, TypeError, RecursionError):
             times = {}  # the folders of the runs say all that is needed
@@ -155,4 +155,4 @@ class Runner:
             "rows": [summary._asdict() for summary in summarise(list(self.records))],
             "jobs": [asdict(record) for record in self.records.values()],
         }
-        write_whole(self.out / "sweep.json", (json.dumps(content, indent=2) + "\n").encode())
+        write_whole(self.out / SWEEP, (json.dumps(content, indent=2) + "\n").encode())

@@ -19,7 +19,7 @@ from typing import Any
 from stable_baselines3.common.vec_env import VecEnv
 
 from ram_agent.agents import make_learner
-from ram_agent.config import Config, ConfigError, dump_config, override, parse_config
+from ram_agent.config import Config, ConfigError, changed_config, dump_config
 from ram_agent.evaluation import Evaluation
 from ram_agent.experiment import settle, tune_torch
 from ram_agent.files import write_whole
@@ -193,7 +193,7 @@ class Search:
         self.say(f"{datetime.now():%H:%M:%S}  trial {number} of {of}  {outcome}  ({best})  {'  '.join(shown)}")
 
     def _with(self, settings: Mapping[str, Any]) -> Config:
-        return parse_config(override(self.config.model_dump(), settings))
+        return changed_config(self.config, settings)
 
     def _train(self, config: Config, world: World, trial: Any, interruption: Interruption) -> Watched:
         """The agent's training as `train_agent` does it, watched by the trial; nothing is measured after it."""

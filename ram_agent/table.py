@@ -20,6 +20,9 @@ from pydantic import Field, model_validator
 from ram_agent.config import Config, ConfigError, Section, field_names, load_config, nearest, parse_section
 from ram_agent.layers import read_yaml
 
+SWEEP = "sweep.json"
+"""The file of a sweep's folder that says how it stands."""
+
 Seed = Annotated[int, Field(ge=0, strict=True)]
 ITS_OWN = ("run.folder", "run.seed", "run.overwrite")
 """What the sweep sets itself, for every run another."""
@@ -81,6 +84,11 @@ class Job:
         return f"{self.row} seed {self.seed}"
 
 
+def seed_folder(out: Path, row: str, seed: int) -> Path:
+    """Where a sweep to `out` has the run of a row with a seed."""
+    return out / row / f"seed{seed}"
+
+
 def read_jobs(path: Path, out: Path, threads: int, find: Callable[[str], Path]) -> list[Job]:
     """All jobs of a table, every config of them valid; the first seed of every row before the second of any.
 
@@ -95,7 +103,7 @@ def read_jobs(path: Path, out: Path, threads: int, find: Callable[[str], Path]) 
     jobs = []
     for seed in table.seeds:
         for number, row in enumerate(table.rows):
-            folder = out / row.folder / f"seed{seed}"
+            folder = seed_folder(out, row.folder, seed)
             changed: dict[str, Any] = {"run.progress": False, **table.set, **row.set}  # a log file wants no bar
             changed |= {"run.seed": seed, "run.folder": str(folder)}
             try:

@@ -10,7 +10,7 @@ from ram_agent.cli.job import Job
 from ram_agent.cli.world import World, find_device
 from ram_agent.compare.comparison import compare
 from ram_agent.compare.gather import gather
-from ram_agent.config import Config, ConfigError, ImagesConfig, override, parse_config
+from ram_agent.config import Config, ConfigError, ImagesConfig, changed_config
 from ram_agent.options import Parser, add_config_options, overrides
 
 
@@ -49,7 +49,7 @@ def compare_runs(given: Any) -> Job:
     loaded: dict[ImagesConfig, ImageData | Exception] = {}
 
     def world_of(config: Config) -> World:
-        config = parse_config(override(config.model_dump(), changed))
+        config = changed_config(config, changed)
         source = config.images
         if source not in loaded:
             try:

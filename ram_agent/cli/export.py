@@ -12,7 +12,7 @@ from ram_agent.card import PICTURES, model_card
 from ram_agent.checkpoint import fitting, read_newest
 from ram_agent.cli.folders import run_folder
 from ram_agent.cli.job import Job, Refused
-from ram_agent.config import Config, ConfigError, dump_config, load_config, override, parse_config
+from ram_agent.config import Config, ConfigError, changed_config, dump_config, load_config
 from ram_agent.export import write_export
 from ram_agent.files import write_whole
 from ram_agent.hub import hub_client, push
@@ -81,4 +81,4 @@ def _without_places(config: Config) -> Config:
         "training.trained_agent": Path(began).name if began else None,
         "run.folder": None,
     }
-    return parse_config(override(config.model_dump(), changed))
+    return changed_config(config, changed)

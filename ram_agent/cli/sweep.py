@@ -11,8 +11,8 @@ from ram_agent.config import ConfigError
 from ram_agent.options import Parser
 from ram_agent.runner import Runner
 from ram_agent.sweep import State, command, in_order, state_of, summarise, summary_table
+from ram_agent.table import SWEEP, read_jobs
 from ram_agent.table import Job as Training
-from ram_agent.table import read_jobs
 from ram_agent.workers import LocalWorkers, RayWorkers, check_ray, cores
 
 
@@ -57,7 +57,7 @@ def sweep_table(given: Any) -> Job:
         workers = RayWorkers(given.workers, threads) if on_ray else LocalWorkers(given.workers)
         runner = Runner(out, states, workers, keep_going=given.keep_going, say=lambda line: print(line, flush=True))
         status = runner.run()
-        print(f"\n{summary_table(summarise(jobs))}\n\n  written to {out / 'sweep.json'}")
+        print(f"\n{summary_table(summarise(jobs))}\n\n  written to {out / SWEEP}")
         print(f"  watch it:  {watch_command(out)}\n             {PAGE}")
         for failed, reason in runner.failures.items():
             print(f"  failed: {failed}, {reason}\n          all it said: {failed.log}")

@@ -13,12 +13,10 @@ from ram_agent.agents import CHECKPOINT
 from ram_agent.checkpoint import CheckpointError, read_newest
 from ram_agent.config import Config, ConfigError, load_config
 from ram_agent.full_image import NETWORKS
+from ram_agent.table import SWEEP, seed_folder
 
 SIGNAL = "gradient/snr_"
 """What the columns of `metrics.csv` begin with that hold an estimator's gradient signal-to-noise."""
-
-SWEEP = "sweep.json"
-"""What a folder has in it that `ram-agent sweep` filled with runs."""
 
 ESTIMATORS = ("none", "learned", "leave_one_out", "pathwise", "straight_through")
 """In this order they are shown; others after them, by name."""
@@ -99,7 +97,7 @@ def _runs(folder: Path) -> list[Path]:
         return [folder]
     try:
         jobs = json.loads((folder / SWEEP).read_text(encoding="utf-8"))["jobs"]
-        runs = [folder / str(job["row"]) / f"seed{job['seed']}" for job in jobs]
+        runs = [seed_folder(folder, str(job["row"]), job["seed"]) for job in jobs]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ConfigError(f"sweep {folder}: {SWEEP} cannot be read ({error}); name the runs instead") from None
     begun = [run for run in runs if (run / "config.yaml").is_file()]
