@@ -69,8 +69,10 @@ def _check_sb3(config: "Config") -> None:
     for name, (wanted, got, reason) in expected.items():
         if got != wanted:
             raise ValueError(f"{name}: expected {wanted} for training.method {method} ({reason}), got {got}")
-    if training.precision == "bfloat16":
-        raise ValueError(f"training.precision: expected float32 or tf32 for training.method {method}, got bfloat16")
+    if training.precision not in ("float32", "tf32"):
+        raise ValueError(
+            f"training.precision: expected float32 or tf32 for training.method {method}, got {training.precision}"
+        )
     if method == "recurrent_ppo" and policy.core != "lstm":
         raise ValueError(f"policy.core: expected lstm for training.method {method}, got {policy.core}")
     for name in ("n_epochs", "batch_size", "clip_range"):

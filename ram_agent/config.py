@@ -156,9 +156,10 @@ class TrainingConfig(Section):
     reward: Literal["success", "probability", "log_likelihood"] = Field(
         default="probability", description="the return of a move"
     )
-    precision: Literal["float32", "tf32", "bfloat16"] = Field(
+    precision: Literal["float32", "tf32", "bfloat16", "fastest"] = Field(
         default="float32",
-        description="of the glimpse network's and the core's products in training; all else stays float32",
+        description="of the glimpse network's and the core's products in training and of Muon's; all else stays "
+        "float32; fastest: bfloat16 where that is faster here, else float32, measured at the start",
     )
     classify_every_look: bool = Field(
         default=False, description="classification loss after every look, not only the last"

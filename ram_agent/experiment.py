@@ -19,6 +19,7 @@ from ram_agent.interruption import Interruption
 from ram_agent.monitoring import watch
 from ram_agent.parallel import ALONE, Ranks
 from ram_agent.pictures import write_figure, write_gif
+from ram_agent.precision import warn_of_slow_products, with_precision
 from ram_agent.results import describe_run, measure, write_results
 from ram_agent.threads import fastest_threads
 from ram_agent.world import World
@@ -69,13 +70,16 @@ def run_experiment(
 
 
 def settle(config: Config, world: World) -> Config:
-    """Write down what was left open, which images and how many threads, so that a resumed run does not decide anew."""
+    """Write down what was left open (images, threads, precision), so that a resumed run does not decide anew."""
     source = world.dataset.name if config.images.source == "auto" else config.images.source
     threads = config.run.threads or fastest_threads()
+    torch.set_num_threads(threads)
+    warn_of_slow_products(config.training.precision, world.device)
     return config.model_copy(
         update={
             "images": config.images.model_copy(update={"source": source}),
             "run": config.run.model_copy(update={"threads": threads}),
+            "training": with_precision(config.training, world.device),
         }
     )
 

@@ -60,11 +60,11 @@ class Filters(nn.Sequential):
     def __init__(self, planes: int, side: int, units: int, filters: int) -> None:
         super().__init__(
             nn.Conv2d(planes, filters, 3, padding=1),
-            nn.ReLU(),
             nn.MaxPool2d(2),
+            nn.ReLU(),
             nn.Conv2d(filters, 2 * filters, 3, padding=1),
-            nn.ReLU(),
             nn.MaxPool2d(2),
+            nn.ReLU(),
             nn.Flatten(),
             nn.Linear(2 * filters * (side // 4) ** 2, units),
         )

@@ -23,6 +23,7 @@ from ram_agent.finite import Circumstances
 from ram_agent.optimizers import make_optimizer
 from ram_agent.parallel import ALONE, Ranks
 from ram_agent.policy import Policy, RecurrentAttentionPolicy
+from ram_agent.precision import with_precision
 from ram_agent.replay import Replayed, check_replayable
 from ram_agent.rollout import Episode, GlimpseEnvironment, rollout
 
@@ -61,6 +62,7 @@ class Learner(Algorithm):
     ) -> None:
         given = training.model_dump() if training else {"batch": env.num_envs // settings.get("looks", 1)}
         checked = parse_section(TrainingConfig, given | {"method": self.method} | settings)
+        checked = with_precision(checked, next(policy.parameters()).device)
         if env.num_envs != checked.batch * checked.looks:
             raise ValueError(
                 f"env: got {env.num_envs} lanes, expected batch x looks = {checked.batch} x {checked.looks}"

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from ram_agent.config import TrainingConfig
+from ram_agent.muon import Muon
 from ram_agent.policy import Policy
 
 
@@ -21,14 +22,15 @@ class MuonAdam(torch.optim.Optimizer):
     found_inf: Tensor | None = None
     """Where this is 1 a step is left out, as by torch's fused optimisers."""
 
-    def __init__(self, matrices: list[nn.Parameter], others: list[nn.Parameter], lr: float) -> None:
-        if not hasattr(torch.optim, "Muon"):
-            raise ValueError(
-                f"training.optimizer: got muon, which torch {torch.__version__} does not have; "
-                "expected adam or sgd, or torch 2.9 or later"
-            )
+    def __init__(
+        self,
+        matrices: list[nn.Parameter],
+        others: list[nn.Parameter],
+        lr: float,
+        precision: torch.dtype = torch.float32,
+    ) -> None:
         super().__init__([*matrices, *others], {"lr": lr})
-        self._muon = torch.optim.Muon(matrices, lr=lr, weight_decay=0.0, adjust_lr_fn="match_rms_adamw")
+        self._muon = Muon(matrices, lr, precision)
         self._adam = torch.optim.Adam(others, lr=lr, fused=True)
         self._share()
 
@@ -37,7 +39,7 @@ class MuonAdam(torch.optim.Optimizer):
 
     def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
         assert closure is None, "gradients are there already"
-        # Torch's Muon knows nothing of this; asking makes a GPU wait, once an update.
+        # Asking makes a GPU wait, once an update.
         if self.found_inf is not None and bool(self.found_inf):
             return
         self._muon.step()
@@ -75,7 +77,8 @@ def make_optimizer(
     matrices = hidden_matrices(policy) if training.optimizer == "muon" else []
     if matrices:
         inside = {id(matrix) for matrix in matrices}
-        return MuonAdam(matrices, [each for each in parameters if id(each) not in inside], rate)
+        precision = torch.bfloat16 if training.precision == "bfloat16" else torch.float32
+        return MuonAdam(matrices, [each for each in parameters if id(each) not in inside], rate, precision)
     if replay_on is None:
         return torch.optim.Adam(parameters, lr=rate, fused=True)
     return torch.optim.Adam(parameters, lr=torch.tensor(rate, device=replay_on), fused=True, capturable=True)

@@ -16,6 +16,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import torch
 from stable_baselines3.common.vec_env import VecEnv
 
 from ram_agent.agents import make_learner
@@ -46,6 +47,10 @@ class Unseen:
     @property
     def dataset(self) -> Dataset:
         return self.world.dataset
+
+    @property
+    def device(self) -> torch.device:
+        return self.world.device
 
     def environment(self, split: str, lanes: int) -> GlimpseEnvironment:
         self._refuse(split)

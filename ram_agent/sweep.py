@@ -46,6 +46,8 @@ def different(asked: Config, ran: Config) -> Iterator[str]:
         tree["run"] = {"seed": tree["run"]["seed"]}
         if asked.images.source == "auto":  # settled by the run itself
             tree["images"] = {}
+        if asked.training.precision == "fastest":  # likewise
+            tree["training"]["precision"] = "fastest"
     for section, fields in ours.items():
         yield from (f"{section}.{name}" for name, value in fields.items() if theirs[section][name] != value)
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
+import torch
 from stable_baselines3.common.vec_env import VecEnv
 
 from ram_agent.checkpoint import CheckpointError
@@ -28,6 +29,8 @@ class World(Protocol):
 
     @property
     def dataset(self) -> Dataset: ...
+    @property
+    def device(self) -> torch.device: ...
     def environment(self, split: str, lanes: int) -> GlimpseEnvironment: ...
     def vec_env(self, lanes: int) -> VecEnv:
         """The discrete twin over the training split, as Stable-Baselines3 takes it."""

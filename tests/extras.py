@@ -1,17 +1,13 @@
-"""What needs an optional extra, or a younger torch: a test without it skips, and says which it is."""
+"""What needs an optional extra: a test without it skips, and says which it is."""
 
 from importlib.util import find_spec
 
 import pytest
-import torch
 
 HAS_SB3_CONTRIB = find_spec("sb3_contrib") is not None
 needs_sb3_contrib = pytest.mark.skipif(
     not HAS_SB3_CONTRIB, reason="RecurrentPPO is an extra: pip install 'ram-agent[sb3]'"
 )
-
-HAS_MUON = hasattr(torch.optim, "Muon")
-needs_muon = pytest.mark.skipif(not HAS_MUON, reason="torch has Muon from 2.9 on")
 
 try:
     from sb3_contrib import RecurrentPPO

@@ -24,7 +24,6 @@ from ram_agent.compare import examine
 from ram_agent.config import dump_config, load_config
 from ram_agent.space import read_space
 from tests.docs.shell import ROOT, check, commands
-from tests.extras import HAS_MUON
 from tests.photographs import make_garments, make_photographs
 
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "results").rglob("*.md")])
@@ -93,7 +92,6 @@ def search_of_a_reader() -> None:
 
 NEEDED = {
     "docs/stable_baselines3.md": find_spec("sb3_contrib") is not None,  # RecurrentPPO
-    "docs/own_images.md": HAS_MUON,
 }
 FOUND: dict[str, Callable[[], None]] = {
     "README.md": runs_of_a_reader,

@@ -23,7 +23,7 @@ from ram_agent.config import Config, ConfigError, dump_config, field_names, pars
 from ram_agent.finite import NumbersGoneBad
 from ram_agent.interruption import Interruption
 from ram_agent.parallel import ALONE
-from tests.extras import HAS_MUON, HAS_SB3_CONTRIB
+from tests.extras import HAS_SB3_CONTRIB
 from tests.fuzzing import fuzz
 from tests.making import make_images, make_world
 
@@ -116,8 +116,6 @@ def trees(draw: st.DrawFn, wild: bool) -> dict[str, dict[str, Any]]:
         training["method"] = draw(
             st.sampled_from(["reinforce", "straight_through" if sensor["kind"] == "crop" else "pathwise"])
         )
-    if training["optimizer"] == "muon" and not HAS_MUON:
-        training["optimizer"] = "adam"
     if training["baseline"] == "leave_one_out":
         training["looks"] = max(2, training["looks"])
     if min(scene["height"], scene["width"]) < 10:

@@ -13,7 +13,7 @@ from ram_agent.cli.world import World
 from ram_agent.config import Config, load_config
 from ram_agent.layers import read_yaml
 from ram_agent.policy import Policy
-from tests.extras import HAS_MUON, HAS_SB3_CONTRIB
+from tests.extras import HAS_SB3_CONTRIB
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 SHIPPED = sorted(CONFIGS.glob("*.yaml"))
@@ -130,8 +130,6 @@ def test_every_config_runs_two_updates_that_move_every_weight_it_trains(path: Pa
     """On the embedded digits: no config may need MNIST to be tried. Eight images an update move what many move."""
     lanes = 16 if load_config(path).training.by_sb3 else 8  # theirs are cut into whole minibatches
     config = load_config(path, {"images.source": "digits", "training.batch": lanes})
-    if config.training.optimizer == "muon" and not HAS_MUON:
-        pytest.skip("torch has Muon from 2.9 on")
     if config.training.method == "recurrent_ppo" and not HAS_SB3_CONTRIB:
         pytest.skip("RecurrentPPO is an extra: pip install 'ram-agent[sb3]'")
     learner = build_learner(config, World(config, digits()))

@@ -17,7 +17,6 @@ from ram_agent.agents import CHECKPOINT
 from ram_agent.checkpoint import read_checkpoint
 from ram_agent.config import Config, ControlKind
 from ram_agent.learner import Learner
-from tests.extras import needs_muon
 from tests.making import make_world
 from tests.resuming import (
     UPDATES,
@@ -152,11 +151,7 @@ def test_the_designs_cover_every_pair_of_choices() -> None:
     assert sorted(reinforced) == sorted(BASELINES)
 
 
-@pytest.mark.parametrize(
-    "design",
-    [pytest.param(each, marks=needs_muon if each.optimizer == "muon" else ()) for each in DESIGNS],
-    ids=lambda design: "-".join(map(str, design)),
-)
+@pytest.mark.parametrize("design", DESIGNS, ids=lambda design: "-".join(map(str, design)))
 def test_every_kind_of_agent_resumes_bit_equal(design: Design, tmp_path: Path) -> None:
     training: dict[str, Any] = {"method": design.method, "optimizer": design.optimizer, "window_std_end": 0.1}
     training |= {"batch": 8 // design.looks, "looks": design.looks, "baseline": design.baseline}

@@ -18,7 +18,6 @@ from ram_agent.agents import CHECKPOINT
 from ram_agent.checkpoint import CheckpointError, keep_checkpoint, read_checkpoint
 from ram_agent.config import Config
 from ram_agent.learner import Learner
-from tests.extras import needs_muon
 from tests.resuming import UPDATES, assert_same_runs, configure, drawn_fast, stop, train
 
 Saved = dict[str, Any]
@@ -89,7 +88,7 @@ def nudge(value: Tensor) -> None:
 
 @pytest.mark.parametrize(
     ("optimizer", "look"),
-    [("adam", "learned"), pytest.param("muon", "learned", marks=needs_muon), ("adam", "modern_cnn")],
+    [("adam", "learned"), ("muon", "learned"), ("adam", "modern_cnn")],
 )
 def test_a_checkpoint_that_forgets_nothing_is_not_found_out(
     optimizer: str, look: str, kept: Callable[..., Kept], tmp_path: Path
@@ -192,7 +191,6 @@ def test_a_checkpoint_of_other_images_is_refused(kept: Callable[..., Kept], tmp_
         kept().forgetting(lambda saved: saved.update(sha256="1" * 64), tmp_path / "run")
 
 
-@needs_muon
 def test_muons_momentum_is_not_forgotten_unnoticed(kept: Callable[..., Kept], tmp_path: Path) -> None:
     def forget(saved: Saved) -> None:
         slots = saved["learner"]["optimizer"]["muon"]["state"]

@@ -1,0 +1,51 @@
+"""In which precision products are fastest here."""
+
+from time import perf_counter
+
+import torch
+
+from ram_agent.config import TrainingConfig
+from ram_agent.progress import warn
+
+WORTH = 1.1
+"""Half precision has to be faster by so much: below, the digits are worth more."""
+
+
+def with_precision(training: TrainingConfig, device: torch.device) -> TrainingConfig:
+    """`fastest` settled."""
+    if training.precision != "fastest":
+        return training
+    return training.model_copy(update={"precision": fastest_precision(device)})
+
+
+def warn_of_slow_products(precision: str, device: torch.device) -> None:
+    """Where bfloat16 was asked for and the processor makes it up."""
+    if precision == "bfloat16" and device.type == "cpu":
+        times = product_seconds(torch.bfloat16) / product_seconds(torch.float32)
+        if times > 2:
+            warn(
+                f"training.precision: bfloat16 takes {times:.0f} times as long as float32 on this processor, which "
+                "has no such products; take float32 or fastest"
+            )
+
+
+def fastest_precision(device: torch.device) -> str:
+    """`bfloat16` where this device multiplies in it faster than in `float32`, which stands for all else.
+
+    Not every processor has such products (AVX-512 with BF16 and AMX have, AVX2 has not), and where they are missing
+    they are made up of others, tens of times slower than float32.
+    """
+    if device.type == "cuda":
+        return "bfloat16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float32"
+    return "bfloat16" if product_seconds(torch.float32) > WORTH * product_seconds(torch.bfloat16) else "float32"
+
+
+def product_seconds(precision: torch.dtype) -> float:
+    """The fastest of a few products of one step, on the CPU, by the threads that torch has now."""
+    left, right = (torch.ones(shape, dtype=precision) for shape in ((128, 256), (256, 512)))
+    times = []
+    for _ in range(3):
+        started = perf_counter()
+        torch.mm(left, right)
+        times.append(perf_counter() - started)
+    return min(times)
