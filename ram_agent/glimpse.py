@@ -69,3 +69,10 @@ class Filters(nn.Sequential):
             nn.Linear(2 * filters * (side // 4) ** 2, units),
         )
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    @property
+    def inner(self) -> nn.Conv2d:
+        """The second layer, between hidden units."""
+        layer = self[3]
+        assert isinstance(layer, nn.Conv2d)
+        return layer

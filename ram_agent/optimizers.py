@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from ram_agent.config import TrainingConfig
+from ram_agent.glimpse import Filters
 from ram_agent.muon import Muon
 from ram_agent.policy import Policy
 
@@ -15,7 +16,7 @@ class MuonAdam(torch.optim.Optimizer):
     """Muon (Jordan et al. 2024) for hidden matrices, Adam for every other parameter, under one learning rate.
 
     Muon's step is the momentum with all its singular values brought to 1. It is for matrices between hidden units;
-    what meets the outside, and what is no matrix (biases, filters), is Adam's. Muon's steps are scaled to the root mean
+    what meets the outside, and what is no matrix (biases), is Adam's. Muon's steps are scaled to the root mean
     square of Adam's (Liu et al. 2025), so that one learning rate serves both.
     """
 
@@ -55,14 +56,20 @@ class MuonAdam(torch.optim.Optimizer):
 
 
 def hidden_matrices(policy: Policy) -> list[nn.Parameter]:
-    """The matrices between hidden units: none of a head's, and not the one that takes in the window's few numbers."""
+    """The matrices between hidden units: none of a head's, and not the one that takes in the window's few numbers.
+
+    Filters over filters are one.
+    """
     outside = {
         id(parameter)
         for name, module in policy.named_modules()
         if name in ("classifier", "window_head", "baseline", "glimpse.placed")
         for parameter in module.parameters()
     }
-    return [each for each in policy.parameters() if each.dim() == 2 and id(each) not in outside]
+    filters = {id(eye.inner.weight) for eye in policy.modules() if isinstance(eye, Filters)}
+    return [
+        each for each in policy.parameters() if (each.dim() == 2 or id(each) in filters) and id(each) not in outside
+    ]
 
 
 def make_optimizer(
