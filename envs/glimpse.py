@@ -5,7 +5,6 @@
 
 import os
 from collections.abc import Sequence
-from copy import copy
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
@@ -287,19 +286,6 @@ class GlimpseVectorEnv(VectorEnv[dict[str, Any], dict[str, Any], Any]):
     def class_names(self) -> tuple[str, ...]:
         """What each label is called."""
         return self.images.classes
-
-    def through(self, sensor: Sensor) -> "GlimpseVectorEnv":
-        """The same environment through another eye, which wants the same border and windows: same scenes, same rules.
-
-        It begins with a `reset`, and has memory of its own.
-        """
-        ours = self.sensor
-        assert sensor.border(self.scenes.size) == ours.border(self.scenes.size), "canvases are painted with the border"
-        assert sensor.window_parameters == ours.window_parameters, "spaces stay as they are"
-        twin = copy(self)
-        twin.sensor, twin._pixels, twin._seeds = sensor, None, None
-        twin._looks, twin._over = np.zeros_like(self._looks), np.zeros_like(self._over)
-        return twin
 
     # ---------------------------------------------------------------- dynamics
 

@@ -13,7 +13,6 @@ def check_together(config: "Config") -> None:
     """Raise `ValueError`: one line about the first field that does not go with the others."""
     _check_sizes(config)
     _check_method(config)
-    _check_coupled(config)
     if config.run.track and not config.run.tensorboard:
         raise ValueError("run.track: expected run.tensorboard true beside it, which is what it sends, got false")
     if config.training.by_sb3:
@@ -53,16 +52,6 @@ def _check_method(config: "Config") -> None:
         raise ValueError(
             f"training.method: expected pathwise for a {kind} sensor (its gradient is a true one), "
             "got straight_through; or use sensor.kind crop"
-        )
-
-
-def _check_coupled(config: "Config") -> None:
-    """An unbiased score function needs a crop to be held against; other methods have no score function."""
-    training, kind = config.training, config.sensor.kind
-    if training.baseline == "coupled" and training.method == "reinforce" and kind != "crop":
-        raise ValueError(
-            f"training.baseline: expected none, learned or leave_one_out for a {kind} sensor, got coupled; "
-            "or take training.method pathwise, whose gradient is exact"
         )
 
 

@@ -150,10 +150,8 @@ class TrainingConfig(Section):
     window_std_end: float | None = Field(
         default=None, gt=0, description="and at the end (linear in between); default: the same"
     )
-    baseline: Literal["none", "learned", "leave_one_out", "coupled"] = Field(
-        default="learned",
-        description="what the return is held against; coupled: an episode under the same noise through an eye without "
-        "rounding, whose own gradient is exact (reinforce)",
+    baseline: Literal["none", "learned", "leave_one_out"] = Field(
+        default="learned", description="what the return is held against"
     )
     reward: Literal["success", "probability", "log_likelihood"] = Field(
         default="probability", description="the return of a move"

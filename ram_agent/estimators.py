@@ -1,4 +1,4 @@
-"""Gradient estimators as pure functions: the score function, what keeps its variance down, what stands in for it.
+"""Gradient estimators as pure functions: the score function and what keeps its variance down.
 
 REINFORCE (Williams 1992) as in Mnih et al. 2014, eq. 2 and after: for each move a_t ~ N(mean_t, std² I) with a return R
 and a baseline b_t that has not seen a_t, the gradient of E[R] is E[Σ_t ∇ log p(a_t) (R - b_t)].
@@ -32,29 +32,6 @@ def score_function_loss(
     return -(log_probability * advantage.detach()).sum(dim=0).mean()
 
 
-def coupled_loss(
-    mean: Float[Tensor, "moves lanes parameters"],
-    noise: Float[Tensor, "moves lanes parameters"],
-    std: float | Tensor,
-    left_over: Float[Tensor, " lanes"],
-    slope: Float[Tensor, "moves lanes parameters"],
-) -> Float[Tensor, ""]:
-    """-Σ_t mean_t · (noise_t / std · left_over + slope_t), mean over lanes: its gradient is unbiased for -∇E[R].
-
-    Beside the episode with return R another is played under the same noise, through an eye without rounding, with
-    return S: `left_over` is R - S, and `slope` is dS/da_t, the derivative of S to the moves of that other episode, by
-    way of all that comes after. With a_t = mean_t + std · noise_t, and mean_t knowing the noise before t alone,
-
-        E[∇mean_t · noise_t / std · R]  =  E[∇mean_t · (noise_t / std · (R - S) + dS/da_t)]
-
-    for any S that is continuous in the noise (Stein 1981): what is subtracted is added again by its derivative, of far
-    less variance where S runs close to R. In the manner of MuProp (Gu et al. 2016) and RELAX (Grathwohl et al. 2018),
-    where S is a Taylor expansion or learned; here it is what the eye would have seen between the pixels.
-    """
-    pull = noise / std * left_over[:, None] + slope
-    return -(mean * pull.detach()).sum(dim=-1).sum(dim=0).mean()
-
-
 def episode_return(
     kind: str,
     reward: Float[Tensor, " lanes"],
@@ -69,19 +46,12 @@ def episode_return(
     """
     if kind == "success":
         return reward
-    if kind in ("probability", "log_likelihood"):
-        return smooth_return(kind, logits.detach(), target)
-    raise ValueError(f"return: got {kind!r}, expected success, probability or log_likelihood")
-
-
-def smooth_return(
-    kind: str, logits: Float[Tensor, "lanes classes"], target: Int[Tensor, " lanes"]
-) -> Float[Tensor, " lanes"]:
-    """The same as a continuous function of the logits, with its gradient; for `success` the probability."""
-    log_likelihood = -F.cross_entropy(logits, target, reduction="none")
+    log_likelihood = -F.cross_entropy(logits.detach(), target, reduction="none")
+    if kind == "probability":
+        return (log_likelihood.exp() - 1 / logits.shape[-1]).clamp_min(0)
     if kind == "log_likelihood":
         return log_likelihood
-    return (log_likelihood.exp() - 1 / logits.shape[-1]).clamp_min(0)
+    raise ValueError(f"return: got {kind!r}, expected success, probability or log_likelihood")
 
 
 def leave_one_out(returns: Float[Tensor, " lanes"], looks: int) -> Float[Tensor, " lanes"]:

@@ -17,7 +17,6 @@ from ram_agent.core import State
 from ram_agent.heads import classifier_head
 from ram_agent.policy import Blueprint, Policy
 from ram_agent.rollout import GlimpseEnvironment
-from ram_agent.sensor import Sensor
 
 UNITS = 256
 """Of every fully connected layer, as in Mnih et al. 2014, section 4."""
@@ -62,10 +61,6 @@ class WholeCanvas:
         right = actions["label"] == self._target
         over = right.new_ones(right.shape)
         return self._observation, right.float(), over, ~over, {"is_success": right}
-
-    def through(self, sensor: Sensor) -> "WholeCanvas":
-        """What is seen does not hang on the eye."""
-        return WholeCanvas(self.env.through(sensor))
 
 
 class FullImagePolicy(Policy):

@@ -126,29 +126,6 @@ class StraightThroughWindowHead(PathwiseWindowHead):
         return Move(sample.clamp(-1, 1), sample.detach(), move.mean)
 
 
-class CoupledWindowHead(LearnedWindowHead):
-    """The windows that a `SampledWindowHead` would draw with this noise, with all of their gradient; it notes each.
-
-    It has the parameters of `head`, not copies of them. `noise` is that of an episode through another eye.
-    """
-
-    def __init__(self, head: LearnedWindowHead, noise: Float[Tensor, "moves lanes parameters"]) -> None:
-        nn.Module.__init__(self)
-        self.detach = False  # a later window depends on an earlier one by way of the core, whatever trains the core
-        self.inner, self.outer = head.inner, head.outer
-        self.noise = iter(noise)
-        self.drawn: list[Tensor] = []
-        """a_t as drawn, one a move: what a derivative is taken of."""
-
-    def forward(
-        self, hidden: Float[Tensor, "lanes hidden"], std: float | Tensor, generator: torch.Generator | None
-    ) -> Move:
-        mean = self.mean(hidden)
-        sample = mean + std * next(self.noise)
-        self.drawn.append(sample)
-        return Move(sample.clamp(-1, 1), sample.detach(), mean)
-
-
 def classifier_head(hidden: int, classes: int) -> nn.Linear:
     """h_t → logits."""
     return nn.Linear(hidden, classes)

@@ -19,7 +19,6 @@ from torch import Tensor, nn
 from ram_agent import estimators
 from ram_agent.algorithm import Algorithm
 from ram_agent.config import TrainingConfig, parse_section
-from ram_agent.coupling import between_pixels, play_twin
 from ram_agent.finite import Circumstances
 from ram_agent.optimizers import make_optimizer
 from ram_agent.parallel import ALONE, Ranks
@@ -132,9 +131,16 @@ class Learner(Algorithm):
     def play(self, on_step: Callable[[], object] | None = None) -> tuple[Tensor, dict[str, Tensor]]:
         """One episode in every lane: the loss, and what happened."""
         training = self.training
-        shown = {"std": self._std, "seed": self._seeds, "scenes": self._first_image + self._image_of_lane}
-        with self._products():
-            episode = rollout(self.policy, self.env, **shown, generator=self.generator, on_step=on_step)
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=training.precision == "bfloat16"):
+            episode = rollout(
+                self.policy,
+                self.env,
+                std=self._std,
+                seed=self._seeds,
+                scenes=self._first_image + self._image_of_lane,
+                generator=self.generator,
+                on_step=on_step,
+            )
         losses, facts = self.losses(episode, self._std)
         weights = (training.classification_weight, training.reinforce_weight, training.baseline_weight)
         total = torch.stack([weight * loss for weight, loss in zip(weights, losses, strict=True)]).sum()
@@ -146,10 +152,6 @@ class Learner(Algorithm):
             **{f"train/{name}_loss": loss.detach() for name, loss in losses._asdict().items()},
             **facts,
         }
-
-    def _products(self) -> torch.autocast:
-        """The precision of a look."""
-        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.training.precision == "bfloat16")
 
     def losses(self, episode: Episode, std: float | Tensor) -> tuple[Losses, dict[str, Tensor]]:
         """The loss terms of an episode, and facts worth logging."""
@@ -200,15 +202,9 @@ class REINFORCE(Learner):
 
     method, head = "reinforce", "sampled"
 
-    def __init__(self, policy: Policy, env: GlimpseEnvironment, *given: Any, **settings: Any) -> None:
-        super().__init__(policy, env, *given, **settings)
-        self._between_pixels = between_pixels(env) if self.training.baseline == "coupled" else None
-
     def window_losses(self, episode: Episode, std: float | Tensor) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
         training = self.training
         returns = estimators.episode_return(training.reward, episode.reward, episode.logits[-1], episode.target)
-        if self._between_pixels is not None:
-            return self._coupled_losses(self._between_pixels, episode, returns, std)
         assert isinstance(self.policy, RecurrentAttentionPolicy), "none other has a baseline"
         # b_t sees h_t, from which move t is drawn, and nothing later: it cannot depend on the move that it corrects.
         before_move = episode.hidden[:-1]
@@ -226,17 +222,6 @@ class REINFORCE(Learner):
         log_probability = estimators.log_probability(episode.samples, episode.means, std)
         reinforce = estimators.score_function_loss(log_probability, returns - expected)
         return reinforce, baseline_loss, facts
-
-    def _coupled_losses(
-        self, env: GlimpseEnvironment, episode: Episode, returns: Tensor, std: float | Tensor
-    ) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
-        scenes = self._first_image + self._image_of_lane
-        with self._products():
-            reward = self.training.reward
-            twin = play_twin(self.policy, env, episode, std=std, seed=self._seeds, scenes=scenes, reward=reward)
-        loss = estimators.coupled_loss(episode.means, twin.noise, std, returns - twin.returns, twin.slope)
-        explained = estimators.explained_variance(twin.returns[None], returns[None])
-        return loss, returns.new_zeros(()), {"train/explained_variance": explained}
 
 
 class Pathwise(Learner):

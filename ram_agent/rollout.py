@@ -31,9 +31,6 @@ class GlimpseEnvironment(Protocol):
         self, *, seed: Any = None, options: dict[str, Any] | None = None
     ) -> tuple[dict[str, Any], dict[str, Any]]: ...
     def step(self, actions: dict[str, Any]) -> tuple[dict[str, Any], Any, Any, Any, dict[str, Any]]: ...
-    def through(self, sensor: Sensor) -> "GlimpseEnvironment":
-        """The same scenes through another eye, for `training.baseline coupled`."""
-        ...
 
 
 class Episode(NamedTuple):

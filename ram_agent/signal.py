@@ -8,7 +8,6 @@ is 1 where a batch says as much as it errs. It grows in proportion to the episod
 the scale of g, hence neither on the weight of a loss nor on the learning rate.
 
     none, learned, leave_one_out    score function: of the expected return (`training.reward`)
-    coupled                         of the same, most of it by the derivative of an eye without rounding
     straight_through, pathwise      backpropagation: of the cross-entropy of the answer
 
 The two kinds estimate different gradients, and the straight-through one is biased: a high ratio says that batches agree
@@ -24,14 +23,12 @@ from torch import Tensor
 
 from ram_agent import estimators
 from ram_agent.config import TrainingConfig
-from ram_agent.coupling import between_pixels, play_twin
 from ram_agent.heads import LearnedWindowHead, StraightThroughWindowHead
 from ram_agent.learner import classification_loss, noise_seed
 from ram_agent.policy import Policy, RecurrentAttentionPolicy, under_head
 from ram_agent.rollout import Episode, GlimpseEnvironment, rollout
-from ram_agent.sensor import Crop
 
-ESTIMATORS = ("none", "learned", "leave_one_out", "coupled", "straight_through", "pathwise")
+ESTIMATORS = ("none", "learned", "leave_one_out", "straight_through", "pathwise")
 LOOKS = 4
 """M of the leave-one-out baseline, where the training has one look at an image (Kool et al. 2019 draw four too)."""
 
@@ -117,7 +114,6 @@ def gradient_signal(
     looks = training.looks if training.looks > 1 else gcd(LOOKS, env.num_envs)
     found = {name: SignalToNoise() for name in ESTIMATORS}
     play = _Player(env, training, std, seed, policy)
-    twins = between_pixels(env) if isinstance(env.sensor, Crop) else None
 
     def add(name: str, loss: Tensor) -> None:
         gradient = torch.autograd.grad(loss, weights, retain_graph=True)
@@ -130,8 +126,6 @@ def gradient_signal(
             continue
         score = _score(head, episode, training, std)
         add("none", score(torch.zeros_like))
-        if twins is not None:
-            add("coupled", play.coupled(policy, twins, batch, episode, head))
         if training.method == "reinforce" and training.baseline == "learned":
             add("learned", score(lambda _, hidden=episode.hidden: policy.baseline(hidden[:-1])))
         if looks > 1:
@@ -148,8 +142,9 @@ class _Player:
     def __init__(
         self, env: GlimpseEnvironment, training: TrainingConfig, std: float, seed: int, policy: Policy
     ) -> None:
-        self.env, self.training, self.std, self.seed = env, training, std, seed
+        self.env, self.std, self.seed = env, std, seed
         self.device = next(policy.parameters()).device
+        self.half = training.precision == "bfloat16"
         self.generator = torch.Generator(self.device)
         scenes = noise_seed(seed, 0, "signal scenes") >> 1  # seeds of scenes have a sign
         self._seeds = torch.full((env.num_envs,), scenes, device=self.device)
@@ -158,26 +153,15 @@ class _Player:
     def __call__(self, policy: Policy, batch: int, looks: int = 1) -> Episode:
         """Batch number `batch`, with `looks` episodes at each image in neighbouring lanes."""
         self.generator.manual_seed(noise_seed(self.seed, batch, "signal"))
-        scenes = self._scenes(batch, looks)
-        with self._products():
-            return rollout(policy, self.env, std=self.std, seed=self._seeds, scenes=scenes, generator=self.generator)
-
-    def coupled(
-        self, policy: Policy, env: GlimpseEnvironment, batch: int, episode: Episode, head: LearnedWindowHead
-    ) -> Tensor:
-        """The loss of that name of an episode at one look an image."""
-        reward, scenes = self.training.reward, self._scenes(batch)
-        with self._products():
-            twin = play_twin(policy, env, episode, std=self.std, seed=self._seeds, scenes=scenes, reward=reward)
-        returns = estimators.episode_return(reward, episode.reward, episode.logits[-1], episode.target)
-        mean = head.mean(episode.hidden[:-1].detach())
-        return estimators.coupled_loss(mean, twin.noise, self.std, returns - twin.returns, twin.slope)
-
-    def _scenes(self, batch: int, looks: int = 1) -> Tensor:
-        return batch * self.env.num_envs + self._lanes // looks
-
-    def _products(self) -> torch.autocast:
-        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.training.precision == "bfloat16")
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.half):
+            return rollout(
+                policy,
+                self.env,
+                std=self.std,
+                seed=self._seeds,
+                scenes=batch * self.env.num_envs + self._lanes // looks,
+                generator=self.generator,
+            )
 
 
 def _score(

@@ -18,7 +18,7 @@ from ram_agent.table import SWEEP, seed_folder
 SIGNAL = "gradient/snr_"
 """What the columns of `metrics.csv` begin with that hold an estimator's gradient signal-to-noise."""
 
-ESTIMATORS = ("none", "learned", "leave_one_out", "coupled", "pathwise", "straight_through")
+ESTIMATORS = ("none", "learned", "leave_one_out", "pathwise", "straight_through")
 """In this order they are shown; others after them, by name."""
 
 

@@ -19,7 +19,7 @@ widens its sigma with the stride. As an action every parameter is normalised to 
 """
 
 from ram_agent.sensor.base import Canvas, Retina, Sensor
-from ram_agent.sensor.crop import Crop, SubpixelCrop
+from ram_agent.sensor.crop import Crop
 from ram_agent.sensor.gaussian import Gaussian, gaussian_mask
 from ram_agent.sensor.patches import lift_patches
 from ram_agent.sensor.stn import Bilinear
@@ -33,7 +33,6 @@ __all__ = [
     "Gaussian",
     "Retina",
     "Sensor",
-    "SubpixelCrop",
     "Window",
     "gaussian_mask",
     "grid_locations",

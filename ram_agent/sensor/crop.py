@@ -57,30 +57,6 @@ class Crop(Sensor):
             half = self._side / 2
             return torch.floor(to_pixels(window.centre, canvas_size) - half + 0.5) + half
 
-    def between_pixels(self) -> "SubpixelCrop":
-        """This eye without the rounding: it reads the same at whole pixels, and between them what lies between."""
-        return SubpixelCrop(self.size, self.scales, self.reach, self.strides, self.sigmas)
-
-
-@dataclass(frozen=True)
-class SubpixelCrop(Crop):
-    """The crop at its very place, bilinear between whole pixels; its derivative to the centre is a true one.
-
-    At stride 1 it is `Bilinear`, made of the same one patch a glimpse as `Crop`. No agent looks through it: it is what
-    `Crop` is held against by `training.baseline coupled` (`ram_agent.estimators.coupled_loss`).
-    """
-
-    kind: ClassVar[str] = "subpixel_crop"
-    differentiable: ClassVar[bool] = True
-
-    def read(self, retina: Retina, window: Window) -> Float[Tensor, "lanes scales channels side side"]:
-        corner = to_pixels(window.centre, retina.canvas_size) - self._side / 2
-        whole = corner.detach().floor()
-        patch = as_float(_lift_patch(retina, whole, self._side + 1, margin=0))
-        right, below = (corner - whole).to(patch.dtype)[:, None, None, None].unbind(-1)
-        rows = torch.lerp(patch[..., :-1, :], patch[..., 1:, :], below)
-        return _foveate(torch.lerp(rows[..., :-1], rows[..., 1:], right), self.scales, retina.unit)
-
 
 class _WithSlope(torch.autograd.Function):
     """A glimpse whose derivative to the centre, in pixels, is said to be `across` and `down`."""

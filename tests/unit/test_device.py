@@ -106,7 +106,7 @@ def test_nor_does_one_of_a_control(control: str, precision: str, monkeypatch: py
 
 
 @pytest.mark.parametrize("core", ["rnn", "gru"])
-@pytest.mark.parametrize("baseline", ["none", "learned", "leave_one_out", "coupled"])
+@pytest.mark.parametrize("baseline", ["none", "learned", "leave_one_out"])
 @pytest.mark.parametrize("reward", ["success", "probability", "log_likelihood"])
 def test_whatever_the_core_the_baseline_and_the_reward(
     core: str, baseline: str, reward: str, monkeypatch: pytest.MonkeyPatch

@@ -28,7 +28,6 @@ from sklearn.metrics import explained_variance_score
 from torch import Tensor
 
 from ram_agent.estimators import (
-    coupled_loss,
     episode_return,
     explained_variance,
     leave_one_out,
@@ -148,36 +147,6 @@ def gradients(
     return gradient.view(GROUPS, LOOKS, 3).mean(dim=1).numpy()  # groups are independent, episodes in one may not be
 
 
-LEAN = (0.8, -4.0)
-"""How much more than theirs the second mean of a twin leans on its first window: one like them, one quite unlike."""
-
-
-def coupled_gradients(moves: Moves, lean: float, mistake: str = "") -> Array:
-    """The same by `coupled_loss`. The twin's return lacks a factor, too."""
-    noise = (moves.sample[:2] - moves.mean[:2]).detach() / STD
-    theta, offsets = moves.theta.detach(), torch.zeros_like(noise).requires_grad_()
-    if mistake == "noise of its own":
-        theirs = torch.randn(noise.shape, dtype=noise.dtype, generator=torch.Generator().manual_seed(5))
-    else:
-        theirs = noise
-    window: Tensor = torch.full_like(moves.success, FIRST)
-    windows = []
-    for offset, eps in zip(offsets, theirs, strict=True):
-        before = window.detach() if mistake == "a slope that ends at the next move" else window
-        again = theta[:, 1] * (lean if windows else 1.0)
-        mean = torch.tanh(theta[:, 0] + again * before + theta[:, 2] * moves.image)
-        window = (mean + STD * eps + offset).clamp(-1, 1)
-        windows.append(window)
-    returns = 0.9 * success_probability(windows[0], windows[1], moves.image, torch.exp)
-    (slope,) = torch.autograd.grad(returns.sum(), offsets)
-    if mistake == "no slope":
-        slope = torch.zeros_like(slope)
-    left_over = moves.success - returns.detach()
-    loss = coupled_loss(moves.mean[:2, :, None], noise[..., None], STD, left_over, slope[..., None])
-    (gradient,) = torch.autograd.grad(-loss * len(moves.image), moves.theta, retain_graph=True)
-    return gradient.view(GROUPS, LOOKS, 3).mean(dim=1).numpy()
-
-
 def z_scores(estimates: Array) -> Array:
     """How many standard errors the mean lies from the truth, for each parameter."""
     standard_error = estimates.std(axis=0, ddof=1) / len(estimates) ** 0.5
@@ -207,23 +176,7 @@ def test_a_baseline_keeps_variance_down(moves: Moves, baseline: Callable[[Moves,
     assert (with_baseline.var(axis=0) < 0.9 * without.var(axis=0)).all()
 
 
-@pytest.mark.parametrize("lean", LEAN)
-def test_the_coupled_estimator_is_unbiased_whatever_its_twin(moves: Moves, lean: float) -> None:
-    assert np.abs(z_scores(coupled_gradients(moves, lean))).max() < 5
-
-
-def test_a_twin_that_is_much_alike_keeps_variance_down(moves: Moves) -> None:
-    coupled = coupled_gradients(moves, LEAN[0])
-    for baseline in (no_baseline, state_baseline, leave_one_out_baseline):
-        assert (coupled.var(axis=0) < 0.9 * gradients(moves, baseline).var(axis=0)).all()
-
-
 # -------------------------------------------------------------------- 4. what it would catch
-
-
-@pytest.mark.parametrize("mistake", ["no slope", "a slope that ends at the next move", "noise of its own"])
-def test_planted_bugs_of_the_coupled_estimator_are_biased(moves: Moves, mistake: str) -> None:
-    assert np.abs(z_scores(coupled_gradients(moves, LEAN[1], mistake))).max() > 10
 
 
 def test_planted_bug_1_the_log_probability_of_the_clipped_sample_is_biased(moves: Moves) -> None:

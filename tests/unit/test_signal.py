@@ -18,7 +18,7 @@ from ram_agent.rollout import rollout
 from ram_agent.signal import SignalToNoise, gradient_signal
 from tests.making import make_config, make_env, make_images, make_policy, make_world
 
-HARD = {"none", "learned", "leave_one_out", "coupled", "straight_through"}
+HARD = {"none", "learned", "leave_one_out", "straight_through"}
 
 
 # -------------------------------------------------------------------- the formula
@@ -153,7 +153,7 @@ def test_a_policy_with_hard_windows_is_looked_at_alike_whoever_trains_it() -> No
         ("reinforce", "crop", {"baseline": "none"}, HARD - {"learned"}),
         ("reinforce", "crop", {"baseline": "leave_one_out", "looks": 2, "batch": 4}, HARD - {"learned"}),
         ("reinforce", "crop", {"batch": 7}, HARD - {"leave_one_out"}),  # seven episodes are no looks at fewer images
-        ("reinforce", "stn", {}, HARD - {"coupled", "straight_through"} | {"pathwise"}),
+        ("reinforce", "stn", {}, HARD - {"straight_through"} | {"pathwise"}),
         ("pathwise", "stn", {}, {"pathwise"}),
     ],
 )
