@@ -257,7 +257,7 @@ class RunConfig(Section):
     device: str = Field(default="auto", description="auto, cpu, cuda, cuda:0, ...")
     threads: int = Field(default=0, ge=0, description="torch threads; 0: measured at the start")
     cuda_graph: bool = Field(
-        default=False, description="replay updates as a CUDA graph: Adam, one process, a CUDA device"
+        default=False, description="replay updates as a CUDA graph: Adam or Muon, one process, a CUDA device"
     )
     deterministic: bool = Field(
         default=False, description="on a GPU, take only algorithms that repeat to the last bit; a CPU's do anyway"

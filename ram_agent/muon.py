@@ -24,10 +24,16 @@ ROOT_MEAN_SQUARE = 0.2
 class Muon(torch.optim.Optimizer):
     """Momentum, orthogonalised (Jordan et al. 2024). A filter bank (D, C, h, w) counts as a matrix (D, C·h·w).
 
-    `precision` is that of the products. A step of a matrix (m, n) is `lr` · 0.2 · √max(m, n) · U Vᵀ.
+    `precision` is that of the products. A step of a matrix (m, n) is `lr` · 0.2 · √max(m, n) · U Vᵀ. Where `lr` is a
+    tensor, a step may be recorded and replayed: nothing in it is decided on the host.
     """
 
-    def __init__(self, matrices: Iterable[nn.Parameter], lr: float, precision: torch.dtype = torch.float32) -> None:
+    found_inf: Tensor | None = None
+    """Where this is 1 a step is left out, on the device, as by torch's fused optimisers."""
+
+    def __init__(
+        self, matrices: Iterable[nn.Parameter], lr: float | Tensor, precision: torch.dtype = torch.float32
+    ) -> None:
         super().__init__(matrices, {"lr": lr})
         self.precision = precision
 
@@ -39,15 +45,20 @@ class Muon(torch.optim.Optimizer):
                 if matrix.grad is not None:
                     self._step(matrix, matrix.grad, group["lr"])
 
-    def _step(self, matrix: Tensor, gradient: Tensor, lr: float) -> None:
+    def _step(self, matrix: Tensor, gradient: Tensor, lr: float | Tensor) -> None:
         state: dict[str, Any] = self.state[matrix]
         if not state:
             state["momentum_buffer"] = torch.zeros_like(matrix)
-        momentum = state["momentum_buffer"].lerp_(gradient, 1 - MOMENTUM)
+        kept = state["momentum_buffer"]
+        momentum = kept.lerp(gradient, 1 - MOMENTUM)
         direction = gradient.lerp(momentum, MOMENTUM).flatten(1).to(self.precision)
         length = ROOT_MEAN_SQUARE * max(direction.shape) ** 0.5
         step = orthogonalised(direction).to(matrix.dtype).view(matrix.shape)
-        matrix.add_(step, alpha=-lr * length)
+        if self.found_inf is not None:
+            bad = self.found_inf.bool()
+            momentum, step = torch.where(bad, kept, momentum), step.masked_fill(bad, 0.0)
+        kept.copy_(momentum)
+        matrix.sub_(step * (lr * length))
 
 
 def orthogonalised(matrix: Float[Tensor, "rows columns"]) -> Float[Tensor, "rows columns"]:

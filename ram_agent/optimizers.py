@@ -27,12 +27,12 @@ class MuonAdam(torch.optim.Optimizer):
         self,
         matrices: list[nn.Parameter],
         others: list[nn.Parameter],
-        lr: float,
+        lr: float | Tensor,
         precision: torch.dtype = torch.float32,
     ) -> None:
         super().__init__([*matrices, *others], {"lr": lr})
         self._muon = Muon(matrices, lr, precision)
-        self._adam = torch.optim.Adam(others, lr=lr, fused=True)
+        self._adam = torch.optim.Adam(others, lr=lr, fused=True, capturable=isinstance(lr, Tensor))
         self._share()
 
     def _share(self) -> None:
@@ -40,9 +40,8 @@ class MuonAdam(torch.optim.Optimizer):
 
     def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
         assert closure is None, "gradients are there already"
-        # Asking makes a GPU wait, once an update.
-        if self.found_inf is not None and bool(self.found_inf):
-            return
+        self._muon.found_inf = self.found_inf
+        setattr(self._adam, "found_inf", self.found_inf)  # noqa: B010
         self._muon.step()
         self._adam.step()
 
@@ -78,7 +77,8 @@ def make_optimizer(
     """By `training.optimizer`. For updates that are replayed the learning rate stands in a tensor on that device, where
     the schedule can change it.
     """
-    parameters, rate = list(policy.parameters()), training.learning_rate
+    parameters = list(policy.parameters())
+    rate = training.learning_rate if replay_on is None else torch.tensor(training.learning_rate, device=replay_on)
     if training.optimizer == "sgd":
         return torch.optim.SGD(parameters, lr=rate, momentum=0.9, fused=True)
     matrices = hidden_matrices(policy) if training.optimizer == "muon" else []
@@ -86,6 +86,4 @@ def make_optimizer(
         inside = {id(matrix) for matrix in matrices}
         precision = torch.bfloat16 if training.precision == "bfloat16" else torch.float32
         return MuonAdam(matrices, [each for each in parameters if id(each) not in inside], rate, precision)
-    if replay_on is None:
-        return torch.optim.Adam(parameters, lr=rate, fused=True)
-    return torch.optim.Adam(parameters, lr=torch.tensor(rate, device=replay_on), fused=True, capturable=True)
+    return torch.optim.Adam(parameters, lr=rate, fused=True, capturable=replay_on is not None)

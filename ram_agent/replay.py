@@ -17,10 +17,10 @@ WARM_UP = 3
 
 def check_replayable(optimizer: str, processes: int) -> None:
     """Raise `ValueError` for a training whose updates cannot be recorded."""
-    if optimizer != "adam" or processes > 1:
+    if optimizer not in ("adam", "muon") or processes > 1:
         raise ValueError(
             f"run.cuda_graph: got true with training.optimizer {optimizer} and {processes} process(es), "
-            "expected adam and one process"
+            "expected adam or muon and one process"
         )
 
 

@@ -118,6 +118,14 @@ def test_whatever_the_core_the_baseline_and_the_reward(
         learner.update()
 
 
+@pytest.mark.parametrize("optimizer", ["adam", "muon"])
+def test_nor_does_an_optimiser(optimizer: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    learner = make_learner("crop", optimizer=optimizer)
+    learner.update()
+    with nothing_comes_back(monkeypatch):
+        learner.update()
+
+
 @pytest.mark.parametrize(
     "peek",
     [
