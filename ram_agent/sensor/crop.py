@@ -1,11 +1,12 @@
 """The hard eye: a foveated crop of whole pixels, with a straight-through slope."""
 
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from math import ceil
 from typing import Any, ClassVar
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float, Shaped
 from torch import Tensor
 from torch.autograd.function import once_differentiable
@@ -45,11 +46,11 @@ class Crop(Sensor):
             patch = _lift_patch(retina, corner, self._side, margin=1)
             return _foveate(as_float(patch), self.scales, retina.unit)
         patch = as_float(_lift_patch(retina, corner - 1, self._side + 2))
-        back, here, on = slice(None, -2), slice(1, -1), slice(2, None)
-        across = (patch[..., here, on] - patch[..., here, back]) * 0.5
-        down = (patch[..., on, here] - patch[..., back, here]) * 0.5
-        foveated = _foveate(torch.cat([patch[..., here, here], across, down]), self.scales, retina.unit)
-        return _WithSlope.apply(to_pixels(window.centre, retina.canvas_size), *foveated.chunk(3))  # type: ignore[return-value]
+        glimpse = _foveate(patch[..., 1:-1, 1:-1], self.scales, retina.unit)
+        across, down = _slopes(patch, self.size, self.scales)
+        return _WithSlope.apply(  # type: ignore[return-value]
+            to_pixels(window.centre, retina.canvas_size), glimpse, across * retina.unit, down * retina.unit
+        )
 
     def _centre_pixels(self, window: Window, canvas_size: tuple[int, int]) -> Float[Tensor, "lanes 2"]:
         """Snapped so that the window's edges fall on pixel edges; halves go up (`round` would go to even)."""
@@ -108,3 +109,37 @@ def _foveate(patch: Float[Tensor, "lanes channels extent extent"], scales: int, 
     cut = [level[..., e : e + side, e : e + side] for level, e in zip(levels, edges, strict=True)]
     glimpse = torch.stack(cut, dim=1)
     return glimpse if unit == 1 else glimpse.mul_(unit)
+
+
+def _slopes(
+    patch: Float[Tensor, "lanes channels extent extent"], size: int, scales: int
+) -> tuple[Float[Tensor, "lanes scales channels size size"], Float[Tensor, "lanes scales channels size size"]]:
+    """Half the difference of the glimpses a pixel further on and one further back, along x and along y.
+
+    `patch` has a pixel more on each side than the coarsest scale. A box moved on by a pixel wins an edge and loses the
+    opposite one, all between cancels: two matrices for each scale say so, and a tenth of the time goes that taking
+    differences of every pixel would.
+    """
+    across, down = [], []
+    with torch.autocast(patch.device.type, enabled=False):
+        for edge, box, step in _boxes_and_steps(size, scales, patch.device, patch.dtype):
+            seen = patch[..., edge : patch.shape[-2] - edge, edge : patch.shape[-1] - edge]
+            across.append(box @ (seen @ step.mT))
+            down.append(step @ (seen @ box.mT))
+    return torch.stack(across, dim=1), torch.stack(down, dim=1)
+
+
+@lru_cache(maxsize=16)
+def _boxes_and_steps(
+    size: int, scales: int, device: torch.device, dtype: torch.dtype
+) -> list[tuple[int, Float[Tensor, "size extent"], Float[Tensor, "size extent"]]]:
+    """For each scale, the pixels to leave out on each side of a patch, and what takes averages of its boxes, and half
+    the difference of those a pixel further on and a pixel further back, from a row or a column of what is left.
+    """
+    found = []
+    for scale in range(scales):
+        side = 2**scale
+        box = torch.eye(size, device=device, dtype=dtype).repeat_interleave(side, dim=1) / side
+        step = 0.5 * (F.pad(box, (2, 0)) - F.pad(box, (0, 2)))
+        found.append((size * (2 ** (scales - 1) - side) // 2, F.pad(box, (1, 1)), step))
+    return found

@@ -62,7 +62,8 @@ def test_replayed_updates_are_the_same_updates(optimizer: str, recorded: list[st
     other.restore(tmp_path / "plain")
     for _ in range(4):
         one, same = plain.update(), other.update()
-        assert torch.equal(one["train/loss"], same["train/loss"])
+        # Not to the last bit: a rate in a tensor, where a recording reads it, is multiplied in another order.
+        torch.testing.assert_close(one["train/loss"], same["train/loss"], rtol=1e-5, atol=0)
     assert steps[0] == steps[1] == 6 * 3 * 5
     for name, value in plain.policy.state_dict().items():
         torch.testing.assert_close(other.policy.state_dict()[name], value)

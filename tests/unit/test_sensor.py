@@ -222,6 +222,19 @@ def test_the_straight_through_slope_of_crop_is_half_the_difference_of_its_neighb
     assert not sensor.differentiable
 
 
+def test_the_slope_of_a_crop_is_not_rounded_to_half_precision() -> None:
+    size, sensor = (21, 30), Crop(size=4, scales=3)
+    canvas = (255 * random_canvas(2, 1, *size)).to(torch.uint8)
+    window = window_at([[15.2, 10.1], [3.3, 2.2]], size, grad=True)
+    glimpse = sensor(canvas, window)
+    upstream = random_canvas(*glimpse.shape, seed=1).float()
+    (expected,) = torch.autograd.grad(glimpse, window.centre, upstream)
+    with torch.autocast("cpu", torch.bfloat16):
+        glimpse = sensor(canvas, window)
+    (slope,) = torch.autograd.grad(glimpse, window.centre, upstream)
+    assert torch.equal(slope, expected)
+
+
 def test_far_outside_crop_moves_in_alike_with_and_without_a_slope() -> None:
     size, sensor = (12, 16), Crop(size=4, scales=2, reach=0.5)
     canvas = random_canvas(2, 1, *size)
