@@ -32,8 +32,10 @@ def _check_sizes(config: "Config") -> None:
             f"sensor.size: expected at most {min(canvas)}, the shorter side of the {canvas[0]}x{canvas[1]} canvas, "
             f"got {side}"
         )
-    if config.policy.eye == "conv" and side < 4:
-        raise ValueError(f"policy.eye: expected dense for glimpses of fewer than 4x4 samples, got conv for {side}")
+    if config.policy.eye != "dense" and side < 4:
+        raise ValueError(
+            f"policy.eye: expected dense for glimpses of fewer than 4x4 samples, got {config.policy.eye} for {side}"
+        )
     if "cnn" in config.evaluation.controls and min(canvas) < 10:
         raise ValueError(
             "evaluation.controls: expected none named cnn, whose filters are 10x10, on a "

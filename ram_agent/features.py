@@ -17,8 +17,8 @@ class GlimpseFeatures(BaseFeaturesExtractor):
 
     `PPO("MultiInputPolicy", env, policy_kwargs={"features_extractor_class": GlimpseFeatures})`. The sizes are those of
     `PolicyConfig`; `network` is a `GlimpseNetwork`, whose weights an agent of ours and one of theirs can hand each
-    other. Glimpses may be flat, as the discrete twin's are, or not. An eye of filters, `eye="conv"`, must know what
-    shape a flat glimpse had: `glimpse_shape=(K·C, G, G)`.
+    other. Glimpses may be flat, as the discrete twin's are, or not. An eye of filters, `eye="conv"` or `eye="shared"`,
+    must know what shape a flat glimpse had: `glimpse_shape=(K·C, G, G)`.
     """
 
     def __init__(
@@ -37,7 +37,7 @@ class GlimpseFeatures(BaseFeaturesExtractor):
             raise ValueError(f"observation_space: got {observation_space}, expected a Dict with 'glimpse' and 'window'")
         seen, window = (parts[name].shape or () for name in ("glimpse", "window"))
         self.glimpse_shape = tuple(glimpse_shape or seen)
-        if prod(self.glimpse_shape) != prod(seen) or (eye == "conv" and len(self.glimpse_shape) != 3):
+        if prod(self.glimpse_shape) != prod(seen) or (eye != "dense" and len(self.glimpse_shape) != 3):
             raise ValueError(
                 f"glimpse_shape: got {glimpse_shape} for an eye of kind {eye!r}, expected the (K·C, G, G) of "
                 f"{prod(seen)} samples"

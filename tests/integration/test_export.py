@@ -40,7 +40,7 @@ def run(folder: Path, method: str = "reinforce", **sections: Any) -> Path:
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     base = tmp_path_factory.mktemp("runs")
-    eyes = {"straight_through": {"policy": {"eye": "conv"}}}
+    eyes = {"straight_through": {"policy": {"eye": "shared"}}}
     return {method: run(base / method, method, **eyes.get(method, {})) for method in METHODS}
 
 

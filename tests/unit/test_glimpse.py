@@ -34,9 +34,12 @@ def test_it_computes_its_equation() -> None:
     assert [matrix.shape for matrix, _ in (seen, placed, what, where)] == [(7, 48), (5, 6), (9, 7), (9, 5)]
 
 
-@pytest.mark.parametrize("filters", [3, 16])
-def test_the_filters_of_a_conv_eye_are_what_they_are_called(filters: int) -> None:
-    """Filter by filter and place by place: 3 x 3 products with background around, ReLU, maxima over 2 x 2; twice."""
+@pytest.mark.parametrize(("filters", "shared"), [(3, False), (16, False), (3, True)])
+def test_the_filters_of_an_eye_are_what_they_are_called(filters: int, shared: bool) -> None:
+    """Filter by filter and place by place: 3 x 3 products with background around, ReLU, maxima over 2 x 2; twice.
+
+    Shared ones see each plane as a picture of its own, and the matrix what came of all of them, plane after plane.
+    """
 
     def filtered(maps: np.ndarray, layer: torch.nn.Conv2d) -> np.ndarray:
         weight, bias = layer.weight.detach().numpy(), layer.bias.detach().numpy()  # type: ignore[union-attr]
@@ -49,7 +52,7 @@ def test_the_filters_of_a_conv_eye_are_what_they_are_called(filters: int) -> Non
         return out[:, : 2 * half, : 2 * half].reshape(len(weight), half, 2, half, 2).max(axis=(2, 4))
 
     torch.manual_seed(0)
-    eye = Filters(planes=3, side=6, units=5, filters=filters).double()
+    eye = Filters(planes=3, side=6, units=5, filters=filters, shared=shared).double()
     for layer in eye:
         if isinstance(layer, torch.nn.Conv2d):
             torch.nn.init.normal_(layer.bias, std=0.1)  # type: ignore[arg-type]
@@ -57,12 +60,13 @@ def test_the_filters_of_a_conv_eye_are_what_they_are_called(filters: int) -> Non
     first, second, last = (layer for layer in eye if hasattr(layer, "weight"))
     assert (len(first.weight), len(second.weight)) == (filters, 2 * filters)
     for lane in range(2):
-        maps = filtered(filtered(glimpse[lane].numpy(), first), second)
-        expected = last.weight.detach().numpy() @ maps.ravel() + last.bias.detach().numpy()
+        pictures = glimpse[lane].numpy()[:, None] if shared else [glimpse[lane].numpy()]
+        maps = [filtered(filtered(picture, first), second).ravel() for picture in pictures]
+        expected = last.weight.detach().numpy() @ np.concatenate(maps) + last.bias.detach().numpy()
         np.testing.assert_allclose(eye(glimpse)[lane].detach(), expected, atol=1e-12)
 
 
-@pytest.mark.parametrize("eye", ["dense", "conv"])
+@pytest.mark.parametrize("eye", ["dense", "conv", "shared"])
 def test_what_and_where_both_reach_the_feature(eye: str) -> None:
     """Every pixel of every scale, and every parameter of the window: the place as well as the widths."""
     net = network(eye)
@@ -72,8 +76,9 @@ def test_what_and_where_both_reach_the_feature(eye: str) -> None:
         assert (gradient.abs().amax(dim=0) > 0).all()
 
 
-def test_one_lane_is_a_batch() -> None:
-    net, (glimpse, window) = network("conv"), inputs(3)
+@pytest.mark.parametrize("eye", ["conv", "shared"])
+def test_one_lane_is_a_batch(eye: str) -> None:
+    net, (glimpse, window) = network(eye), inputs(3)
     alone = net(glimpse[1:2], window[1:2])
     assert alone.shape == (1, 9)
     torch.testing.assert_close(alone, net(glimpse, window)[1:2])

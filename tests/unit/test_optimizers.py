@@ -28,10 +28,9 @@ def with_gradients(agent: torch.nn.Module, seed: int = 0) -> None:
     ("eye", "expected"),
     [
         ("dense", {"glimpse.seen.weight"}),
-        (
-            "conv",
-            {"glimpse.seen.3.weight", "glimpse.seen.7.weight"},
-        ),  # filters, too, but not those that meet the outside
+        # filters, too, but not those that meet the outside
+        ("conv", {"glimpse.seen.3.weight", "glimpse.seen.7.weight"}),
+        ("shared", {"glimpse.seen.3.weight", "glimpse.seen.7.weight"}),
     ],
 )
 def test_muon_steps_the_matrices_between_hidden_units_alone(eye: str, expected: set[str]) -> None:
