@@ -74,7 +74,7 @@ class Filters(nn.Sequential):
         self.shared = shared
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
-    def forward(self, glimpse: Float[Tensor, "lanes planes side side"]) -> Float[Tensor, "lanes units"]:
+    def forward(self, glimpse: Float[Tensor, "lanes planes side side"]) -> Float[Tensor, "lanes units"]:  # type: ignore[override]
         *layers, matrix = self
         maps = glimpse.flatten(0, 1)[:, None] if self.shared else glimpse
         for layer in layers:
