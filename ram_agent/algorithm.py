@@ -4,7 +4,8 @@ What happens in an update is not said here, but in `learner.py`.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from time import perf_counter
 from typing import Any, TypeVar, cast
@@ -31,6 +32,16 @@ Own = TypeVar("Own", bound="Algorithm")
 
 ASK_EVERY = 16
 """Updates between two questions to a GPU whether all numbers are finite; on the CPU the answer costs nothing."""
+
+
+@contextmanager
+def denormals_flushed() -> Iterator[None]:
+    """Numbers next to 0, such as come of the tails of Gaussians, count as 0: processors are slow at them."""
+    torch.set_flush_denormal(True)
+    try:
+        yield
+    finally:
+        torch.set_flush_denormal(False)
 
 
 class Actions(dict[str, np.ndarray]):
@@ -148,7 +159,8 @@ class Algorithm(ABC):
             self.num_timesteps += self.lanes
             going_on = callbacks.on_step() and going_on
 
-        with ProgressBar(self.total_episodes, self.episodes, progress_bar, progress_title) as bar:
+        progress = ProgressBar(self.total_episodes, self.episodes, progress_bar, progress_title)
+        with progress as bar, denormals_flushed():
             while self.episodes < self.total_episodes and self._goes_on(going_on and not self.stop_requested):
                 callbacks.on_rollout_start()
                 started = perf_counter()

@@ -87,7 +87,6 @@ def settle(config: Config, world: World) -> Config:
 def tune_torch(config: Config) -> None:
     """Threads, the precision of products and what must repeat, of this process, as a settled configuration has them."""
     torch.set_num_threads(config.run.threads)
-    torch.set_flush_denormal(True)  # numbers next to 0, as in the tails of Gaussians: processors are slow at them
     torch.set_float32_matmul_precision("high" if config.training.precision == "tf32" else "highest")
     if config.run.deterministic:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # without it torch refuses products on a GPU

@@ -79,7 +79,7 @@ class Filters(nn.Sequential):
         maps = glimpse.flatten(0, 1)[:, None] if self.shared else glimpse
         for layer in layers:
             maps = layer(maps)
-        return matrix(maps.reshape(len(glimpse), -1))
+        return matrix(maps.reshape(glimpse.shape[0], -1))  # len() would be a number to torch.export
 
     @property
     def inner(self) -> nn.Conv2d:

@@ -150,6 +150,21 @@ def test_without_the_detachment_the_score_function_teaches_the_core_too() -> Non
     assert changed(before, weights(learner)) == {"glimpse", "core", "window_head"}
 
 
+def test_denormal_numbers_count_as_0_while_it_learns_and_no_longer() -> None:
+    """Processors are slow at them; the rest of the program keeps its numbers."""
+    tiny, seen = torch.full((8,), 1e-39), []
+
+    class Watch(BaseCallback):
+        def _on_step(self) -> bool:
+            seen.append((tiny * 0.5).sum().item())
+            return len(seen) < 2
+
+    assert (tiny * 0.5).sum() > 0
+    make_learner("pathwise").learn(1000, callback=Watch())
+    assert seen[0] == 0
+    assert (tiny * 0.5).sum() > 0
+
+
 def test_scenes_and_samples_both_come_from_the_seed() -> None:
     env = make_env(8, tensors=True)
     observation, _ = make_env(2).reset(seed=0)
