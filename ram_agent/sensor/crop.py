@@ -117,8 +117,8 @@ def _slopes(
     """Half the difference of the glimpses a pixel further on and one further back, along x and along y.
 
     `patch` has a pixel more on each side than the coarsest scale. A box moved on by a pixel wins an edge and loses the
-    opposite one, all between cancels: two matrices for each scale say so, and a tenth of the time goes that taking
-    differences of every pixel would.
+    opposite one, all between cancels: two matrices for each scale say so. Differences of every pixel, pooled, take
+    several times as long (docs/performance.md).
     """
     across, down = [], []
     with torch.autocast(patch.device.type, enabled=False):

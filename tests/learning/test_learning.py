@@ -52,7 +52,7 @@ def error_after_training(sensor: str, head: str, method: str, episodes: int = EP
     ("sensor", "head", "method", "settings", "reached"),
     [
         ("crop", "sampled", "reinforce", {"window_std": 0.2, "reward": "probability"}, 30),
-        ("crop", "straight_through", "straight_through", {"window_std": 0.2, "clip": 1.0}, 38),
+        ("crop", "straight_through", "straight_through", {"window_std": 0.2, "clip": 1.0, "episodes": 180_000}, 30),
         ("gaussian", "pathwise", "pathwise", {"clip": 1.0}, 35),
         ("stn", "pathwise", "pathwise", {"clip": 1.0}, 20),
     ],
