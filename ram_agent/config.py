@@ -140,6 +140,9 @@ class TrainingConfig(Section):
     batch: int = Field(default=64, ge=1, description="images per update, of each process under torchrun")
     looks: int = Field(default=1, ge=1, description="M, episodes at each image of a batch; above 1 for leave_one_out")
     learning_rate: float = Field(default=1e-3, gt=0, description="Adam's, at the start")
+    window_rate: float = Field(
+        default=1.0, ge=0, le=100, description="learning rate of the window head, as a multiple of learning_rate"
+    )
     learning_rate_schedule: Literal["constant", "linear", "cosine"] = Field(
         default="cosine", description="to 0 at the end"
     )

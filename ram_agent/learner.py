@@ -20,7 +20,7 @@ from ram_agent import estimators
 from ram_agent.algorithm import Algorithm
 from ram_agent.config import TrainingConfig, parse_section
 from ram_agent.finite import Circumstances
-from ram_agent.optimizers import make_optimizer
+from ram_agent.optimizers import MULTIPLE, make_optimizer
 from ram_agent.parallel import ALONE, Ranks
 from ram_agent.policy import Policy, RecurrentAttentionPolicy
 from ram_agent.precision import with_precision
@@ -109,10 +109,11 @@ class Learner(Algorithm):
         number = self.updates * self.ranks.size + self.ranks.rank
         rate = self.training.learning_rate * decay(self.training.learning_rate_schedule, self.progress)
         for group in self.optimizer.param_groups:
+            own = rate * group.get(MULTIPLE, 1.0)
             if isinstance(group["lr"], Tensor):
-                group["lr"].fill_(rate)
+                group["lr"].fill_(own)
             else:
-                group["lr"] = rate
+                group["lr"] = own
         self._std.fill_(self.window_std(self.progress))
         self._first_image.fill_(number * self.training.batch)
         self.generator.manual_seed(noise_seed(self.seed, number))

@@ -11,6 +11,9 @@ from ram_agent.glimpse import Filters
 from ram_agent.muon import Muon
 from ram_agent.policy import Policy
 
+MULTIPLE = "multiple"
+"""Where a group of parameters says which multiple of the learning rate is its own; one that does not has the rate."""
+
 
 class MuonAdam(torch.optim.Optimizer):
     """Muon (Jordan et al. 2024) for hidden matrices, Adam for every other parameter, under one learning rate.
@@ -26,11 +29,11 @@ class MuonAdam(torch.optim.Optimizer):
     def __init__(
         self,
         matrices: list[nn.Parameter],
-        others: list[nn.Parameter],
+        others: list[dict[str, Any]],
         lr: float | Tensor,
         precision: torch.dtype = torch.float32,
     ) -> None:
-        super().__init__([*matrices, *others], {"lr": lr})
+        super().__init__([*matrices, *(each for group in others for each in group["params"])], {"lr": lr})
         self._muon = Muon(matrices, lr, precision)
         self._adam = torch.optim.Adam(others, lr=lr, fused=True, capturable=isinstance(lr, Tensor))
         self._share()
@@ -74,16 +77,35 @@ def hidden_matrices(policy: Policy) -> list[nn.Parameter]:
 def make_optimizer(
     policy: Policy, training: TrainingConfig, replay_on: torch.device | None = None
 ) -> torch.optim.Optimizer:
-    """By `training.optimizer`. For updates that are replayed the learning rate stands in a tensor on that device, where
+    """By `training.optimizer`. For updates that are replayed the learning rate stands in tensors on that device, where
     the schedule can change it.
     """
-    parameters = list(policy.parameters())
-    rate = training.learning_rate if replay_on is None else torch.tensor(training.learning_rate, device=replay_on)
-    if training.optimizer == "sgd":
-        return torch.optim.SGD(parameters, lr=rate, momentum=0.9, fused=True)
     matrices = hidden_matrices(policy) if training.optimizer == "muon" else []
+    inside = {id(matrix) for matrix in matrices}
+    others = [each for each in policy.parameters() if id(each) not in inside]
+    rate, groups = _rate(training, replay_on), _groups(policy, others, training, replay_on)
+    if training.optimizer == "sgd":
+        return torch.optim.SGD(groups, lr=rate, momentum=0.9, fused=True)
     if matrices:
-        inside = {id(matrix) for matrix in matrices}
         precision = torch.bfloat16 if training.precision == "bfloat16" else torch.float32
-        return MuonAdam(matrices, [each for each in parameters if id(each) not in inside], rate, precision)
-    return torch.optim.Adam(parameters, lr=rate, fused=True, capturable=replay_on is not None)
+        return MuonAdam(matrices, groups, rate, precision)
+    return torch.optim.Adam(groups, lr=rate, fused=True, capturable=replay_on is not None)
+
+
+def _groups(
+    policy: Policy, parameters: list[nn.Parameter], training: TrainingConfig, replay_on: torch.device | None
+) -> list[dict[str, Any]]:
+    """The parameters, and those of the window head on their own where they have a rate of their own."""
+    head = {id(parameter) for parameter in policy.window_head.parameters()}
+    if training.window_rate == 1 or not head:
+        return [{"params": parameters}]
+    own = {"lr": _rate(training, replay_on, training.window_rate), MULTIPLE: training.window_rate}
+    return [
+        {"params": [each for each in parameters if id(each) not in head]},
+        {"params": [each for each in parameters if id(each) in head], **own},
+    ]
+
+
+def _rate(training: TrainingConfig, replay_on: torch.device | None, multiple: float = 1.0) -> float | Tensor:
+    rate = training.learning_rate * multiple
+    return rate if replay_on is None else torch.tensor(rate, device=replay_on)

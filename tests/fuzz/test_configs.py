@@ -42,6 +42,7 @@ SMALL |= {
 """Whole numbers that cost memory or time; others are drawn as large as they come."""
 SANE = {"learning_rate": 0.1, "window_std": 1.0, "window_std_end": 1.0, "window_gradient": 1.0, "clip": 100.0}
 SANE |= {"classification_weight": 10.0, "reinforce_weight": 10.0, "baseline_weight": 10.0}
+SANE |= {"window_rate": 10.0}
 SANE |= {"ent_coef": 1.0, "vf_coef": 1.0, "clip_range": 1.0}
 """Floats with which two updates must stay finite; others have bounds of their own."""
 IMAGES = [make_images(size=(6, 8)), make_images(size=(7, 5), channels=3, classes=2)]
@@ -106,7 +107,13 @@ def trees(draw: st.DrawFn, wild: bool) -> dict[str, dict[str, Any]]:
     by_sb3 = training["method"] in ("a2c", "ppo", "recurrent_ppo")
     if by_sb3:
         sensor["kind"], policy["core"], sensor["size"] = "crop", "lstm", sensor["size"] + sensor["size"] % 2
-        training |= {"looks": 1, "optimizer": "adam", "classify_every_look": False, "precision": "float32"}
+        training |= {
+            "looks": 1,
+            "optimizer": "adam",
+            "classify_every_look": False,
+            "precision": "float32",
+            "window_rate": 1.0,
+        }
         training |= {"baseline": "none", "batch": max(2, training["batch"])}
         tree["sb3"]["batch_size"] = None
         if training["method"] == "a2c":

@@ -170,11 +170,12 @@ def test_every_kind_of_agent_resumes_bit_equal(design: Design, tmp_path: Path) -
     [
         {"scene": {"kind": "cluttered", "height": 60, "width": 70, "clutter_size": 4}, "sensor": {"kind": "stn"}},
         {"policy": {"eye": "conv"}, "training": {"classify_every_look": True, "learning_rate_schedule": "linear"}},
+        {"policy": {"eye": "shared"}, "training": {"optimizer": "muon", "window_rate": 0.3}},
         {"training": {"precision": "bfloat16", "reward": "success"}, "environment": {"first_window": "centre"}},
         {"scene": {"affine": 0.2, "elastic": 2.0}},
         {"policy": {"detach_location": True}, "training": {"reward": "log_likelihood", "window_std_end": 0.1}},
     ],
-    ids=["stn on a large canvas", "filters", "bfloat16", "bent images", "a detached head"],
+    ids=["stn on a large canvas", "filters", "a rate for the head", "bfloat16", "bent images", "a detached head"],
 )
 def test_other_settings_resume_bit_equal(settings: dict[str, Any], tmp_path: Path) -> None:
     kind = settings.get("sensor", {}).get("kind", "crop")

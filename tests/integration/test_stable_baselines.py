@@ -291,6 +291,7 @@ def test_such_a_run_is_not_exported_and_says_why(finished: Path, tmp_path: Path,
         ({"sensor": {"kind": "stn"}}, r"sensor\.kind: expected crop for training\.method ppo"),
         ({"training": {"looks": 2}}, r"training\.looks: expected 1 .*, got 2"),
         ({"training": {"optimizer": "muon"}}, r"training\.optimizer: expected adam .*, got muon"),
+        ({"training": {"window_rate": 0.5}}, r"training\.window_rate: expected 1\.0 .*, got 0\.5"),
         ({"training": {"precision": "bfloat16"}}, r"training\.precision: expected float32 or tf32 .*, got bfloat16"),
         ({"training": {"batch": 1}, "environment": {"glimpses": 1}}, r"training\.batch: .* 2 steps or more .*, got 1"),
         (

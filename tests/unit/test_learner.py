@@ -277,11 +277,13 @@ def test_the_window_is_what_a_soft_learner_moves_towards_less_loss() -> None:
     ("schedule", "expected"), [("constant", (0.4, 0.4, 0.4)), ("linear", (0.4, 0.2, 0.0)), ("cosine", (0.4, 0.2, 0.0))]
 )
 def test_learning_rates_at_the_start_the_middle_and_the_end(schedule: str, expected: tuple[float, ...]) -> None:
-    learner = make_learner(learning_rate=0.4, learning_rate_schedule=schedule, episodes=80)
+    learner = make_learner(learning_rate=0.4, learning_rate_schedule=schedule, window_rate=0.25, episodes=80)
     for updates, rate in zip((0, 5, 10), expected, strict=True):
         learner.updates = updates
         learner.update()
-        assert learner.optimizer.param_groups[0]["lr"] == pytest.approx(rate, abs=1e-9)
+        all_else, window_head = learner.optimizer.param_groups
+        assert all_else["lr"] == pytest.approx(rate, abs=1e-9)
+        assert window_head["lr"] == pytest.approx(rate / 4, abs=1e-9)
     learner.updates = 2  # where linear and cosine part
     learner.update()
     quarter = {"constant": 0.4, "linear": 0.32, "cosine": 0.2 * (1 + math.cos(math.pi / 5))}[schedule]

@@ -91,6 +91,30 @@ def test_saved_and_loaded_it_goes_on_bit_for_bit() -> None:
         assert torch.equal(old, new)
 
 
+@pytest.mark.parametrize("optimizer", ["adam", "muon", "sgd"])
+def test_the_window_head_is_stepped_under_a_rate_of_its_own(optimizer: str) -> None:
+    """All else as before, to the last bit; the head a quarter as far, by the same gradients."""
+    steps = []
+    for multiple in (1.0, 0.25):
+        agent = policy("conv")
+        before = {name: value.clone() for name, value in agent.state_dict().items()}
+        with_gradients(agent)
+        settings = TrainingConfig.model_validate({"optimizer": optimizer, "window_rate": multiple})
+        make_optimizer(agent, settings).step()
+        steps.append({name: value - before[name] for name, value in agent.state_dict().items()})
+    for name, whole in steps[0].items():
+        assert whole.any()
+        if name.startswith("window_head."):
+            torch.testing.assert_close(steps[1][name], 0.25 * whole, rtol=1e-3, atol=1e-8)
+        else:
+            assert torch.equal(steps[1][name], whole)
+
+
+def test_a_window_head_without_parameters_needs_no_rate() -> None:
+    agent = FullImagePolicy((1, 12, 12), (0.0, 0.0), 3, head="modern_cnn")
+    assert len(make_optimizer(agent, TrainingConfig(window_rate=0.5)).param_groups) == 1
+
+
 def test_a_network_without_matrices_is_adams() -> None:
     optimizer = make_optimizer(FullImagePolicy((1, 12, 12), (0.0, 0.0), 3, head="modern_cnn"), MUON)
     assert isinstance(optimizer, torch.optim.Adam)

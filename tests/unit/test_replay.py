@@ -48,10 +48,13 @@ def test_three_calls_warm_up_and_one_recording_serves_all_others(recorded: list[
     assert recorded == ["aside"] * 3 + ["record"] + ["replay"] * 3
 
 
-@pytest.mark.parametrize("optimizer", ["adam", "muon"])
-def test_replayed_updates_are_the_same_updates(optimizer: str, recorded: list[str], tmp_path: Any) -> None:
+@pytest.mark.parametrize(("optimizer", "window_rate"), [("adam", 1.0), ("adam", 0.5), ("muon", 1.0), ("muon", 0.5)])
+def test_replayed_updates_are_the_same_updates(
+    optimizer: str, window_rate: float, recorded: list[str], tmp_path: Any
+) -> None:
     """Schedules, scenes and noise reach what was recorded; also after a checkpoint was read into it."""
-    settings = {"learning_rate": 0.01, "window_std": 0.3, "window_std_end": 0.05, "optimizer": optimizer}
+    settings = {"learning_rate": 0.01, "window_std": 0.3, "window_std_end": 0.05}
+    settings |= {"optimizer": optimizer, "window_rate": window_rate}
     plain, other = make_learner("crop", **settings), replayed(make_learner("crop", **settings))
     # A rate in a tensor, where a recording reads it, is multiplied in another order: like is held to like.
     plain.optimizer = make_optimizer(plain.policy, plain.training, plain.device)
