@@ -20,7 +20,7 @@ class MuonAdam(torch.optim.Optimizer):
 
     Muon's step is the momentum with all its singular values brought to 1. It is for matrices between hidden units;
     what meets the outside, and what is no matrix (biases), is Adam's. Muon's steps are scaled to the root mean
-    square of Adam's (Liu et al. 2025), so that one learning rate serves both.
+    square of Adam's (Liu et al. 2025), so that one learning rate serves both. `others` are groups as Adam takes them.
     """
 
     found_inf: Tensor | None = None
