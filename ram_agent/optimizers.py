@@ -1,6 +1,6 @@
 """What steps the weights: SGD as in the paper, Adam, or Muon for the matrices inside with Adam for all else."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
@@ -16,7 +16,7 @@ MULTIPLE = "multiple"
 
 
 class MuonAdam(torch.optim.Optimizer):
-    """Muon (Jordan et al. 2024) for hidden matrices, Adam for every other parameter, under one learning rate.
+    """Muon (Jordan et al. 2024) for hidden matrices, Adam for every other parameter, under one schedule.
 
     Muon's step is the momentum with all its singular values brought to 1. It is for matrices between hidden units;
     what meets the outside, and what is no matrix (biases), is Adam's. Muon's steps are scaled to the root mean
@@ -81,9 +81,8 @@ def make_optimizer(
     the schedule can change it.
     """
     matrices = hidden_matrices(policy) if training.optimizer == "muon" else []
-    inside = {id(matrix) for matrix in matrices}
-    others = [each for each in policy.parameters() if id(each) not in inside]
-    rate, groups = _rate(training, replay_on), _groups(policy, others, training, replay_on)
+    groups = _groups(policy, _without(policy.parameters(), matrices), training, replay_on)
+    rate = _rate(training, replay_on)
     if training.optimizer == "sgd":
         return torch.optim.SGD(groups, lr=rate, momentum=0.9, fused=True)
     if matrices:
@@ -96,14 +95,17 @@ def _groups(
     policy: Policy, parameters: list[nn.Parameter], training: TrainingConfig, replay_on: torch.device | None
 ) -> list[dict[str, Any]]:
     """The parameters, and those of the window head on their own where they have a rate of their own."""
-    head = {id(parameter) for parameter in policy.window_head.parameters()}
+    head = list(policy.window_head.parameters())
     if training.window_rate == 1 or not head:
         return [{"params": parameters}]
     own = {"lr": _rate(training, replay_on, training.window_rate), MULTIPLE: training.window_rate}
-    return [
-        {"params": [each for each in parameters if id(each) not in head]},
-        {"params": [each for each in parameters if id(each) in head], **own},
-    ]
+    return [{"params": _without(parameters, head)}, {"params": head, **own}]
+
+
+def _without(parameters: Iterable[nn.Parameter], left_out: list[nn.Parameter]) -> list[nn.Parameter]:
+    """Told apart by identity: parameters compare element by element."""
+    ids = {id(each) for each in left_out}
+    return [each for each in parameters if id(each) not in ids]
 
 
 def _rate(training: TrainingConfig, replay_on: torch.device | None, multiple: float = 1.0) -> float | Tensor:
