@@ -2,6 +2,7 @@
 
 import json
 import platform
+from collections.abc import Iterable, Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -83,6 +84,7 @@ def describe_run(config: Config, world: World, agents: list[Agent]) -> dict[str,
         "validation_error": agents[0].best.error,
         "validation_errors": {agent.look: agent.best.error for agent in agents},
         "best_at_episode": agents[0].best.episodes,
+        "learning_curve": validations(agents[0].board.metrics.rows),
         "episodes": learner.episodes,
         "seconds": learner.seconds,
         "episodes_per_second": learner.episodes / max(learner.seconds, 1e-9),
@@ -95,6 +97,15 @@ def describe_run(config: Config, world: World, agents: list[Agent]) -> dict[str,
         "versions": versions(),
         "config": config.model_dump(mode="json"),
     }
+
+
+def validations(rows: Iterable[Mapping[str, Any]]) -> list[dict[str, float]]:
+    """The validation error in percent at each evaluation, from the rows of `metrics.csv`, parsed or as text."""
+    return [
+        {"episodes": int(row["step"]), "validation_error": float(row["eval/error"])}
+        for row in rows
+        if row.get("eval/error") not in (None, "")
+    ]
 
 
 def versions() -> dict[str, str]:

@@ -186,6 +186,12 @@ def test_the_results_say_all_that_it_takes_to_judge_and_repeat_them(run: Path) -
     assert (results["episodes"], results["threads"], results["device"]) == (3000, 1, "cpu")
     assert results["glimpse_pixels"] == 6 * 3 * 12 * 12
     assert results["controls"]["random"]["episodes"] == 500
+    curve = results["learning_curve"]
+    assert [point["episodes"] for point in curve] == sorted({point["episodes"] for point in curve})
+    assert min(curve, key=lambda point: point["validation_error"]) == {
+        "episodes": results["best_at_episode"],
+        "validation_error": results["validation_error"],
+    }
     assert re.fullmatch("[0-9a-f]{64}", results["dataset"]["sha256"])
     assert results["versions"]["torch"] == torch.__version__
     policy = read_checkpoint(run / "checkpoints" / "agent.pt")["learner"]["policy"]
