@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from ram_agent.compare.document import Block, Bullets, Paragraph, Table
 from ram_agent.compare.gather import Run
-from ram_agent.compare.statistics import Estimate, over_images, over_seeds
+from ram_agent.compare.statistics import Estimate, Split, over_images, over_seeds
 from ram_agent.compare.subjects import Compared, Pair, Subject
 from ram_agent.compare.words import NOTHING, distinct, listed, mean
 
@@ -109,16 +109,14 @@ def differences(compared: Compared) -> list[Block]:
             pair.better,
             pair.other,
             _points(pair.paired.difference),
-            f"{pair.paired.only_first_right:,}",
-            f"{pair.paired.only_second_right:,}",
-            f"{pair.paired.p:.2g}" if pair.paired.p >= 1e-4 else "< 0.0001",
+            *_split(pair.paired.split),
             _points(pair.over_seeds) if pair.over_seeds else NOTHING,
         )
         for pair in compared.pairs
     )
     note = (
-        "Where a method has several seeds, an image counts for the method that was right on it more often; p is then "
-        "a sign test's."
+        "McNemar's test is for one seed each: where a method has several, the images on which they differ do not split "
+        "evenly by chance alone, and the intervals decide."
     )
     several = any(max(pair.seeds) > 1 for pair in compared.pairs)
     return [
@@ -131,8 +129,8 @@ def differences(compared: Compared) -> list[Block]:
 def sentence(pair: Pair) -> str:
     """What the numbers allow to say of two methods, and no more.
 
-    A difference counts as shown if the paired interval leaves 0 out, the exact test agrees, and, with three or more
-    seeds each, the interval over seeds leaves 0 out too.
+    A difference counts as shown if the paired interval leaves 0 out and, with one seed each, the exact test agrees,
+    or, with three or more each, the interval over seeds leaves 0 out too.
     """
     difference = pair.paired.difference
     first, second = pair.seeds
@@ -140,7 +138,8 @@ def sentence(pair: Pair) -> str:
     seeds = "one seed each" if first == second == 1 else seeds
     basis = f"paired, {pair.paired.images:,} images, {seeds}"
     points = _points(difference)
-    if not (difference.differs and pair.paired.p < 0.05):
+    split = pair.paired.split
+    if not difference.differs or (split and split.p >= 0.05):
         return f"{pair.better} and {pair.other}: no difference is shown ({points} points, {basis})."
     if pair.over_seeds is None:
         few = f"{pair.better} is better than {pair.other} by {points} points ({basis}; "
@@ -154,6 +153,13 @@ def sentence(pair: Pair) -> str:
         f"{pair.better} is better than {pair.other} by {points} points ({basis}; "
         f"± {pair.over_seeds.half_width:.2f} over seeds)."
     )
+
+
+def _split(split: Split | None) -> tuple[str, str, str]:
+    if split is None:
+        return NOTHING, NOTHING, NOTHING
+    p = f"{split.p:.2g}" if split.p >= 1e-4 else "< 0.0001"
+    return f"{split.only_first_right:,}", f"{split.only_second_right:,}", p
 
 
 def _points(difference: Estimate) -> str:

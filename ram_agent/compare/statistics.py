@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool
+from jaxtyping import Bool, Float
 
 from ram_agent.evaluation import wilson
 
@@ -35,12 +35,19 @@ class Paired:
 
     difference: Estimate
     """Over images, for the weights at hand."""
+    split: "Split | None"
+    """None where a method has several seeds."""
+    images: int
+
+
+@dataclass(frozen=True)
+class Split:
+    """How the images on which two agents differ fall to them."""
+
     only_first_right: int
-    """Images on which the first was right more often, over its seeds, than the second."""
     only_second_right: int
     p: float
-    """Of as uneven a split of those images by chance alone (exact, two-sided)."""
-    images: int
+    """Of as uneven a split by chance alone (exact, two-sided)."""
 
 
 def over_seeds(errors: Sequence[float]) -> Estimate | None:
@@ -84,19 +91,22 @@ def paired(first: Bool[np.ndarray, "seeds images"], second: Bool[np.ndarray, "ot
     """Compare which answers were wrong, image by image.
 
     Per image the share of wrong answers over the seeds; of its differences the mean and the normal approximation's 95 %
-    interval. The images on which the two shares differ split evenly if neither is better: a binomial test, which is
-    McNemar's exact test (1947) where there is one seed each.
+    interval. With one seed each McNemar's exact test (1947) besides: the images that only one has right split evenly
+    if neither is better. Shares of several seeds do not: of three seeds one is wrong more often than one alone.
     """
-    from scipy.stats import binomtest
-
     differences = first.mean(axis=0) - second.mean(axis=0)
     images = len(differences)
     if images < 2:
         raise ValueError(f"images: got {images}, expected 2 or more to compare two methods on")
     half_width = 1.959964 * float(np.std(differences, ddof=1)) / np.sqrt(images)
-    first_right = int((differences < 0).sum())
-    second_right = int((differences > 0).sum())
-    uneven = first_right + second_right
-    p = float(binomtest(first_right, uneven).pvalue) if uneven else 1.0
     difference = Estimate(100 * float(differences.mean()), 100 * float(half_width))
-    return Paired(difference, first_right, second_right, p, images)
+    return Paired(difference, _mcnemar(differences) if len(first) == len(second) == 1 else None, images)
+
+
+def _mcnemar(differences: Float[np.ndarray, " images"]) -> Split:
+    """Of -1 where only the first agent is right, 1 where only the second is, 0 where both are alike."""
+    from scipy.stats import binomtest
+
+    first_right, second_right = int((differences < 0).sum()), int((differences > 0).sum())
+    uneven = first_right + second_right
+    return Split(first_right, second_right, float(binomtest(first_right, uneven).pvalue) if uneven else 1.0)

@@ -9,13 +9,14 @@ import torch
 from ram_agent.compare.document import Bullets, Heading, Paragraph, Table, html, markdown
 from ram_agent.compare.errors import sentence
 from ram_agent.compare.gather import gather
-from ram_agent.compare.statistics import Estimate, Paired
+from ram_agent.compare.statistics import Estimate, Paired, Split
 from ram_agent.compare.subjects import Pair
 from ram_agent.gaze import centres, count_fixations
 
 
-def pair(difference: Estimate, p: float, seeds: tuple[int, int], over_seeds: Estimate | None = None) -> Pair:
-    return Pair("stn", "hard", Paired(difference, 200, 80, p, 10_000), seeds, over_seeds)
+def pair(difference: Estimate, p: float | None, seeds: tuple[int, int], over_seeds: Estimate | None = None) -> Pair:
+    split = None if p is None else Split(200, 80, p)
+    return Pair("stn", "hard", Paired(difference, split, 10_000), seeds, over_seeds)
 
 
 CLEAR, UNCLEAR = Estimate(-1.2, 0.4), Estimate(-0.3, 0.4)
@@ -25,11 +26,11 @@ CLEAR, UNCLEAR = Estimate(-1.2, 0.4), Estimate(-0.3, 0.4)
     ("case", "said"),
     [
         (
-            pair(CLEAR, 1e-6, (3, 3), Estimate(-1.2, 0.9)),
+            pair(CLEAR, None, (3, 3), Estimate(-1.2, 0.9)),
             "stn is better than hard by 1.20 ± 0.40 points (paired, 10,000 images, 3 seeds each; ± 0.90 over seeds).",
         ),
         (
-            pair(UNCLEAR, 0.2, (3, 4)),
+            pair(UNCLEAR, None, (3, 4)),
             "stn and hard: no difference is shown (0.30 ± 0.40 points, paired, 10,000 images, 3 and 4 seeds).",
         ),
         (
@@ -48,7 +49,7 @@ def test_a_sentence_says_no_more_than_the_numbers_do(case: Pair, said: str):
 
 
 def test_seeds_that_scatter_more_than_methods_differ_show_nothing():
-    said = sentence(pair(CLEAR, 1e-6, (3, 3), Estimate(-1.2, 2.5)))
+    said = sentence(pair(CLEAR, None, (3, 3), Estimate(-1.2, 2.5)))
     assert "no difference is shown beyond the scatter of seeds" in said
     assert "is better" not in said
 

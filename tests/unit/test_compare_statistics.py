@@ -84,23 +84,42 @@ def test_one_seed_each_is_mcnemars_exact_test():
     first = np.repeat([True, False, True, False], [both_wrong, only_first_right, only_second_right, both_right])
     second = np.repeat([True, True, False, False], [both_wrong, only_first_right, only_second_right, both_right])
     found = paired(first[None], second[None])
-    assert (found.only_first_right, found.only_second_right, found.images) == (3, 14, 100)
-    assert found.p == pytest.approx(2 * stats.binom.cdf(3, 17, 0.5))
+    assert found.split is not None
+    assert (found.split.only_first_right, found.split.only_second_right, found.images) == (3, 14, 100)
+    assert found.split.p == pytest.approx(2 * stats.binom.cdf(3, 17, 0.5))
     assert found.difference.value == pytest.approx(11.0)
 
 
 def test_an_agent_does_not_differ_from_itself():
     wrong = np.random.default_rng(2).random((2, 100)) < 0.3
     found = paired(wrong, wrong)
-    assert (found.difference.value, found.difference.half_width, found.p) == (0.0, 0.0, 1.0)
+    assert (found.difference.value, found.difference.half_width) == (0.0, 0.0)
     assert not found.difference.differs
+    alone = paired(wrong[:1], wrong[:1]).split
+    assert alone is not None
+    assert (alone.only_first_right, alone.only_second_right, alone.p) == (0, 0, 1.0)
+
+
+def test_several_seeds_have_no_exact_test_which_would_find_a_difference_where_there_is_none():
+    """Each of three seeds as often wrong as the one beside them: one of three is wrong where the one is right, more
+    often than the other way about, and a sign test would be sure of it.
+    """
+    generator = np.random.default_rng(3)
+    three, one = generator.random((3, 10_000)) < 0.1, generator.random((1, 10_000)) < 0.1
+    shares = three.mean(axis=0) - one.mean(axis=0)
+    by_signs = stats.binomtest(int((shares < 0).sum()), int((shares != 0).sum())).pvalue
+    assert by_signs < 1e-12
+    found = paired(three, one)
+    assert found.split is None
+    assert not found.difference.differs
+    assert paired(three, three[::-1]).split is None
 
 
 def test_equal_shares_of_other_numbers_of_seeds_are_equal():
     """1 of 3 seeds and 2 of 6: the shares count, not the answers."""
     first = np.tile([[True], [False], [False]], (1, 50))
     found = paired(first, np.tile(first, (2, 1)))
-    assert (found.only_first_right, found.only_second_right) == (0, 0)
+    assert (found.difference.value, found.difference.half_width) == (0.0, 0.0)
 
 
 def test_a_single_image_is_refused():
