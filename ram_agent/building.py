@@ -54,10 +54,13 @@ def seen_by(look: str, env: GlimpseEnvironment) -> GlimpseEnvironment:
 
 
 def best_policy(saved: Mapping[str, Any], device: torch.device) -> Policy:
-    """The policy of an export; of a checkpoint with its best weights by validation, or, where it has none, its last."""
+    """The policy of an export; of a checkpoint with its best weights by validation, or, where it has none, its last.
+
+    In evaluation mode, as all who ask for it want to see it.
+    """
     policy = rebuild_policy(saved["blueprint"]).to(device)
     if "weights" in saved:  # an export
         policy.load_state_dict(saved["weights"])
     else:
         policy.load_state_dict(saved["best"]["weights"] if saved["best"] else saved["learner"]["policy"])
-    return policy
+    return policy.eval()

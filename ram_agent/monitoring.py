@@ -45,7 +45,7 @@ class MetricsFile(KVWriter):
         self.torn = False
         """Whether the last row may stand there in part."""
         if resume_at is not None and path.exists():
-            self.rows = [row for row in _whole_rows(path) if int(row["step"]) <= resume_at]
+            self.rows = [row for row in whole_rows(path) if int(row["step"]) <= resume_at]
             self._rewrite()
 
     def write(self, key_values: dict[str, Any], key_excluded: dict[str, tuple[str, ...]], step: int = 0) -> None:
@@ -79,7 +79,7 @@ class MetricsFile(KVWriter):
         """Every row is on the disk already."""
 
 
-def _whole_rows(path: Path) -> list[dict[str, Any]]:
+def whole_rows(path: Path) -> list[dict[str, Any]]:
     """Rows that a process which was killed, or a full disk, has not cut short."""
     text = path.read_text(encoding="utf-8", errors="replace").replace("\0", "")
     whole, end, _ = text.rpartition("\n")

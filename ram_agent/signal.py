@@ -28,7 +28,8 @@ from ram_agent.learner import classification_loss, noise_seed
 from ram_agent.policy import Policy, RecurrentAttentionPolicy, under_head
 from ram_agent.rollout import Episode, GlimpseEnvironment, rollout
 
-ESTIMATORS = ("none", "learned", "leave_one_out", "straight_through", "pathwise")
+ESTIMATORS = ("none", "learned", "leave_one_out", "pathwise", "straight_through")
+"""In the order in which they are shown."""
 LOOKS = 4
 """M of the leave-one-out baseline, where the training has one look at an image (Kool et al. 2019 draw four too)."""
 

@@ -6,12 +6,14 @@ with the same command. `table.py` says what the jobs are, `runner.py` runs them.
 
 import statistics
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from ram_agent.agents import CHECKPOINT
 from ram_agent.checkpoint import is_checkpointed
+from ram_agent.compare.statistics import interval_over_seeds
 from ram_agent.config import Config, ConfigError, load_config
 from ram_agent.results import final_results
 from ram_agent.table import Job
@@ -99,22 +101,20 @@ def summarise(jobs: Sequence[Job]) -> list[Summary]:
     for row in dict.fromkeys(job.row for job in jobs):
         of_row = [job for job in jobs if job.row == row]
         results = {job.seed: final for job in of_row if (final := final_results(job.folder))}
-        images = sorted({final["dataset"]["name"] for final in results.values()})
+        images = _images_of(results.values())
         errors = [final["test_error"] for final in results.values()] if len(images) == 1 else []
         mean = statistics.fmean(errors) if errors else None
-        summaries.append(Summary(row, list(results), len(of_row), images, mean, t_interval(errors)))
+        summaries.append(Summary(row, list(results), len(of_row), images, mean, interval_over_seeds(errors)))
     return summaries
 
 
-def t_interval(errors: Sequence[float]) -> tuple[float, float] | None:
-    """95 % interval of the mean over seeds, as if errors were normal (Student 1908); None below two."""
-    if len(errors) < 2:
-        return None
-    from scipy.stats import t  # a second, needed once a sweep
-
-    half = float(t.ppf(0.975, len(errors) - 1)) * statistics.stdev(errors) / len(errors) ** 0.5
-    mean = statistics.fmean(errors)
-    return mean - half, mean + half
+def _images_of(results: Iterable[Mapping[str, Any]]) -> list[str]:
+    """The names of the images that runs were measured on, with the beginning of the sha256 where a name alone does not
+    tell them apart.
+    """
+    sets = {(result["dataset"]["name"], result["dataset"].get("sha256", "")) for result in results}
+    alike = Counter(name for name, _ in sets)
+    return sorted(name if alike[name] == 1 else f"{name} {sha256[:12]}" for name, sha256 in sets)
 
 
 def summary_table(summaries: Sequence[Summary]) -> str:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from ram_agent.compare.document import Block, Bullets, Paragraph, Table
 from ram_agent.compare.gather import Run
-from ram_agent.compare.statistics import Estimate, Split, over_images, over_seeds
+from ram_agent.compare.statistics import Estimate, Split, interval_over_seeds, over_images
 from ram_agent.compare.subjects import Compared, Pair, Subject
 from ram_agent.compare.words import NOTHING, distinct, listed, mean
 
@@ -58,11 +58,10 @@ def _intervals(runs: Sequence[Run]) -> tuple[str, str]:
     if len(finished) > 1:
         low, high = over_images(errors, min(measured.images for measured in finished))
     images = f"{low:.2f} to {high:.2f}"
-    estimate = over_seeds(errors)
-    if not estimate:
+    between = interval_over_seeds(errors)
+    if not between:
         return "one seed: none", images
-    low, high = max(0, estimate.value - estimate.half_width), min(100, estimate.value + estimate.half_width)
-    return f"{low:.2f} to {high:.2f} ({len(finished)} seeds)", images
+    return f"{between[0]:.2f} to {between[1]:.2f} ({len(finished)} seeds)", images
 
 
 def how_to_read(subjects: Sequence[Subject]) -> str:

@@ -2,7 +2,7 @@
 
 import csv
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from math import isfinite
@@ -13,13 +13,13 @@ from ram_agent.agents import CHECKPOINT
 from ram_agent.checkpoint import CheckpointError, read_newest
 from ram_agent.config import Config, ConfigError, load_config
 from ram_agent.full_image import NETWORKS
+from ram_agent.monitoring import whole_rows
+from ram_agent.results import RESULTS
+from ram_agent.signal import ESTIMATORS
 from ram_agent.table import SWEEP, seed_folder
 
 SIGNAL = "gradient/snr_"
 """What the columns of `metrics.csv` begin with that hold an estimator's gradient signal-to-noise."""
-
-ESTIMATORS = ("none", "learned", "leave_one_out", "pathwise", "straight_through")
-"""In this order they are shown; others after them, by name."""
 
 
 @dataclass(frozen=True)
@@ -84,11 +84,13 @@ def gather(folders: Sequence[Path]) -> tuple[Run, ...]:
     Raises `ConfigError` where a folder does not hold a run.
     """
     folders = [run for folder in folders for run in _runs(folder)]
-    different = {folder.resolve(): folder for folder in reversed(folders)}
+    different: dict[Path, Path] = {}
+    for folder in folders:
+        different.setdefault(folder.resolve(), folder)
     for folder in folders:
         if not (folder / "config.yaml").is_file():
             raise ConfigError(f"run {folder}: not a run folder (no config.yaml in it)")
-    return tuple(run for folder in reversed(different.values()) for run in _agents(folder))
+    return tuple(run for folder in different.values() for run in _agents(folder))
 
 
 def _runs(folder: Path) -> list[Path]:
@@ -109,7 +111,7 @@ def _runs(folder: Path) -> list[Path]:
 def _agents(folder: Path) -> list[Run]:
     """The learned agent and its controls, as far as there is a trace of them."""
     config = load_config(folder / "config.yaml")
-    results, gap = _read_results(folder / "results.json")
+    results, gap = _read_results(folder / RESULTS)
     controls = results.get("controls")
     measured = controls if isinstance(controls, dict) else {}
     begun = {path.name for path in (folder / "controls").glob("*") if path.is_dir()}
@@ -128,7 +130,10 @@ def _agent(
     unfinished = bool(gap or results.get("interrupted"))
     gaps = [gap] if gap and learned else []
     rows, trouble = _read_metrics(folder / "metrics.csv")
-    gaps += [trouble] if trouble else []
+    curve = tuple(_validated(rows))
+    if trouble:
+        curve = tuple(_stored_curve(results)) if learned else ()
+        gaps.append(f"{trouble}: {'the learning curve has no times' if curve else 'no learning curve'}.")
     measured = None
     if "test_error" in numbers:
         try:
@@ -142,18 +147,17 @@ def _agent(
     facts = results or _facts_of_checkpoint(folder / CHECKPOINT)
     dataset = facts.get("dataset")
     dataset = dataset if isinstance(dataset, dict) else {}
-    curve = tuple(_validated(rows))
-    episodes = _number(numbers.get("episodes"))
-    if episodes is None:
-        steps = [int(row["step"]) for row in rows]
-        episodes = max(steps, default=None)
-    seconds = _number(facts.get("seconds")) if learned else None
-    if seconds is None:
-        seconds = max((row["time/seconds"] for row in rows if "time/seconds" in row), default=None)
     stored = facts.get("validation_errors")
     validation = _number(stored.get(look)) if isinstance(stored, dict) else None
-    if validation is None:
-        validation = min((point.error for point in curve), default=None)
+    # Where results.json is that of an interruption, the run may have gone on since.
+    episodes = _of_both(max, _number(numbers.get("episodes")), (row["step"] for row in rows), final=bool(measured))
+    seconds = _of_both(
+        max,
+        _number(facts.get("seconds")) if learned else None,
+        (row["time/seconds"] for row in rows if "time/seconds" in row),
+        final=bool(measured),
+    )
+    validation = _of_both(min, validation, (point.error for point in curve), final=bool(measured))
     return Run(
         folder=folder,
         look=look,
@@ -176,6 +180,13 @@ def _agent(
         signal=_signal(rows),
         versions=_texts(facts.get("versions")),
     )
+
+
+def _of_both(best: Callable[..., Any], stored: float | None, rows: Iterable[float], *, final: bool) -> float | None:
+    """The number that a run stored where that is final; else the largest or smallest of it and those of the rows."""
+    if final and stored is not None:
+        return stored
+    return best([*rows, *([] if stored is None else [stored])], default=None)
 
 
 def _pixels(look: str, config: Config, by_eye: int | None) -> int | None:
@@ -233,16 +244,14 @@ def _run_of(checkpoint: Path) -> Path:
 def _read_metrics(path: Path) -> tuple[list[dict[str, float]], str]:
     """The numbers of every row of `metrics.csv`, in the order of their steps, and what is wrong with the file."""
     try:
-        with path.open(newline="", encoding="utf-8") as file:
-            rows = [
-                {key: float(value) for key, value in row.items() if value and key != "images"}
-                for row in csv.DictReader(file)
-            ]
+        rows = [
+            {key: float(value) for key, value in row.items() if value and key != "images"} for row in whole_rows(path)
+        ]
         return sorted(rows, key=lambda row: row["step"]), ""
     except FileNotFoundError:
-        return [], "metrics.csv is missing: no learning curve."
+        return [], "metrics.csv is missing"
     except (OSError, ValueError, TypeError, AttributeError, KeyError, csv.Error) as error:
-        return [], f"metrics.csv cannot be read ({type(error).__name__}): no learning curve."
+        return [], f"metrics.csv cannot be read ({type(error).__name__})"
 
 
 def _validated(rows: Sequence[Mapping[str, float]]) -> list[Validated]:
@@ -252,6 +261,18 @@ def _validated(rows: Sequence[Mapping[str, float]]) -> list[Validated]:
         for row in rows
         if "eval/error" in row
     ]
+
+
+def _stored_curve(results: Mapping[str, Any]) -> list[Validated]:
+    """The learning curve of `results.json`, of runs that stored one; nothing of what is no curve."""
+    try:
+        points = [
+            Validated(int(point["episodes"]), None, float(point["validation_error"]))
+            for point in results["learning_curve"]
+        ]
+    except (KeyError, TypeError, ValueError):
+        return []
+    return points
 
 
 def _signal(rows: Sequence[Mapping[str, float]]) -> dict[str, tuple[tuple[int, float], ...]]:
@@ -269,6 +290,7 @@ def _signal(rows: Sequence[Mapping[str, float]]) -> dict[str, tuple[tuple[int, f
 
 
 def estimator_order(name: str) -> tuple[int, str]:
+    """As they are shown; unknown ones last, by name."""
     return (ESTIMATORS.index(name) if name in ESTIMATORS else len(ESTIMATORS), name)
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from ram_agent.compare.gather import Run
 
-BOOKKEEPING = ("run.", "images.folder", "evaluation.controls", "evaluation.control_episodes")
+BOOKKEEPING = ("run.", "images.folder", "evaluation.controls", "evaluation.control_episodes", "evaluation.signal")
 """Settings that do not change what an agent learns: a run with controls and one without are the same method."""
 
 Settings = Mapping[str, str]

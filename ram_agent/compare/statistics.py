@@ -61,6 +61,12 @@ def over_seeds(errors: Sequence[float]) -> Estimate | None:
     return Estimate(float(np.mean(errors)), float(t.ppf(0.975, count - 1) * spread))
 
 
+def interval_over_seeds(errors: Sequence[float]) -> tuple[float, float] | None:
+    """The ends of that interval, as far as errors in percent reach."""
+    mean = over_seeds(errors)
+    return mean and (max(0.0, mean.value - mean.half_width), min(100.0, mean.value + mean.half_width))
+
+
 def over_images(errors: Sequence[float], images: int) -> tuple[float, float]:
     """95 % interval over test images of the mean error of these seeds (Wilson 1927).
 

@@ -220,7 +220,7 @@ DAMAGES: dict[str, tuple[str, Callable[[Path], object], str]] = {
     "list_results": ("results.json", lambda path: path.write_text("[]"), "it holds a list"),
     "lacking_results": ("results.json", _forget_the_interval, "results.json lacks what a finished run stores"),
     "interrupted": ("results.json", _interrupt, "It was interrupted and has no test error"),
-    "no_metrics": ("metrics.csv", Path.unlink, "metrics.csv is missing: no learning curve."),
+    "no_metrics": ("metrics.csv", Path.unlink, "metrics.csv is missing: the learning curve has no times."),
     "text_metrics": ("metrics.csv", lambda path: path.write_text("step,a\nx,y\n"), "metrics.csv cannot be read"),
     "no_checkpoint": ("checkpoints", shutil.rmtree, "agent.pt: no such file"),
     "cut_checkpoint": ("checkpoints", _cut_all, "agent.pt: damaged (its sha256 is not the one in "),

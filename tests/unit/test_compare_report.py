@@ -1,5 +1,6 @@
 """What a comparison says of a pair, and how it is written down."""
 
+import json
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -97,6 +98,43 @@ def test_seconds_of_a_validation_lie_between_those_of_the_training_rows(tmp_path
     assert run.validation_error == 20.0
 
 
+def test_a_run_that_went_on_after_an_interruption_is_told_as_it_stands_now(tmp_path: Path):
+    """results.json is that of the interruption; the rows go further. A finished run's results are final."""
+    (tmp_path / "config.yaml").write_text("name: hard\n")
+    (tmp_path / "metrics.csv").write_text(METRICS)
+    then = {"interrupted": True, "seconds": 12.0, "episodes": 120, "validation_errors": {"learned": 50.0}}
+    (tmp_path / "results.json").write_text(json.dumps(then))
+    (run,) = gather([tmp_path])
+    assert (run.episodes, run.seconds, run.validation_error) == (250, 30.0, 20.0)
+    measured = {"test_error": 9.0, "test_error_ci95": [8, 10], "test_error_sampled": 9.0, "test_error_voted": 9.0}
+    final = then | measured | {"votes": 10, "test_images": 100, "error_by_glimpse": [9.0]}
+    (tmp_path / "results.json").write_text(json.dumps(final))
+    (run,) = gather([tmp_path])
+    assert (run.episodes, run.seconds, run.validation_error) == (120, 12.0, 50.0)
+
+
+def test_a_row_that_was_cut_short_is_not_read(tmp_path: Path):
+    """What a kill leaves: 20.0 cut to 2, or to something that is no number."""
+    (tmp_path / "config.yaml").write_text("name: hard\n")
+    for cut in ("2", "2e-", "\0\0"):
+        (tmp_path / "metrics.csv").write_text(METRICS.removesuffix("20.0\n") + cut)
+        (run,) = gather([tmp_path])
+        assert [point.error for point in run.curve] == [40.0]
+        assert run.episodes == 200
+
+
+def test_without_metrics_the_curve_is_the_one_that_results_hold(tmp_path: Path):
+    (tmp_path / "config.yaml").write_text("name: hard\n")
+    curve = [{"episodes": 150, "validation_error": 40.0}, {"episodes": 250, "validation_error": 20.0}]
+    (tmp_path / "results.json").write_text(json.dumps({"interrupted": True, "learning_curve": curve}))
+    (run,) = gather([tmp_path])
+    assert [(point.episodes, point.seconds, point.error) for point in run.curve] == [(150, None, 40.0), (250, None, 20)]
+    assert "metrics.csv is missing: the learning curve has no times." in run.gaps
+    (tmp_path / "results.json").write_text(json.dumps({"interrupted": True, "learning_curve": [150]}))
+    (run,) = gather([tmp_path])
+    assert "metrics.csv is missing: no learning curve." in run.gaps
+
+
 def test_the_signal_of_the_gradient_is_read_by_estimator(tmp_path: Path):
     """100 has no evaluation, nan is no number, and `pathwise` never had one."""
     rows = "step,gradient/snr_learned,gradient/snr_pathwise\n100,,\n150,0.5,nan\n200,nan,\n250,0.25,\n"
@@ -109,3 +147,11 @@ def test_the_signal_of_the_gradient_is_read_by_estimator(tmp_path: Path):
 def test_a_folder_named_twice_is_one_run(tmp_path: Path):
     (tmp_path / "config.yaml").write_text("name: hard\n")
     assert len(gather([tmp_path, tmp_path / ".." / tmp_path.name])) == 1
+
+
+def test_a_folder_stands_where_it_was_first_named(tmp_path: Path):
+    folders = [tmp_path / name for name in "ab"]
+    for folder in folders:
+        folder.mkdir()
+        (folder / "config.yaml").write_text(f"name: {folder.name}\n")
+    assert [run.config.name for run in gather([*folders, folders[0]])] == ["a", "b"]

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from ram_agent.compare.statistics import between_seeds, over_images, over_seeds, paired
+from ram_agent.compare.statistics import between_seeds, interval_over_seeds, over_images, over_seeds, paired
 
 
 def test_the_interval_over_seeds_is_students():
@@ -20,7 +20,13 @@ def test_one_seed_has_no_interval_and_a_difference_needs_three():
     found = over_seeds([7.9, 8.4])
     assert found is not None
     assert found.half_width == pytest.approx(12.706 * 0.25, rel=1e-4)  # a table's t for one degree of freedom
+    assert interval_over_seeds([7.9]) is None
     assert between_seeds([7.9, 8.4], [1.0, 2.0, 3.0]) is None
+
+
+def test_no_interval_over_seeds_reaches_beyond_errors_in_percent():
+    assert interval_over_seeds([4.0, 5.0]) == (0.0, pytest.approx(10.853, abs=1e-3))
+    assert interval_over_seeds([95.0, 99.0]) == (pytest.approx(71.588, abs=1e-3), 100.0)
 
 
 def test_the_interval_over_images_covers_other_images_at_least_as_often_as_it_says():

@@ -1,7 +1,6 @@
 """A sweep: what is left is read from folders, what is done is left alone, and one failure is not the others'."""
 
 import json
-import math
 import os
 import signal
 import sys
@@ -11,7 +10,6 @@ from typing import Any
 
 import pytest
 import yaml
-from scipy.stats import ttest_1samp
 
 from ram_agent import runner as running
 from ram_agent.agents import CHECKPOINT
@@ -19,7 +17,7 @@ from ram_agent.cli import main
 from ram_agent.cli.folders import find_config
 from ram_agent.config import ConfigError, dump_config
 from ram_agent.runner import Runner
-from ram_agent.sweep import command, in_order, state_of, summarise, summary_table, t_interval
+from ram_agent.sweep import command, in_order, state_of, summarise, summary_table
 from ram_agent.table import Job, read_jobs
 from ram_agent.workers import LocalWorkers, Task, busy, launch
 
@@ -65,13 +63,17 @@ def jobs_of(tmp_path: Path, **changed: Any) -> list[Job]:
     return read_jobs(write(tmp_path / "table.yaml", TABLE | changed), tmp_path / "out", 3, find_config)
 
 
-def lay(job: Job, *, error: float | None = None, saved: bool = False, images: str = "digits") -> None:
+def lay(
+    job: Job, *, error: float | None = None, saved: bool = False, images: str = "digits", sha256: str = "0" * 64
+) -> None:
     """The folder of a run that is done, interrupted, or has not saved yet."""
     (job.folder / CHECKPOINT).parent.mkdir(parents=True)
     (job.folder / "config.yaml").write_text(dump_config(job.config))
     if saved:
         (job.folder / CHECKPOINT).touch()
-    results = {"dataset": {"name": images}} | ({"interrupted": True} if error is None else {"test_error": error})
+    results = {"dataset": {"name": images, "sha256": sha256}} | (
+        {"interrupted": True} if error is None else {"test_error": error}
+    )
     (job.folder / "results.json").write_text(json.dumps(results))
 
 
@@ -251,16 +253,6 @@ def test_a_job_that_still_runs_is_not_started_twice(tmp_path: Path) -> None:
 # -------------------------------------------------------------------- what they come to
 
 
-def test_the_interval_is_the_one_of_students_test() -> None:
-    errors = [4.41, 4.9, 4.2, 5.3]
-    expected = ttest_1samp(errors, 0).confidence_interval(0.95)
-    assert t_interval(errors) == pytest.approx((expected.low, expected.high))
-    assert t_interval([4.41]) is None
-    low, high = t_interval([4.0, 5.0]) or (math.nan, math.nan)
-    assert high - low == pytest.approx(12.706204736)  # two seeds: t(0.975, 1) = tan(0.475 pi), a closed form
-    assert math.tan(0.475 * math.pi) == pytest.approx(12.706204736)
-
-
 def test_a_row_is_averaged_over_its_seeds_and_never_over_different_images(tmp_path: Path) -> None:
     a1, b1, a2, b2 = jobs = jobs_of(tmp_path)
     lay(a1, error=4.0)
@@ -273,9 +265,18 @@ def test_a_row_is_averaged_over_its_seeds_and_never_over_different_images(tmp_pa
     assert (a.test_error, a.seeds, a.of) == (4.5, [1, 2], 2)
     assert (b.test_error, b.test_error_ci95_over_seeds, b.images) == (None, None, ["digits", "mnist"])
     table = summary_table([a, b])
-    assert "4.50 (-1.85 to 10.85)" in table
+    assert "4.50 (0.00 to 10.85)" in table
     assert "t-interval over seeds" in table
     assert "no mean over different images" in table
+
+
+def test_images_of_one_name_with_other_content_have_no_mean(tmp_path: Path) -> None:
+    """As where the file behind `images.source` was replaced between two seeds."""
+    a1, _, a2, _ = jobs = jobs_of(tmp_path)
+    lay(a1, error=4.0, sha256="a" * 64)
+    lay(a2, error=5.0, sha256="b" * 64)
+    row = summarise(jobs)[0]
+    assert (row.test_error, row.images) == (None, ["digits " + "a" * 12, "digits " + "b" * 12])
 
 
 # -------------------------------------------------------------------- running
