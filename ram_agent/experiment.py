@@ -70,7 +70,10 @@ def run_experiment(
 
 
 def settle(config: Config, world: World) -> Config:
-    """Write down what was left open (images, threads, precision), so that a resumed run does not decide anew."""
+    """Write down what was left open (images, threads, precision), so that a resumed run does not decide anew.
+
+    A run that was to replace another does not ask for that again: whoever trains by its config may have it by mistake.
+    """
     source = world.dataset.name if config.images.source == "auto" else config.images.source
     threads = config.run.threads or fastest_threads()
     torch.set_num_threads(threads)
@@ -78,7 +81,7 @@ def settle(config: Config, world: World) -> Config:
     return config.model_copy(
         update={
             "images": config.images.model_copy(update={"source": source}),
-            "run": config.run.model_copy(update={"threads": threads}),
+            "run": config.run.model_copy(update={"threads": threads, "overwrite": False}),
             "training": with_precision(config.training, world.device),
         }
     )

@@ -1,8 +1,11 @@
-"""Writing files whole or not at all."""
+"""Writing files whole or not at all, and folders that one process at a time works in."""
 
 import os
 import re
 import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib import import_module
 from pathlib import Path
 
 
@@ -45,3 +48,38 @@ def remove_partials(folder: Path) -> None:
     for file in folder.glob(".*"):
         if re.fullmatch(r"\..+\.[0-9a-f]{8}", file.name) and file.is_file():
             file.unlink(missing_ok=True)
+
+
+@contextmanager
+def held(folder: Path) -> Iterator[None]:
+    """Hold a folder within the block against all who hold it likewise; it is free once this process has ended.
+
+    Raises `BlockingIOError` where somebody else holds it. Holds nothing where folders or the file system cannot (not
+    POSIX; some network file systems).
+    """
+    if os.name != "posix":
+        yield
+        return
+    fcntl = import_module("fcntl")
+    opened = os.open(folder, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise BlockingIOError(f"{folder}: another process is at work in it; wait for it, or end it") from None
+        except OSError:
+            pass
+        yield
+    finally:
+        os.close(opened)
+
+
+def in_use(folder: Path) -> bool:
+    """Whether a process holds the folder."""
+    try:
+        with held(folder):
+            return False
+    except FileNotFoundError:
+        return False
+    except BlockingIOError:
+        return True

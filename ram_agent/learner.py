@@ -60,7 +60,7 @@ class Learner(Algorithm):
         verbose: int = 0,
         **settings: Any,
     ) -> None:
-        given = training.model_dump() if training else {"batch": env.num_envs // settings.get("looks", 1)}
+        given = training.model_dump() if training else {"batch": env.num_envs // (settings.get("looks", 1) or 1)}
         checked = parse_section(TrainingConfig, given | {"method": self.method} | settings)
         checked = with_precision(checked, next(policy.parameters()).device)
         if env.num_envs != checked.batch * checked.looks:
@@ -188,10 +188,9 @@ class Learner(Algorithm):
 
     def circumstances(self) -> Circumstances:
         sensor, samples = self.env.sensor, self.policy.window_head.samples
-        progress = min(1.0, (self.updates + 1) / max(1, self.total_episodes // self.lanes))
         return Circumstances(
             learning_rate=float(self.optimizer.param_groups[0]["lr"]),
-            window_std=self.window_std(progress) if samples else None,
+            window_std=self.window_std(self.progress) if samples else None,
             smallest_sigma=sensor.sigmas[0] if sensor.kind == "gaussian" else None,
             largest_parameter=max(float(value.detach().abs().amax()) for value in self.policy.parameters()),
             precision=self.training.precision,

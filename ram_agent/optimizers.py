@@ -18,9 +18,10 @@ MULTIPLE = "multiple"
 class MuonAdam(torch.optim.Optimizer):
     """Muon (Jordan et al. 2024) for hidden matrices, Adam for every other parameter, under one schedule.
 
-    Muon's step is the momentum with all its singular values brought to 1. It is for matrices between hidden units;
-    what meets the outside, and what is no matrix (biases), is Adam's. Muon's steps are scaled to the root mean
-    square of Adam's (Liu et al. 2025), so that one learning rate serves both. `others` are groups as Adam takes them.
+    Muon's step is the momentum with all its singular values brought to 1. It is for matrices between hidden units, and
+    for those that take in pixels (a dense eye); filters over pixels, heads, and what is no matrix (biases), are Adam's.
+    Muon's steps are scaled to the root mean square of Adam's (Liu et al. 2025), so that one learning rate serves both.
+    `others` are groups as Adam takes them.
     """
 
     found_inf: Tensor | None = None
@@ -58,9 +59,9 @@ class MuonAdam(torch.optim.Optimizer):
 
 
 def hidden_matrices(policy: Policy) -> list[nn.Parameter]:
-    """The matrices between hidden units: none of a head's, and not the one that takes in the window's few numbers.
+    """The matrices to hidden units: none of a head's, and not the one that takes in the window's few numbers.
 
-    Filters over filters are one.
+    One that takes in the pixels of a dense eye is among them, filters over pixels are not; filters over filters are.
     """
     outside = {
         id(parameter)

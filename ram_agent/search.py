@@ -6,9 +6,7 @@ on where it was. Which settings trial n gets depends on its number, the seed and
 was interrupted.
 """
 
-import fcntl
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from importlib import import_module
@@ -23,7 +21,7 @@ from ram_agent.agents import make_learner
 from ram_agent.config import Config, ConfigError, changed_config, dump_config
 from ram_agent.evaluation import Evaluation
 from ram_agent.experiment import settle, tune_torch
-from ram_agent.files import write_whole
+from ram_agent.files import held, write_whole
 from ram_agent.interruption import Interruption
 from ram_agent.monitoring import Board, Validation
 from ram_agent.parallel import ALONE
@@ -113,7 +111,7 @@ class Search:
         """
         self.out.mkdir(parents=True, exist_ok=True)
         interruption = Interruption()
-        with _alone(self.out):
+        with held(self.out):
             self.study = self._study()
             self._pick_up()
             self._write_best()
@@ -236,14 +234,3 @@ class Search:
             f"# Searched: {', '.join(self.space)}\n"
         )
         write_whole(self.out / "best.yaml", (header + dump_config(config)).encode())
-
-
-@contextmanager
-def _alone(out: Path) -> Iterator[None]:
-    """Hold the search's folder, for as long as this process lives at the longest. Raises `ConfigError`."""
-    with (out / "lock").open("ab") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise ConfigError(f"--out: another search is at work in {out}; wait for it, or end it") from None
-        yield

@@ -15,6 +15,7 @@ from ram_agent.agents import CHECKPOINT
 from ram_agent.checkpoint import is_checkpointed
 from ram_agent.compare.statistics import interval_over_seeds
 from ram_agent.config import Config, ConfigError, load_config
+from ram_agent.files import in_use
 from ram_agent.results import final_results
 from ram_agent.table import Job
 from ram_agent.workers import busy
@@ -29,6 +30,8 @@ def state_of(job: Job) -> State:
     """Read from the folder. Raises `ConfigError` where that holds another experiment, or one that is being trained."""
     if busy(job.log):
         raise ConfigError(f"{job.folder}: a process is training it (it holds {job.log}); wait for it, or end it")
+    if in_use(job.folder):
+        raise ConfigError(f"{job.folder}: a process is training in it; wait for it, or end it")
     results = final_results(job.folder)
     if results is None and not is_checkpointed(job.folder / CHECKPOINT):
         return "new"

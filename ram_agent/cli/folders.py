@@ -5,6 +5,7 @@ from difflib import get_close_matches
 from pathlib import Path
 
 from ram_agent.config import Config, ConfigError
+from ram_agent.files import held
 from ram_agent.layers import SHIPPED, nearest
 
 
@@ -56,7 +57,8 @@ def _clear_run(folder: Path) -> None:
         raise ConfigError(
             f"run.overwrite: {folder} does not hold a run of ram-agent (no config.yaml); nothing was removed"
         )
-    shutil.rmtree(folder)
+    with held(folder):
+        shutil.rmtree(folder)
 
 
 def run_folder(name: str) -> Path:

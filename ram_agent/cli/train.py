@@ -1,6 +1,7 @@
 """`train`: an agent and its controls, from a config or on from where a run was."""
 
 import sys
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,11 +18,12 @@ from ram_agent.cli.watch import PAGE, watch_command
 from ram_agent.cli.world import World
 from ram_agent.config import Config, ConfigError, load_config
 from ram_agent.experiment import run_experiment
+from ram_agent.files import held
 from ram_agent.options import Parser, add_config_options, overrides
 from ram_agent.parallel import join_ranks, leave_ranks
 from ram_agent.replay import check_replayable
 from ram_agent.report import results_table
-from ram_agent.results import final_results
+from ram_agent.results import RESULTS, final_results
 from ram_agent.stable_baselines import algorithm_class
 from ram_agent.tracking import tracked, wandb_client
 
@@ -61,10 +63,14 @@ def train_run(given: Any) -> Job:
         if config.training.trained_agent:
             begin_with(build_policy(env, config, "learned"), Path(config.training.trained_agent), CHECKPOINT)
         folder = ranks.share(new_run_folder(config) if ranks.leads else Path())
+    ours = ExitStack()
+    if ranks.leads:
+        ours.enter_context(held(folder))
 
     def together() -> int:
         try:
-            return job() if ranks.leads else assist()
+            with ours:
+                return job() if ranks.leads else assist()
         finally:
             leave_ranks()
 
@@ -104,7 +110,7 @@ def _resumed(given: Any) -> tuple[Config, Path]:
         )
     folder = run_folder(given.resume)
     if final_results(folder):
-        raise ConfigError(f"--resume {folder}: the run is finished; its results are in {folder / 'results.json'}")
+        raise ConfigError(f"--resume {folder}: the run is finished; its results are in {folder / RESULTS}")
     return load_config(folder / "config.yaml", changed), folder
 
 

@@ -88,8 +88,11 @@ def _settings_of_all(runs: Sequence[Run]) -> list[dict[str, str]]:
 
 
 def differing(methods: Sequence[Method]) -> tuple[tuple[str, ...], list[Settings]]:
-    """The settings in which any two methods differ, whatever their names, and all settings of each method."""
-    every = [settings_of(run) for run in (method.runs[0] for method in methods)]
+    """The settings in which any two methods differ, whatever their names, and all settings of each method.
+
+    Of its runs one that knows its images speaks for a method, if there is one.
+    """
+    every = [settings_of(max(method.runs, key=lambda run: bool(run.sha256))) for method in methods]
     return tuple(field for field in every[0] if len({settings[field] for settings in every}) > 1), list(every)
 
 

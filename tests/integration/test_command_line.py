@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -18,6 +19,7 @@ from PIL import Image
 
 from ram_agent.checkpoint import read_checkpoint
 from ram_agent.config import describe, load_config
+from ram_agent.files import held
 from ram_agent.options import SHORT
 
 ROOT = Path(__file__).parents[2]
@@ -108,9 +110,10 @@ def forked(environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory
 
 @pytest.fixture(scope="module")
 def finished(forked: Callable[..., Outcome], tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Outcome]:
-    """A small run that went through."""
+    """A small run that went through. Its config does not ask a second time to replace what is there."""
     folder = tmp_path_factory.mktemp("finished") / "run"
-    outcome = forked("train.py", "configs/smoke.yaml", *options(FEW | {"run.folder": str(folder)}))
+    asked = FEW | {"run.folder": str(folder), "run.overwrite": True}
+    outcome = forked("train.py", "configs/smoke.yaml", *options(asked))
     return folder, outcome
 
 
@@ -455,6 +458,18 @@ def test_a_wrong_resume_is_one_clear_line(run: Path, forked: Callable[..., Outco
     assert_one_clear_line(forked("train.py", "--resume", tmp_path / "none"), "not a run folder")
     assert_one_clear_line(forked("train.py", "smoke", "--resume", run), "smoke cannot change")
     assert_one_clear_line(forked("train.py", "--resume", run, "--training.batch", 3), "training.batch cannot change")
+
+
+def test_a_run_that_is_being_trained_is_neither_gone_on_with_nor_replaced(
+    run: Path, forked: Callable[..., Outcome], tmp_path: Path
+) -> None:
+    shutil.copy(run / "config.yaml", tmp_path)
+    refused = f"{tmp_path}: another process is at work in it; wait for it, or end it"
+    with held(tmp_path):
+        assert_one_clear_line(forked("train.py", "--resume", tmp_path), refused)
+        replace = ["--run.folder", tmp_path, "--run.overwrite", "true"]
+        assert_one_clear_line(forked("train.py", "smoke", "--images.source", "digits", *replace), refused)
+    assert [path.name for path in tmp_path.iterdir()] == ["config.yaml"]
 
 
 def test_a_wrong_evaluation_is_one_clear_line(run: Path, forked: Callable[..., Outcome], tmp_path: Path) -> None:

@@ -163,6 +163,7 @@ def test_operations_are_those_of_the_matrices(runs: Path):
     """A crop's pooling is not counted: T looks, T - 1 moves, T answers, two operations a weight."""
     run = gather([runs / "hard"])[0]
     agent = revive(run, World)
+    assert not agent.policy.training  # batch norm, where there is one, counts as it does in use
     policy, looks = agent.policy, run.config.environment.glimpses
 
     def weights(module) -> int:

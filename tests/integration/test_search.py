@@ -192,7 +192,7 @@ def test_two_searches_do_not_share_a_folder_at_the_same_time(tmp_path: Path) -> 
     search = search_of(tmp_path)
 
     def meanwhile(config: Config) -> Any:
-        with pytest.raises(ValueError, match="another search is at work"):
+        with pytest.raises(BlockingIOError, match="another process is at work in it"):
             search_of(tmp_path).run(1)
         return make_world(config)
 

@@ -53,6 +53,7 @@ def test_seeds_are_one_method():
         {"images__folder": "/data"},
         {"evaluation__controls": []},
         {"evaluation__control_episodes": 5},
+        {"evaluation__signal": 0},
     ],
 )
 def test_bookkeeping_makes_no_method(bookkeeping: dict[str, Any]):
@@ -92,6 +93,11 @@ def test_other_images_are_another_method():
 
 def test_a_run_that_does_not_know_its_images_goes_with_its_like():
     assert named(run(), run(sha256="", run__seed=2)) == {"hard": [1, 2]}
+
+
+def test_a_run_that_does_not_know_its_images_makes_no_difference():
+    methods = group([run(sha256="", run__seed=1), run(run__seed=2), run(environment__glimpses=8)])
+    assert differing(methods)[0] == ("environment.glimpses",)
 
 
 def test_it_stays_apart_where_its_like_stand_on_different_images():

@@ -72,6 +72,8 @@ def test_an_environment_with_another_number_of_lanes_is_refused() -> None:
         REINFORCE(policy, env, batch=3, looks=2)
     REINFORCE(policy, env, batch=4, looks=2)
     REINFORCE(policy, env)  # without a batch, the lanes are it
+    with pytest.raises(ValueError, match=r"^looks: "):
+        REINFORCE(policy, env, looks=0)
 
 
 def test_settings_are_checked_like_those_of_a_config_and_win_over_it() -> None:
@@ -302,6 +304,13 @@ def test_exploration_goes_linearly_from_start_to_end() -> None:
     learner = make_learner(window_std=0.5, window_std_end=0.1)
     assert [learner.window_std(progress) for progress in (0.0, 0.5, 1.0)] == pytest.approx([0.5, 0.3, 0.1])
     assert [make_learner(window_std=0.5).window_std(progress) for progress in (0.0, 0.5, 1.0)] == [0.5] * 3
+
+
+def test_a_diagnosis_goes_by_the_exploration_that_the_update_had() -> None:
+    """The first update of two, when it finds its numbers gone bad: none has been counted."""
+    learner = make_learner(window_std=0.5, window_std_end=0.1)
+    learner.total_episodes = 2 * learner.lanes
+    assert learner.circumstances().window_std == 0.5
 
 
 @pytest.mark.parametrize("std", [0.05, 0.4])

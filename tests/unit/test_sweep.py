@@ -16,6 +16,7 @@ from ram_agent.agents import CHECKPOINT
 from ram_agent.cli import main
 from ram_agent.cli.folders import find_config
 from ram_agent.config import ConfigError, dump_config
+from ram_agent.files import held
 from ram_agent.runner import Runner
 from ram_agent.sweep import command, in_order, state_of, summarise, summary_table
 from ram_agent.table import Job, read_jobs
@@ -248,6 +249,15 @@ def test_a_job_that_still_runs_is_not_started_twice(tmp_path: Path) -> None:
         finally:
             process.kill()
     assert state_of(job) == "new"
+
+
+def test_a_job_that_somebody_else_trains_is_not_started_beside(tmp_path: Path) -> None:
+    """As by `train.py --resume`, which writes no log of the sweep's."""
+    job, *_ = jobs_of(tmp_path)
+    lay(job, saved=True)
+    with held(job.folder), pytest.raises(ConfigError, match="seed1: a process is training in it"):
+        state_of(job)
+    assert state_of(job) == "to resume"
 
 
 # -------------------------------------------------------------------- what they come to
