@@ -1,7 +1,7 @@
 """Heads: where to look next, what it is, how well it will go.
 
-This file, `sensor/` and the factory in `policy.py` know of more than one kind of attention, and what trains and measures
-them: `learner.py`, whose subclasses differ by it, and `signal.py`. Heads that nobody trains are in `controls.py`.
+This file, `sensor/` and the factory in `policy.py` know of more than one kind of attention, and so does what trains and
+measures them: `learner.py`, whose subclasses differ by it, and `signal.py`. Heads that nobody trains: `controls.py`.
 """
 
 from abc import ABC, abstractmethod
