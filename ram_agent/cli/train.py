@@ -16,9 +16,9 @@ from ram_agent.cli.job import Job
 from ram_agent.cli.notice import loud
 from ram_agent.cli.watch import PAGE, watch_command
 from ram_agent.cli.world import World
-from ram_agent.config import Config, ConfigError, load_config
+from ram_agent.config import Config, ConfigError, dump_config, load_config
 from ram_agent.experiment import run_experiment
-from ram_agent.files import held
+from ram_agent.files import held, write_whole
 from ram_agent.options import Parser, add_config_options, overrides
 from ram_agent.parallel import join_ranks, leave_ranks
 from ram_agent.replay import check_replayable
@@ -62,7 +62,7 @@ def train_run(given: Any) -> Job:
         env = world.environment("train", 1)  # likewise: scenes or a first window that cannot be
         if config.training.trained_agent:
             begin_with(build_policy(env, config, "learned"), Path(config.training.trained_agent), CHECKPOINT)
-        folder = ranks.share(new_run_folder(config) if ranks.leads else Path())
+        folder = ranks.share(_begun(config) if ranks.leads else Path())
     ours = ExitStack()
     if ranks.leads:
         ours.enter_context(held(folder))
@@ -96,6 +96,13 @@ def train_run(given: Any) -> Job:
         return 0
 
     return together
+
+
+def _begun(config: Config) -> Path:
+    """A new run folder with its config in it: killed at any moment from now on, it is a run's, to replace or resume."""
+    folder = new_run_folder(config)
+    write_whole(folder / "config.yaml", dump_config(config).encode())
+    return folder
 
 
 def _resumed(given: Any) -> tuple[Config, Path]:

@@ -161,9 +161,13 @@ def test_the_switch_follows_a_training(client: Client, tmp_path: Path, capsys: p
         run={"pictures": 0},
     )
     (tmp_path / "config.yaml").write_text(dump_config(config))
-    arguments = ["train", str(tmp_path / "config.yaml"), "--run.folder", str(tmp_path / "run")]
+    run = tmp_path / "run"
+    arguments = ["train", str(tmp_path / "config.yaml"), "--run.folder", str(run)]
+    begin, found = client.init, []
+    client.init = lambda **settings: found.extend(run.iterdir()) or begin(**settings)  # type: ignore[method-assign]
     assert main([*arguments, "--track", "-P"]) == 0
     assert client.codes == [0]
+    assert found == [run / "config.yaml"]  # by which a run that is killed here can be replaced: it has an id already
     assert "16.0/16.0" in capsys.readouterr().err  # the bar that make_config turns off
 
 
