@@ -99,7 +99,7 @@ def describe_run(config: Config, world: World, agents: list[Agent]) -> dict[str,
     }
 
 
-def validations(rows: Iterable[Mapping[str, Any]]) -> list[dict[str, float]]:
+def validations(rows: Iterable[Mapping[str, Any]]) -> list[dict[str, int | float]]:
     """The validation error in percent at each evaluation, from the rows of `metrics.csv`, parsed or as text."""
     return [
         {"episodes": int(row["step"]), "validation_error": float(row["eval/error"])}
