@@ -247,7 +247,7 @@ def _read_metrics(path: Path) -> tuple[list[dict[str, float]], str]:
         rows = [
             {key: float(value) for key, value in row.items() if value and key != "images"} for row in whole_rows(path)
         ]
-        return sorted(rows, key=lambda row: row["step"]), ""
+        return sorted(rows, key=lambda row: row["step"]), "" if rows else "metrics.csv cannot be read (no whole row)"
     except FileNotFoundError:
         return [], "metrics.csv is missing"
     except (OSError, ValueError, TypeError, AttributeError, KeyError, csv.Error) as error:
