@@ -51,22 +51,22 @@ def remove_partials(folder: Path) -> None:
 
 
 @contextmanager
-def held(folder: Path) -> Iterator[None]:
-    """Hold a folder within the block against all who hold it likewise; it is free once this process has ended.
+def held(path: Path, *, shared: bool = False) -> Iterator[None]:
+    """Hold a folder or file within the block against all who hold it likewise; it is free once this process has ended.
 
-    Raises `BlockingIOError` where somebody else holds it. Holds nothing where folders or the file system cannot (not
-    POSIX; some network file systems).
+    `shared` holders bear each other. Raises `BlockingIOError` where somebody else holds it. Holds nothing where folders
+    or the file system cannot be held (not POSIX; some network file systems).
     """
     if os.name != "posix":
         yield
         return
     fcntl = import_module("fcntl")
-    opened = os.open(folder, os.O_RDONLY)
+    opened = os.open(path, os.O_RDONLY)
     try:
         try:
-            fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(opened, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise BlockingIOError(f"{folder}: another process is at work in it; wait for it, or end it") from None
+            raise BlockingIOError(f"{path}: another process is at work in it; wait for it, or end it") from None
         except OSError:
             pass
         yield
@@ -74,10 +74,10 @@ def held(folder: Path) -> Iterator[None]:
         os.close(opened)
 
 
-def in_use(folder: Path) -> bool:
-    """Whether a process holds the folder."""
+def in_use(path: Path) -> bool:
+    """Whether a process holds it alone. Two who ask at the same time do not take each other for one."""
     try:
-        with held(folder):
+        with held(path, shared=True):
             return False
     except FileNotFoundError:
         return False

@@ -107,7 +107,7 @@ class Search:
     def run(self, trials: int) -> int:
         """Go on until so many trials have ended; returns 0, or the signal that interrupted it.
 
-        Raises `ConfigError` where the folder holds another search, or one that is at work.
+        Raises `ConfigError` where the folder holds another search, `BlockingIOError` where one is at work in it.
         """
         self.out.mkdir(parents=True, exist_ok=True)
         interruption = Interruption()

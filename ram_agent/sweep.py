@@ -18,7 +18,6 @@ from ram_agent.config import Config, ConfigError, load_config
 from ram_agent.files import in_use
 from ram_agent.results import final_results
 from ram_agent.table import Job
-from ram_agent.workers import busy
 
 State = Literal["done", "to resume", "new"]
 
@@ -28,7 +27,7 @@ State = Literal["done", "to resume", "new"]
 
 def state_of(job: Job) -> State:
     """Read from the folder. Raises `ConfigError` where that holds another experiment, or one that is being trained."""
-    if busy(job.log):
+    if in_use(job.log):
         raise ConfigError(f"{job.folder}: a process is training it (it holds {job.log}); wait for it, or end it")
     if in_use(job.folder):
         raise ConfigError(f"{job.folder}: a process is training in it; wait for it, or end it")

@@ -64,18 +64,6 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def busy(log: Path) -> bool:
-    """Whether a process that `launch` started is still alive."""
-    try:
-        with log.open("rb") as file:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except FileNotFoundError:
-        return False
-    except BlockingIOError:
-        return True
-    return False
-
-
 def launch(task: Task) -> "subprocess.Popen[bytes]":
     """Start the process, its output to the log. Raises `BlockingIOError` where one with this log is alive."""
     task.log.parent.mkdir(parents=True, exist_ok=True)

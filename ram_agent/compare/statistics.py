@@ -30,17 +30,6 @@ class Estimate:
 
 
 @dataclass(frozen=True)
-class Paired:
-    """The error of a first method less that of a second, on the same images."""
-
-    difference: Estimate
-    """Over images, for the weights at hand."""
-    split: "Split | None"
-    """None where a method has several seeds."""
-    images: int
-
-
-@dataclass(frozen=True)
 class Split:
     """How the images on which two agents differ fall to them."""
 
@@ -48,6 +37,17 @@ class Split:
     only_second_right: int
     p: float
     """Of as uneven a split by chance alone (exact, two-sided)."""
+
+
+@dataclass(frozen=True)
+class Paired:
+    """The error of a first method less that of a second, on the same images."""
+
+    difference: Estimate
+    """Over images, for the weights at hand."""
+    split: Split | None
+    """None where a method has several seeds."""
+    images: int
 
 
 def over_seeds(errors: Sequence[float]) -> Estimate | None:

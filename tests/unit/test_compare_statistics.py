@@ -1,5 +1,7 @@
 """Intervals over seeds, paired differences and McNemar's test, against SciPy and against simulations."""
 
+import math
+
 import numpy as np
 import pytest
 from scipy import stats
@@ -22,6 +24,15 @@ def test_one_seed_has_no_interval_and_a_difference_needs_three():
     assert found.half_width == pytest.approx(12.706 * 0.25, rel=1e-4)  # a table's t for one degree of freedom
     assert interval_over_seeds([7.9]) is None
     assert between_seeds([7.9, 8.4], [1.0, 2.0, 3.0]) is None
+
+
+def test_its_ends_are_those_of_students_test():
+    errors = [4.41, 4.9, 4.2, 5.3]
+    expected = stats.ttest_1samp(errors, 0).confidence_interval(0.95)
+    assert interval_over_seeds(errors) == pytest.approx((expected.low, expected.high))
+    low, high = interval_over_seeds([50.0, 51.0]) or (math.nan, math.nan)
+    assert high - low == pytest.approx(12.706204736)  # two seeds: t(0.975, 1) = tan(0.475 pi), a closed form
+    assert math.tan(0.475 * math.pi) == pytest.approx(12.706204736)
 
 
 def test_no_interval_over_seeds_reaches_beyond_errors_in_percent():

@@ -24,6 +24,8 @@ def test_a_folder_is_held_once_and_free_after(tmp_path: Path) -> None:
         with pytest.raises(BlockingIOError, match="another process is at work in it; wait for it, or end it"):
             held(tmp_path).__enter__()
         assert list(tmp_path.iterdir()) == []  # nothing is left for a user to wonder at
+    with held(tmp_path, shared=True):
+        assert not in_use(tmp_path)  # who only asks does not keep another from asking
     with pytest.raises(ZeroDivisionError), held(tmp_path):
         raise ZeroDivisionError
     with held(tmp_path):

@@ -16,11 +16,11 @@ from ram_agent.agents import CHECKPOINT
 from ram_agent.cli import main
 from ram_agent.cli.folders import find_config
 from ram_agent.config import ConfigError, dump_config
-from ram_agent.files import held
+from ram_agent.files import held, in_use
 from ram_agent.runner import Runner
 from ram_agent.sweep import command, in_order, state_of, summarise, summary_table
 from ram_agent.table import Job, read_jobs
-from ram_agent.workers import LocalWorkers, Task, busy, launch
+from ram_agent.workers import LocalWorkers, Task, launch
 
 TABLE: dict[str, Any] = {"rows": [{"config": "smoke", "name": "a"}, {"config": "smoke", "name": "b"}], "seeds": [1, 2]}
 
@@ -237,7 +237,7 @@ def test_what_was_interrupted_goes_first_then_one_seed_of_every_row(tmp_path: Pa
 
 def test_a_job_that_still_runs_is_not_started_twice(tmp_path: Path) -> None:
     job, *_ = jobs_of(tmp_path)
-    assert not busy(job.log)
+    assert not in_use(job.log)
     task = Task([sys.executable, "-S", "-c", "input()"], job.log, False, tmp_path)
     orphan = [sys.executable, "-S", "-c", "import time; time.sleep(60)"]
     with launch(task._replace(command=orphan)) as process:
@@ -350,7 +350,7 @@ def test_a_second_signal_kills(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     status, said = signalled(tmp_path, monkeypatch, "deaf", signal.SIGINT, 2)
     assert status == 130
     assert said[-1].endswith("a seed 1  stopped, before its first save")
-    assert not busy(tmp_path / "out" / "a" / "seed1.log")
+    assert not in_use(tmp_path / "out" / "a" / "seed1.log")
 
 
 def signalled(
