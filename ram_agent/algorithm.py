@@ -118,6 +118,11 @@ class Algorithm(ABC):
         return min(1.0, self.episodes / self.total_episodes)
 
     @property
+    def judged(self) -> Policy:
+        """The policy that is validated, kept where it is the best, and acts: the one that learns, or its average."""
+        return self.policy
+
+    @property
     def lanes(self) -> int:
         """Episodes that one update plays, all ranks together."""
         return self.env.num_envs * self.ranks.size
@@ -230,17 +235,16 @@ class Algorithm(ABC):
         single = glimpse.dim() == 3
         if single:
             glimpse, window = glimpse[None], window[None]
-        before = self.policy.initial_state(len(glimpse))
+        policy = self.judged
+        before = policy.initial_state(len(glimpse))
         if state is not None:
             began = np.zeros(len(glimpse)) if episode_start is None else np.asarray(episode_start, dtype=float)
             keep = torch.as_tensor(1 - began, dtype=torch.float32, device=self.device)[:, None]
             before = tuple(torch.as_tensor(part, device=self.device) * keep for part in state)
-        hidden, after = self.policy.look(glimpse, window, before)
+        hidden, after = policy.look(glimpse, window, before)
         std = 0.0 if deterministic else self.window_std(self.progress)
-        move = self.policy.move(hidden, std, self.generator)
-        actions = Actions(
-            window=move.window.cpu().numpy(), label=self.policy.answer(hidden).argmax(dim=-1).cpu().numpy()
-        )
+        move = policy.move(hidden, std, self.generator)
+        actions = Actions(window=move.window.cpu().numpy(), label=policy.answer(hidden).argmax(dim=-1).cpu().numpy())
         return actions[0] if single else actions, tuple(part.cpu().numpy() for part in after)
 
     # ---------------------------------------------------------------- what callbacks ask for

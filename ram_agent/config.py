@@ -150,6 +150,12 @@ class TrainingConfig(Section):
         default="adam", description="muon: for hidden matrices, adam for the rest; sgd has momentum 0.9 (the paper's)"
     )
     clip: float = Field(default=5.0, gt=0, description="largest norm of the gradient")
+    weight_average: int = Field(
+        default=0,
+        ge=0,
+        description="episodes back over which weights are averaged, exponentially, to be validated, kept and tested; "
+        "0: as they stand",
+    )
     window_std: float = Field(default=0.10, gt=0, description="std of sampled windows at the start, in [-1, 1] units")
     window_std_end: float | None = Field(
         default=None, gt=0, description="and at the end (linear in between); default: the same"

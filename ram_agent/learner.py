@@ -6,15 +6,16 @@ and all else that Stable-Baselines3 has of an algorithm, is in `algorithm.py`.
 """
 
 from abc import abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from ram_agent import estimators
 from ram_agent.algorithm import Algorithm
@@ -85,6 +86,10 @@ class Learner(Algorithm):
         image = torch.arange(checked.batch, device=self.device)
         self._image_of_lane = image[:, None].expand(-1, checked.looks).flatten()
         self._seeds = torch.full((env.num_envs,), seed, device=self.device)
+        self._average: AveragedModel | None = None
+        if checked.weight_average:
+            kept = max(0.0, 1 - self.lanes / checked.weight_average)
+            self._average = AveragedModel(policy, multi_avg_fn=get_ema_multi_avg_fn(kept), use_buffers=True)
         self._play = ranks.average(_Play(self))
         self._replayed = Replayed(self._compute, self.generator) if cuda_graph else None
 
@@ -97,9 +102,33 @@ class Learner(Algorithm):
             facts = self._replayed()
             for _ in range(self.env.glimpses if on_step else 0):  # a replay has no steps of its own
                 on_step()  # type: ignore[misc]
+        if self._average is not None:
+            self._average.update_parameters(self.policy)
         self.updates += 1
         self.guard.count()
         return facts
+
+    @property
+    def judged(self) -> Policy:
+        """With `training.weight_average` the exponential average of the policy's weights and buffers, from the first
+        update on (Polyak and Juditsky 1992): where the steps of a high rate scatter, it stands in their middle.
+        """
+        if self._average is None or self._average.n_averaged == 0:
+            return self.policy
+        return cast(Policy, self._average.module)
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that a resumed run needs; plain values and tensors."""
+        return super().state_dict() | ({"average": self._average.state_dict()} if self._average is not None else {})
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        super().load_state_dict(state)
+        if self._average is None:
+            return
+        if "average" in state:
+            self._average.load_state_dict(state["average"])
+        else:  # of a training without one
+            self._average.n_averaged.zero_()
 
     def _schedule(self) -> None:
         """Set what this update differs in from the others: learning rate, exploration, images, noise.

@@ -197,9 +197,9 @@ class Validation(BaseCallback):
         learner = self.model
         learner.check_numbers(weights=True)
         generator = torch.Generator(learner.device).manual_seed(TEST_SEED)
-        result = evaluate(learner.policy, self.env, self.scenes, generator=generator)
+        result = evaluate(learner.judged, self.env, self.scenes, generator=generator)
         if self.best is None or result.error < self.best.error:
-            weights = {name: value.detach().clone() for name, value in learner.policy.state_dict().items()}
+            weights = {name: value.detach().clone() for name, value in learner.judged.state_dict().items()}
             self.best = Best(result.error, learner.episodes, weights)
         if not record:
             return result
@@ -324,7 +324,7 @@ class Pictures(BaseCallback):
 
     def _on_rollout_end(self) -> None:
         if self.board.writer and _due(self.model, pictured_every(self.every, self.total), self.total):
-            gaze = watch(self.model.policy, self.env)
+            gaze = watch(self.model.judged, self.env)
             step = self.model.episodes
             self.board.figure("gaze/paths", glimpse_paths(gaze), step)
             self.board.figure("gaze/strip", glimpse_strip(gaze, 0), step)

@@ -108,7 +108,8 @@ def trees(draw: st.DrawFn, wild: bool) -> dict[str, dict[str, Any]]:
     if by_sb3:
         sensor["kind"], policy["core"], sensor["size"] = "crop", "lstm", sensor["size"] + sensor["size"] % 2
         training |= {"looks": 1, "optimizer": "adam", "classify_every_look": False, "precision": "float32"}
-        training |= {"baseline": "none", "batch": max(2, training["batch"]), "window_rate": 1.0}
+        training |= {"baseline": "none", "batch": max(2, training["batch"])}
+        training |= {"window_rate": 1.0, "weight_average": 0}
         tree["sb3"]["batch_size"] = None
         if training["method"] == "a2c":
             tree["sb3"] |= {"n_epochs": None, "clip_range": None}

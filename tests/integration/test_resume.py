@@ -174,8 +174,17 @@ def test_every_kind_of_agent_resumes_bit_equal(design: Design, tmp_path: Path) -
         {"training": {"precision": "bfloat16", "reward": "success"}, "environment": {"first_window": "centre"}},
         {"scene": {"affine": 0.2, "elastic": 2.0}},
         {"policy": {"detach_location": True}, "training": {"reward": "log_likelihood", "window_std_end": 0.1}},
+        {"training": {"weight_average": 40}},
     ],
-    ids=["stn on a large canvas", "filters", "a rate for the head", "bfloat16", "bent images", "a detached head"],
+    ids=[
+        "stn on a large canvas",
+        "filters",
+        "a rate for the head",
+        "bfloat16",
+        "bent images",
+        "a detached head",
+        "averaged weights",
+    ],
 )
 def test_other_settings_resume_bit_equal(settings: dict[str, Any], tmp_path: Path) -> None:
     kind = settings.get("sensor", {}).get("kind", "crop")

@@ -292,6 +292,7 @@ def test_such_a_run_is_not_exported_and_says_why(finished: Path, tmp_path: Path,
         ({"training": {"looks": 2}}, r"training\.looks: expected 1 .*, got 2"),
         ({"training": {"optimizer": "muon"}}, r"training\.optimizer: expected adam .*, got muon"),
         ({"training": {"window_rate": 0.5}}, r"training\.window_rate: expected 1\.0 .*, got 0\.5"),
+        ({"training": {"weight_average": 800}}, r"training\.weight_average: expected 0 .*, got 800"),
         ({"training": {"precision": "bfloat16"}}, r"training\.precision: expected float32 or tf32 .*, got bfloat16"),
         ({"training": {"batch": 1}, "environment": {"glimpses": 1}}, r"training\.batch: .* 2 steps or more .*, got 1"),
         (

@@ -300,6 +300,64 @@ def test_at_a_learning_rate_of_0_nothing_moves() -> None:
     assert changed(before, weights(learner)) == set()
 
 
+# -------------------------------------------------------------------- averaged weights
+
+
+def test_the_average_is_exponential_over_so_many_episodes_and_the_training_does_not_know_of_it() -> None:
+    """Held against the sum that it stands for: weights after update k count as 0.75^(n - k) / 4, the first as the rest.
+
+    32 episodes are four updates of 8 lanes.
+    """
+    plain, averaged = make_learner(learning_rate=0.01), make_learner(learning_rate=0.01, weight_average=32)
+    assert averaged.judged is averaged.policy  # nothing to average yet
+    passed = []
+    for _ in range(6):
+        plain.update(), averaged.update()
+        passed.append(weights(averaged))
+    assert changed(weights(plain), weights(averaged)) == set()
+    shares = torch.tensor([0.75**5, *(0.75 ** (6 - k) / 4 for k in range(2, 7))], dtype=torch.float64)
+    assert shares.sum() == pytest.approx(1)
+    for name, value in averaged.judged.state_dict().items():
+        each = torch.stack([after[name] for after in passed]).double()
+        torch.testing.assert_close(value, torch.tensordot(shares, each, dims=1).float())
+    assert plain.judged is plain.policy
+
+
+def test_averages_over_less_than_an_update_are_the_weights_as_they_stand() -> None:
+    learner = make_learner(learning_rate=0.01, weight_average=3)
+    for _ in range(3):
+        learner.update()
+    assert learner.judged is not learner.policy
+    assert changed(weights(learner), learner.judged.state_dict()) == set()
+
+
+def test_a_learner_acts_by_its_average_and_saves_it(tmp_path: Path) -> None:
+    learner = make_learner(learning_rate=0.05, weight_average=80)
+    for _ in range(10):
+        learner.update()
+    observation, _ = make_env(8).reset(seed=3)
+    action, _ = learner.predict(observation, deterministic=True)
+    learner.save(tmp_path / "averaged")
+    again = REINFORCE.load(tmp_path / "averaged", make_env(8, tensors=True))
+    assert changed(learner.judged.state_dict(), again.judged.state_dict()) == set()
+    assert changed(weights(learner), again.judged.state_dict())
+    np.testing.assert_array_equal(again.predict(observation, deterministic=True)[0]["window"], action["window"])
+    last = make_learner()
+    last.policy.load_state_dict(learner.policy.state_dict())
+    assert not np.array_equal(last.predict(observation, deterministic=True)[0]["window"], action["window"])
+
+
+def test_an_average_that_a_checkpoint_lacks_begins_where_the_training_goes_on(tmp_path: Path) -> None:
+    """As of a run from before there were averages."""
+    old, new = make_learner(learning_rate=0.05), make_learner(learning_rate=0.05, weight_average=80)
+    for _ in range(4):
+        old.update(), new.update()
+    old.save(tmp_path / "old")
+    new.restore(tmp_path / "old")
+    new.update()
+    assert changed(weights(new), new.judged.state_dict()) == set()
+
+
 def test_exploration_goes_linearly_from_start_to_end() -> None:
     learner = make_learner(window_std=0.5, window_std_end=0.1)
     assert [learner.window_std(progress) for progress in (0.0, 0.5, 1.0)] == pytest.approx([0.5, 0.3, 0.1])

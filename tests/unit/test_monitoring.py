@@ -173,6 +173,20 @@ def test_validation_shows_the_validation_split_once_and_changes_nothing_in_the_t
     assert read(tmp_path / "metrics.csv")[-1]["eval/error"] == str(result.error)
 
 
+def test_with_averaged_weights_these_are_what_is_validated_and_kept(tmp_path: Path) -> None:
+    env = make_env(12, split="validation", tensors=True)
+    learner = make_learner(learning_rate=0.05, weight_average=40)
+    validation = Validation(env, 12, 40, 40, Board(tmp_path, "rows", tensorboard=False))
+    learner.learn(5 * 8 * 3, callback=validation)
+    assert validation.best is not None
+    for name, value in learner.judged.state_dict().items():
+        assert torch.equal(validation.best.weights[name], value)
+    assert any(
+        not torch.equal(validation.best.weights[name], value) for name, value in learner.policy.named_parameters()
+    )
+    assert read(tmp_path / "metrics.csv")[-1]["eval/error"] == str(evaluate(learner.judged, env, 12).error)
+
+
 @pytest.mark.parametrize(
     ("every", "steps"), [(8, [8, 16, 24, 32, 40]), (20, [24, 40]), (1000, [40]), (16, [16, 32, 40])]
 )
