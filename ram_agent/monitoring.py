@@ -6,7 +6,7 @@ Everything hangs on Stable-Baselines3's logger and callbacks. Every tag is defin
 import csv
 import io
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -333,10 +333,11 @@ class Pictures(BaseCallback):
 
 
 @torch.no_grad()
-def watch(policy: Policy, env: GlimpseEnvironment) -> Gaze:
-    """Play scenes 0 … N-1 of an environment at mean locations and note all that a picture needs."""
+def watch(policy: Policy, env: GlimpseEnvironment, scenes: Sequence[int] | None = None) -> Gaze:
+    """Play N scenes of an environment, 0 … N-1 unless told which, at mean locations; note all that a picture needs."""
     generator = torch.Generator(next(policy.parameters()).device).manual_seed(TEST_SEED)
-    episode = rollout(policy, env, seed=[TEST_SEED] * env.num_envs, scenes=range(env.num_envs), generator=generator)
+    shown = range(env.num_envs) if scenes is None else scenes
+    episode = rollout(policy, env, seed=[TEST_SEED] * env.num_envs, scenes=shown, generator=generator)
     canvas, sensor = env.canvas, env.sensor
     retina, size = sensor.prepare(canvas), (canvas.shape[-2], canvas.shape[-1])
     windows = [sensor.window(action) for action in episode.windows]

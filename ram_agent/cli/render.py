@@ -3,12 +3,14 @@
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from ram_agent.animation import gaze_frames
 from ram_agent.cli.job import Job
-from ram_agent.cli.trained import other_data_options, trained_agent
+from ram_agent.cli.trained import Trained, other_data_options, trained_agent
 from ram_agent.config import ConfigError
+from ram_agent.evaluation import evaluate
 from ram_agent.gaze import glimpse_paths, glimpse_strip
 from ram_agent.monitoring import watch
 from ram_agent.options import Parser
@@ -29,26 +31,40 @@ def render_options(commands: Any) -> Parser:
     parser.add_argument(
         "--count", type=int, metavar="COUNT", help=f"how many images [default: {COUNT}, of picture files all]"
     )
+    parser.add_argument(
+        "--wrong", action="store_true", help="only images that it answers wrongly [their folder: in figures, wrong]"
+    )
     return parser
 
 
 def render_run(given: Any) -> Job:
-    """Write glimpse_paths.png, glimpse_paths.gif (of the first four), glimpse_strip.png (of the first)."""
+    """Write glimpse_paths.png, glimpse_paths.gif (of the first four), glimpse_strip.png (of the first).
+
+    With `--wrong` of the first images that are answered wrongly.
+    """
     if given.count is not None and given.count < 1:
         raise ConfigError(f"--count: expected 1 or more images, got {given.count}")
     trained = trained_agent(given)
+    if given.wrong and trained.shown:
+        raise ConfigError("--wrong: expected images with labels, got picture files; give them as class folders")
     world = trained.world
     target = Path(given.run) / "figures"
     if given.out:
         target = Path(given.out)
     elif given.images:
         target = target / world.dataset.name.replace("/", "_")
-    target.mkdir(parents=True, exist_ok=True)
+    if given.wrong and not given.out:
+        target = target / "wrong"
     there = world.images_in("test")
-    env = world.environment("test", min(given.count or (there if trained.shown else COUNT), there))
+    count = min(given.count or (there if trained.shown else COUNT), there)
 
     def job() -> int:
-        gaze = watch(trained.policy, env)
+        scenes = _wrong(trained)[:count] if given.wrong else range(count)
+        if not scenes:
+            print(f"none of {there:,} images is answered wrongly: nothing to draw")
+            return 0
+        target.mkdir(parents=True, exist_ok=True)
+        gaze = watch(trained.policy, world.environment("test", len(scenes)), scenes)
         if trained.shown:
             gaze = gaze._replace(target=torch.full_like(gaze.target, -1))
         files = [target / name for name in ("glimpse_paths.png", "glimpse_paths.gif", "glimpse_strip.png")]
@@ -59,3 +75,10 @@ def render_run(given: Any) -> Job:
         return 0
 
     return job
+
+
+def _wrong(trained: Trained) -> list[int]:
+    """The test scenes that are answered wrongly at mean locations, in their order."""
+    images = trained.world.images_in("test")
+    answered = evaluate(trained.policy, trained.world.environment("test", min(images, 500)), images)
+    return np.flatnonzero(answered.wrong[-1]).tolist()

@@ -22,9 +22,11 @@ from ram_agent.checkpoint import read_checkpoint
 from ram_agent.cli import main
 from ram_agent.cli.world import World
 from ram_agent.config import dump_config, load_config
+from ram_agent.evaluation import Evaluation
 from ram_agent.export import AGENT
-from ram_agent.gaze import Gaze
+from ram_agent.gaze import Gaze, glimpse_paths
 from ram_agent.monitoring import watch
+from ram_agent.pictures import write_figure
 from ram_agent.results import final_results
 from ram_agent.sensor import make_sensor
 from tests.making import make_config, unchecked
@@ -174,6 +176,39 @@ def test_render_draws_picture_files_beside_the_pictures_of_the_run(
     with Image.open(folder / "glimpse_paths.gif") as animation:
         assert animation.n_frames == 4  # one a look, and the answer
     assert {path: path.stat().st_mtime_ns for path in before} == before
+
+
+def test_render_wrong_draws_what_is_answered_wrongly_and_that_alone(
+    grey: Path, say: Say, refuse: Say, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The run's own answers are made the labels of its images, all but those of two."""
+    gaze, config = gaze_of(grey), load_config(grey / "config.yaml")
+    pixels = load_images(config.images.source).test.pixels[:, 0].numpy()
+    labels = gaze.answers[-1].numpy().copy()
+    others = tmp_path / "others.npz"
+    labels[[3, 8]] = (labels[[3, 8]] + 1) % len(gaze.classes)
+    np.savez(others, images=pixels, labels=labels, class_names=np.array(gaze.classes))
+    out = say("render", grey, "--images", others, "--wrong")
+    folder = grey / "figures" / "others.npz" / "wrong"
+    assert out.split("\n")[:-1] == [str(folder / f"glimpse_{name}") for name in ("paths.png", "paths.gif", "strip.png")]
+    policy = best_policy(read_checkpoint(grey / "checkpoints" / "agent.pt"), torch.device("cpu"))
+    world = World(config, load_images(config.images.source))
+    for count, name in ((2, "both"), (1, "one")):
+        seen = watch(policy, world.environment("test", count), [3, 8][:count])
+        seen = seen._replace(target=torch.from_numpy(labels[[3, 8][:count]]))
+        write_figure(glimpse_paths(seen), tmp_path / f"{name}.png")
+    assert (folder / "glimpse_paths.png").read_bytes() == (tmp_path / "both.png").read_bytes()
+    say("render", grey, "--images", others, "--wrong", "--count", 1, "--out", tmp_path / "one")
+    assert (tmp_path / "one" / "glimpse_paths.png").read_bytes() == (tmp_path / "one.png").read_bytes()
+    right = Evaluation(labels[None], labels, np.zeros((1, len(labels), 2), dtype=np.float32))
+    monkeypatch.setattr("ram_agent.cli.render.evaluate", lambda *_, **__: right)
+    nothing = say("render", grey, "--images", others, "--wrong", "--out", tmp_path / "none")
+    assert nothing == f"none of {len(labels)} images is answered wrongly: nothing to draw\n"
+    assert not (tmp_path / "none").exists()
+    (file,) = written(tmp_path, grey, 1)
+    assert "--wrong: expected images with labels, got picture files" in refuse(
+        "render", grey, "--images", file, "--wrong"
+    )
 
 
 def test_a_picture_lies_in_the_middle_at_the_size_that_was_trained_on(grey: Path, say: Say, tmp_path: Path) -> None:

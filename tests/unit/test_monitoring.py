@@ -212,6 +212,9 @@ def test_what_is_watched_is_what_the_agent_saw() -> None:
     assert gaze.glimpses.shape == (3, 4, 2, 1, 4, 4)
     assert gaze.boxes.shape == (3, 4, 2, 4)
     assert gaze.target.tolist() == [0, 1, 2, 3]  # scene i shows image i
+    chosen = watch(learner.policy, env, [3, 0, 3, 2])
+    assert chosen.target.tolist() == [3, 0, 3, 2]
+    assert torch.equal(chosen.canvas[1], gaze.canvas[0])
     for look in range(3):
         for lane in range(4):  # a crop's finest glimpse is the canvas inside its box
             left, top, right, bottom = (int(edge) for edge in gaze.boxes[look, lane, 0])
