@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from ram_agent.checkpoint import fitting, read_newest
+from ram_agent.checkpoint import fitting, judged_weights, read_newest
 from ram_agent.config import ConfigError
 from ram_agent.export import AGENT, read_export
 from ram_agent.policy import Policy
@@ -22,7 +22,7 @@ def begin_with(policy: Policy, source: Path, checkpoint: Path) -> None:
     else:
         saved = read_newest(source / checkpoint)
         with fitting(source / checkpoint):
-            weights = saved["best"]["weights"] if saved["best"] else saved["learner"]["policy"]
+            weights = judged_weights(saved)
     own = policy.state_dict()
     if {name: value.shape for name, value in weights.items()} == {name: value.shape for name, value in own.items()}:
         policy.load_state_dict(weights)

@@ -6,6 +6,7 @@ from typing import Any
 import torch
 
 from ram_agent.algorithm import Algorithm
+from ram_agent.checkpoint import judged_weights
 from ram_agent.config import Config
 from ram_agent.full_image import NETWORKS, WholeCanvas
 from ram_agent.grid_policy import GridPolicy
@@ -54,7 +55,8 @@ def seen_by(look: str, env: GlimpseEnvironment) -> GlimpseEnvironment:
 
 
 def best_policy(saved: Mapping[str, Any], device: torch.device) -> Policy:
-    """The policy of an export; of a checkpoint with its best weights by validation, or, where it has none, its last.
+    """The policy of an export; of a checkpoint with its best weights by validation, or, where it has none, its last
+    (see `judged_weights`).
 
     In evaluation mode, as all who ask for it want to see it.
     """
@@ -62,5 +64,5 @@ def best_policy(saved: Mapping[str, Any], device: torch.device) -> Policy:
     if "weights" in saved:  # an export
         policy.load_state_dict(saved["weights"])
     else:
-        policy.load_state_dict(saved["best"]["weights"] if saved["best"] else saved["learner"]["policy"])
+        policy.load_state_dict(judged_weights(saved))
     return policy.eval()

@@ -12,7 +12,7 @@ import io
 import os
 import re
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
@@ -30,6 +30,17 @@ SUMS = "SHA256SUMS"
 
 class CheckpointError(ValueError):
     """A checkpoint that cannot be read: the message names the file and what is wrong with it."""
+
+
+def judged_weights(saved: Mapping[str, Any]) -> dict[str, Any]:
+    """What a saved learner is judged by: its best weights in validation; before the first validation their average, or
+    where it has none, the weights as they stand.
+    """
+    if saved["best"]:
+        return saved["best"]["weights"]
+    learner = saved["learner"]
+    average = learner.get("average")
+    return average["policy"] if average and average["updates"] else learner["policy"]
 
 
 # -------------------------------------------------------------------- writing

@@ -153,8 +153,8 @@ class TrainingConfig(Section):
     weight_average: int = Field(
         default=0,
         ge=0,
-        description="episodes back over which weights are averaged, exponentially, to be validated, kept and tested; "
-        "0: as they stand",
+        description="time constant, in episodes, of an exponential average of the weights that is validated, kept and "
+        "tested in their place; 0 (or less than an update's): as they stand",
     )
     window_std: float = Field(default=0.10, gt=0, description="std of sampled windows at the start, in [-1, 1] units")
     window_std_end: float | None = Field(

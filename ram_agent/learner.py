@@ -9,16 +9,16 @@ from abc import abstractmethod
 from collections.abc import Callable, Mapping
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from ram_agent import estimators
 from ram_agent.algorithm import Algorithm
+from ram_agent.average import Average
 from ram_agent.config import TrainingConfig, parse_section
 from ram_agent.finite import Circumstances
 from ram_agent.optimizers import MULTIPLE, make_optimizer
@@ -86,10 +86,8 @@ class Learner(Algorithm):
         image = torch.arange(checked.batch, device=self.device)
         self._image_of_lane = image[:, None].expand(-1, checked.looks).flatten()
         self._seeds = torch.full((env.num_envs,), seed, device=self.device)
-        self._average: AveragedModel | None = None
-        if checked.weight_average:
-            kept = max(0.0, 1 - self.lanes / checked.weight_average)
-            self._average = AveragedModel(policy, multi_avg_fn=get_ema_multi_avg_fn(kept), use_buffers=True)
+        horizon = checked.weight_average
+        self._average = Average(policy, max(0.0, 1 - self.lanes / horizon)) if horizon else None
         self._play = ranks.average(_Play(self))
         self._replayed = Replayed(self._compute, self.generator) if cuda_graph else None
 
@@ -102,33 +100,25 @@ class Learner(Algorithm):
             facts = self._replayed()
             for _ in range(self.env.glimpses if on_step else 0):  # a replay has no steps of its own
                 on_step()  # type: ignore[misc]
-        if self._average is not None:
-            self._average.update_parameters(self.policy)
+        if self._average:
+            self._average.update(self.policy)
         self.updates += 1
         self.guard.count()
         return facts
 
     @property
     def judged(self) -> Policy:
-        """With `training.weight_average` the exponential average of the policy's weights and buffers, from the first
-        update on (Polyak and Juditsky 1992): where the steps of a high rate scatter, it stands in their middle.
-        """
-        if self._average is None or self._average.n_averaged == 0:
-            return self.policy
-        return cast(Policy, self._average.module)
+        """With `training.weight_average` the average of the policy's weights, from the first update on."""
+        return self._average.policy if self._average and self._average.updates else self.policy
 
     def state_dict(self) -> dict[str, Any]:
         """All that a resumed run needs; plain values and tensors."""
-        return super().state_dict() | ({"average": self._average.state_dict()} if self._average is not None else {})
+        return super().state_dict() | ({"average": self._average.state_dict()} if self._average else {})
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         super().load_state_dict(state)
-        if self._average is None:
-            return
-        if "average" in state:
-            self._average.load_state_dict(state["average"])
-        else:  # of a training without one
-            self._average.n_averaged.zero_()
+        if self._average:
+            self._average.load_state_dict(state.get("average"))
 
     def _schedule(self) -> None:
         """Set what this update differs in from the others: learning rate, exploration, images, noise.

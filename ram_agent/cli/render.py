@@ -32,7 +32,9 @@ def render_options(commands: Any) -> Parser:
         "--count", type=int, metavar="COUNT", help=f"how many images [default: {COUNT}, of picture files all]"
     )
     parser.add_argument(
-        "--wrong", action="store_true", help="only images that it answers wrongly [their folder: in figures, wrong]"
+        "--wrong",
+        action="store_true",
+        help="only test images that it answers wrongly, after a pass over all of them [default folder: figures/wrong]",
     )
     return parser
 

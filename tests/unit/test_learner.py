@@ -30,6 +30,8 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from envs.single import GlimpseEnv
 from ram_agent.algorithm import Actions
+from ram_agent.beginning import begin_with
+from ram_agent.building import best_policy
 from ram_agent.checkpoint import CheckpointError, read_checkpoint, write_checkpoint
 from ram_agent.config import TrainingConfig
 from ram_agent.controls import CONTROLS
@@ -345,6 +347,25 @@ def test_a_learner_acts_by_its_average_and_saves_it(tmp_path: Path) -> None:
     last = make_learner()
     last.policy.load_state_dict(learner.policy.state_dict())
     assert not np.array_equal(last.predict(observation, deterministic=True)[0]["window"], action["window"])
+
+
+def test_before_the_first_validation_a_checkpoint_stands_for_its_average(tmp_path: Path) -> None:
+    """For who evaluates it, and for a training that begins with it."""
+    learner = make_learner(learning_rate=0.05, weight_average=80)
+    learner.save(tmp_path / "new", best=None)
+    for _ in range(5):
+        learner.update()
+    learner.save(tmp_path / "agent", best=None)
+    saved = read_checkpoint(tmp_path / "agent.pt")
+    assert changed(learner.judged.state_dict(), best_policy(saved, torch.device("cpu")).state_dict()) == set()
+    begun = make_learner()
+    begin_with(begun.policy, tmp_path, Path("agent.pt"))
+    assert changed(learner.judged.state_dict(), weights(begun)) == set()
+    best = weights(make_learner(seed=5))
+    learner.save(tmp_path / "agent", best={"error": 1.0, "episodes": 8, "weights": best})
+    assert changed(best, best_policy(read_checkpoint(tmp_path / "agent.pt"), torch.device("cpu")).state_dict()) == set()
+    new = read_checkpoint(tmp_path / "new.pt")  # an average of nothing yet
+    assert changed(new["learner"]["policy"], best_policy(new, torch.device("cpu")).state_dict()) == set()
 
 
 def test_an_average_that_a_checkpoint_lacks_begins_where_the_training_goes_on(tmp_path: Path) -> None:

@@ -27,6 +27,7 @@ from ram_agent.evaluation import Evaluation, evaluate
 from ram_agent.experiment import run_experiment
 from ram_agent.metrics import Running
 from ram_agent.monitoring import Board, Checkpoints, MetricsFile, Validation, pictured_every, watch
+from ram_agent.policy import Policy
 from tests.making import make_config, make_env, make_learner, make_world
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "tensorboard.md"
@@ -173,18 +174,26 @@ def test_validation_shows_the_validation_split_once_and_changes_nothing_in_the_t
     assert read(tmp_path / "metrics.csv")[-1]["eval/error"] == str(result.error)
 
 
-def test_with_averaged_weights_these_are_what_is_validated_and_kept(tmp_path: Path) -> None:
-    env = make_env(12, split="validation", tensors=True)
+def test_with_averaged_weights_these_are_what_is_validated_and_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown: list[object] = []
+
+    def evaluated(policy: Policy, *_: object, **__: object) -> Evaluation:
+        shown.append(policy)
+        return FakeEvaluation(3)()
+
+    monkeypatch.setattr("ram_agent.monitoring.evaluate", evaluated)
     learner = make_learner(learning_rate=0.05, weight_average=40)
+    env = make_env(12, split="validation", tensors=True)
     validation = Validation(env, 12, 40, 40, Board(tmp_path, "rows", tensorboard=False))
     learner.learn(5 * 8 * 3, callback=validation)
+    assert shown == [learner.judged]
+    assert learner.judged is not learner.policy
     assert validation.best is not None
     for name, value in learner.judged.state_dict().items():
         assert torch.equal(validation.best.weights[name], value)
-    assert any(
-        not torch.equal(validation.best.weights[name], value) for name, value in learner.policy.named_parameters()
-    )
-    assert read(tmp_path / "metrics.csv")[-1]["eval/error"] == str(evaluate(learner.judged, env, 12).error)
+    assert any(not torch.equal(validation.best.weights[name], now) for name, now in learner.policy.named_parameters())
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,44 @@
+"""An exponential moving average of a policy's weights, beside the training, which does not know of it."""
+
+from collections.abc import Mapping
+from copy import deepcopy
+from typing import Any
+
+import torch
+
+from ram_agent.policy import Policy
+
+
+class Average:
+    """Weights and buffers of a policy, averaged over the updates behind it (Polyak and Juditsky 1992).
+
+    `kept` is the share of the average that an update leaves in it: weights k updates back count as kept^k. Where the
+    steps of a high rate scatter, `policy` stands in their middle. (PyTorch's `AveragedModel` copies its counter to the
+    device each time, and waits for it.)
+    """
+
+    def __init__(self, policy: Policy, kept: float) -> None:
+        self.policy = deepcopy(policy).requires_grad_(False)
+        self.kept = kept
+        self.updates = 0
+        """How many are in it; before the first it is of nothing."""
+
+    @torch.no_grad()
+    def update(self, policy: Policy) -> None:
+        """Take in the weights as they stand; the first time, take them over."""
+        share = 1 - self.kept if self.updates else 1.0
+        for mean, now in zip(self.policy.state_dict().values(), policy.state_dict().values(), strict=True):
+            if mean.is_floating_point():
+                mean.lerp_(now, share)
+            else:
+                mean.copy_(now)
+        self.updates += 1
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"policy": self.policy.state_dict(), "updates": self.updates}
+
+    def load_state_dict(self, state: Mapping[str, Any] | None) -> None:
+        """Go on from what was saved; from nothing where that was a training without an average."""
+        self.updates = state["updates"] if state else 0
+        if state:
+            self.policy.load_state_dict(state["policy"])
