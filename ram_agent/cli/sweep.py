@@ -50,8 +50,9 @@ def sweep_table(given: Any) -> Job:
     def job() -> int:
         print(f"{path}: {len(jobs)} trainings, {len(jobs) - len(left)} done; to {out}", flush=True)
         if given.dry_run:
+            width = max((len(str(each)) for each in left), default=0)
             for each in left:
-                print(f"  {each!s:24} {states[each]:9}  {' '.join(command(each, states[each]))}")
+                print(f"  {each!s:{width}}  {states[each]:9}  {' '.join(command(each, states[each]))}")
             return 0
         on_ray = given.backend == "ray" and left
         workers = RayWorkers(given.workers, threads) if on_ray else LocalWorkers(given.workers)
