@@ -15,7 +15,7 @@ from ram_agent.finite import NumbersGoneBad
 from ram_agent.interruption import Interruption
 from ram_agent.monitoring import Best, Board, Checkpoints, Pictures, Signal, Validation
 from ram_agent.parallel import ALONE, Ranks
-from ram_agent.world import World, check_images
+from ram_agent.world import World, check_images, whole_split
 from ram_agent.writing import Writing
 
 CHECKPOINT = Path("checkpoints") / "agent.pt"
@@ -81,10 +81,8 @@ def train_agent(
     board = Board(folder, world.dataset.name, tensorboard=config.run.tensorboard, resume_at=resume_at, writing=writing)
     learner.set_logger(board.logger)
     total, every = training.episodes, config.evaluation.every
-    images = world.images_in("validation")
-    validation = Validation(
-        seen_by(look, world.environment("validation", min(images, 500))), images, every, total, board
-    )
+    validating, images = whole_split(world, "validation")
+    validation = Validation(seen_by(look, validating), images, every, total, board)
     checkpoints = Checkpoints(
         folder / CHECKPOINT,
         config.run.checkpoint_every,

@@ -16,7 +16,7 @@ from ram_agent.evaluation import TEST_SEED, Evaluation, evaluate
 from ram_agent.files import write_whole
 from ram_agent.policy import Policy
 from ram_agent.rollout import GlimpseEnvironment
-from ram_agent.world import World
+from ram_agent.world import World, whole_split
 
 RESULTS = "results.json"
 """Where a run folder keeps them."""
@@ -27,8 +27,7 @@ def measure(config: Config, world: World, agents: list[Agent]) -> tuple[dict[str
 
     Returns the numbers, and what the first agent, the one that learned to look, answered at mean locations.
     """
-    images = world.images_in("test")
-    env = world.environment("test", min(images, 500))
+    env, images = whole_split(world, "test")
     numbers: dict[str, Any] = {}
     answered: list[Evaluation] = []
     for agent in agents:

@@ -27,7 +27,7 @@ from ram_agent.monitoring import Board, Validation
 from ram_agent.parallel import ALONE
 from ram_agent.rollout import GlimpseEnvironment
 from ram_agent.space import Range
-from ram_agent.world import Dataset, World
+from ram_agent.world import Dataset, World, whole_split
 
 
 def check_optuna() -> None:
@@ -206,10 +206,10 @@ class Search:
         learner, _, _ = make_learner(
             config, world, folder, "learned", resume=False, interruption=interruption, ranks=ALONE
         )
-        total, images = config.training.episodes, world.images_in("validation")
+        total = config.training.episodes
         board = Board(folder, world.dataset.name, tensorboard=config.run.tensorboard)
         learner.set_logger(board.logger)
-        env = world.environment("validation", min(images, 500))
+        env, images = whole_split(world, "validation")
         validation = Watched(trial, env, images, config.evaluation.every, total, board)
         learner.learn(
             total * learner.env.glimpses,

@@ -39,6 +39,16 @@ class World(Protocol):
     def images_in(self, split: str) -> int: ...
 
 
+LANES = 500
+"""Images at a time where a whole split is shown: enough that a call costs little, few enough for the caches."""
+
+
+def whole_split(world: World, split: str) -> tuple[GlimpseEnvironment, int]:
+    """An environment to show all images of `split` in, `LANES` or fewer at a time, and how many they are."""
+    images = world.images_in(split)
+    return world.environment(split, min(images, LANES)), images
+
+
 def check_images(saved: Mapping[str, Any], world: World) -> None:
     """Raise `CheckpointError` where a run's checkpoint was made from other images than those at hand."""
     if saved["sha256"] != world.dataset.sha256:

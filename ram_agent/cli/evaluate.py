@@ -15,6 +15,7 @@ from ram_agent.figures import confusion_matrix
 from ram_agent.options import Parser
 from ram_agent.pictures import write_figure
 from ram_agent.results import test_errors
+from ram_agent.world import whole_split
 
 HARDEST = 20
 """Classes that the table shows, those with the largest errors."""
@@ -36,17 +37,16 @@ def evaluate_run(given: Any) -> Job:
         if trained.shown:
             raise ConfigError("--confusion: expected images with labels, got picture files; give them as class folders")
         Path(given.confusion).parent.mkdir(parents=True, exist_ok=True)
-    images = trained.world.images_in("test")
 
     def answer() -> int:
-        env = trained.world.environment("test", images)
+        env = trained.world.environment("test", trained.world.images_in("test"))
         for line in tell(trained.policy, env, trained.shown):
             print(line)
         return 0
 
     def measure() -> int:
         config, world = trained.config, trained.world
-        env = world.environment("test", min(images, 500))
+        env, images = whole_split(world, "test")
         numbers, answered = test_errors(
             trained.policy, env, images, config.training.last_window_std, config.evaluation.votes
         )

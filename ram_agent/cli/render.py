@@ -15,6 +15,7 @@ from ram_agent.gaze import glimpse_paths, glimpse_strip
 from ram_agent.monitoring import watch
 from ram_agent.options import Parser
 from ram_agent.pictures import write_figure, write_gif
+from ram_agent.world import whole_split
 
 COUNT = 12
 """Images of a set that are drawn; of picture files, all."""
@@ -81,6 +82,5 @@ def render_run(given: Any) -> Job:
 
 def _wrong(trained: Trained) -> list[int]:
     """The test scenes that are answered wrongly at mean locations, in their order."""
-    images = trained.world.images_in("test")
-    answered = evaluate(trained.policy, trained.world.environment("test", min(images, 500)), images)
+    answered = evaluate(trained.policy, *whole_split(trained.world, "test"))
     return np.flatnonzero(answered.wrong[-1]).tolist()
