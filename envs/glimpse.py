@@ -258,6 +258,22 @@ class GlimpseVectorEnv(VectorEnv[dict[str, Any], dict[str, Any], Any]):
         truncated = torch.zeros_like(terminated)
         return observation, self._out(reward), self._out(terminated), self._out(truncated), info
 
+    def peek(self, window: Any) -> Any:
+        """The glimpse (N, K·C, G, G) that each lane would get at `window` (N, P), numbers in [-1, 1].
+
+        Windows are those that observations name, whatever the moves. None moves, and no look is counted. For training,
+        as `target` is: an agent that peeks cheats.
+        """
+        if self._looks.min() == 0:
+            raise ResetNeeded("peek: there is nothing to see before reset()")
+        asked = torch.as_tensor(window, dtype=torch.float32, device=self.device)
+        if asked.shape != self._window.shape:
+            raise ValueError(f"peek: expected windows of shape {tuple(self._window.shape)}, got {tuple(asked.shape)}")
+        if not isinstance(window, Tensor):
+            self._check_window(np.asarray(window, dtype=np.float32))
+        seen = self.sensor.read(self._retina, self.sensor.window(asked.clamp(-1, 1)))
+        return self._out(seen.flatten(1, 2))
+
     def render(self) -> tuple[np.ndarray, ...] | None:
         """One RGB frame (uint8, height × width × 3) per lane."""
         if self.render_mode is None:

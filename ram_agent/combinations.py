@@ -66,6 +66,7 @@ def _check_sb3(config: "Config") -> None:
         "training.looks": (1, training.looks, "it is for baseline leave_one_out"),
         "training.optimizer": ("adam", training.optimizer, "it is theirs"),
         "training.window_rate": (1.0, training.window_rate, "their optimiser has one rate"),
+        "training.lookahead": (0, training.lookahead, "their places are learned from rewards alone"),
         "training.weight_average": (0, training.weight_average, "their weights are taken as they stand"),
         "training.classify_every_look": (False, training.classify_every_look, "use sb3.reward each_look"),
         "run.cuda_graph": (False, config.run.cuda_graph, "their updates cannot be replayed"),

@@ -166,6 +166,12 @@ class TrainingConfig(Section):
     reward: Literal["success", "probability", "log_likelihood"] = Field(
         default="probability", description="the return of a move"
     )
+    lookahead: int = Field(
+        default=0,
+        ge=0,
+        description="J, other windows that are tried at one move of every episode; the window head is drawn to the "
+        "best of them; 0: none",
+    )
     precision: Literal["float32", "tf32", "bfloat16", "fastest"] = Field(
         default="float32",
         description="of the glimpse network's and the core's products in training and of Muon's; all else stays "
@@ -179,6 +185,7 @@ class TrainingConfig(Section):
         default=1.0, ge=0, description="weight of the score-function loss, summed over moves"
     )
     baseline_weight: float = Field(default=1.0, ge=0, description="weight of the baseline's squared error")
+    lookahead_weight: float = Field(default=1.0, ge=0, description="weight of the distance to the best window tried")
 
     @property
     def by_sb3(self) -> bool:

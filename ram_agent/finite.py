@@ -10,7 +10,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-TERMS = ("classification loss", "reinforce loss", "baseline loss", "loss", "gradient norm")
+TERMS = ("classification loss", "reinforce loss", "baseline loss", "lookahead loss", "loss", "gradient norm")
 """What is examined in each update, in the order in which one spoils the next."""
 
 

@@ -21,6 +21,8 @@ from ram_agent.algorithm import Algorithm
 from ram_agent.average import Average
 from ram_agent.config import TrainingConfig, parse_section
 from ram_agent.finite import Circumstances
+from ram_agent.heads import LearnedWindowHead
+from ram_agent.lookahead import lookahead_loss
 from ram_agent.optimizers import MULTIPLE, make_optimizer
 from ram_agent.parallel import ALONE, Ranks
 from ram_agent.policy import Policy, RecurrentAttentionPolicy
@@ -35,6 +37,7 @@ class Losses(NamedTuple):
     classification: Tensor
     reinforce: Tensor
     baseline: Tensor
+    lookahead: Tensor
 
 
 class Learner(Algorithm):
@@ -143,8 +146,8 @@ class Learner(Algorithm):
         self.optimizer.zero_grad(set_to_none=True)
         total.backward()
         norm = torch.nn.utils.clip_grad_norm_(self.policy.parameters(), self.training.clip)
-        losses = (facts[f"train/{name}loss"] for name in ("classification_", "reinforce_", "baseline_", ""))
-        self.guard.examine(torch.stack([*losses, norm.detach()]))
+        losses = (facts[f"train/{name}_loss"] for name in Losses._fields)
+        self.guard.examine(torch.stack([*losses, facts["train/loss"], norm.detach()]))
         self.optimizer.step()  # unless a number has gone bad
         return facts | {"train/gradient_norm": norm.detach()}
 
@@ -161,8 +164,10 @@ class Learner(Algorithm):
                 generator=self.generator,
                 on_step=on_step,
             )
+            lookahead, gain = self._look_ahead(episode)
         losses, facts = self.losses(episode, self._std)
-        weights = (training.classification_weight, training.reinforce_weight, training.baseline_weight)
+        losses = losses._replace(lookahead=lookahead)
+        weights = [getattr(training, f"{name}_weight") for name in Losses._fields]
         total = torch.stack([weight * loss for weight, loss in zip(weights, losses, strict=True)]).sum()
         return total, {
             "rollout/reward": episode.reward.mean(),
@@ -171,12 +176,22 @@ class Learner(Algorithm):
             "train/loss": total.detach(),
             **{f"train/{name}_loss": loss.detach() for name, loss in losses._asdict().items()},
             **facts,
+            **gain,
         }
 
     def losses(self, episode: Episode, std: float | Tensor) -> tuple[Losses, dict[str, Tensor]]:
-        """The loss terms of an episode, and facts worth logging."""
+        """The loss terms that an episode tells by itself, and facts worth logging."""
         reinforce, baseline, facts = self.window_losses(episode, std)
-        return Losses(classification_loss(episode, self.training), reinforce, baseline), facts
+        nothing = episode.reward.new_zeros(())
+        return Losses(classification_loss(episode, self.training), reinforce, baseline, nothing), facts
+
+    def _look_ahead(self, episode: Episode) -> tuple[Tensor, dict[str, Tensor]]:
+        """The loss that other windows tell, where `training.lookahead` asks and there is a move to think over."""
+        windows = self.training.lookahead
+        if not (windows and len(episode.means) and isinstance(self.policy.window_head, LearnedWindowHead)):
+            return episode.reward.new_zeros(()), {}
+        loss, gain = lookahead_loss(self.policy, self.env, episode, windows, self.generator)
+        return loss, {"train/lookahead_gain": gain}
 
     @abstractmethod
     def window_losses(self, episode: Episode, std: float | Tensor) -> tuple[Tensor, Tensor, dict[str, Tensor]]:

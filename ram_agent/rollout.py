@@ -8,6 +8,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from ram_agent.controls import Hint
+from ram_agent.core import State
 from ram_agent.policy import Policy
 from ram_agent.sensor import Sensor
 
@@ -31,6 +32,7 @@ class GlimpseEnvironment(Protocol):
         self, *, seed: Any = None, options: dict[str, Any] | None = None
     ) -> tuple[dict[str, Any], dict[str, Any]]: ...
     def step(self, actions: dict[str, Any]) -> tuple[dict[str, Any], Any, Any, Any, dict[str, Any]]: ...
+    def peek(self, window: Any) -> Any: ...
 
 
 class Episode(NamedTuple):
@@ -45,6 +47,8 @@ class Episode(NamedTuple):
     hidden: Float[Tensor, "time lanes hidden"]
     logits: Float[Tensor, "time lanes classes"]
     """What the agent would have answered after each look; the environment heard the last."""
+    states: tuple[State, ...]
+    """What the agent remembered after each look."""
     target: Int[Tensor, " lanes"]
     reward: Float[Tensor, " lanes"]
 
@@ -69,11 +73,12 @@ def rollout(
     target, place = info["target"], info.get("place")
     state = policy.initial_state(env.num_envs)
     no_answer = torch.zeros_like(target)
-    hiddens, windows, moves = [], [], []
+    hiddens, states, windows, moves = [], [], [], []
     for look in range(1, env.glimpses):
         hidden, state = policy.look(observation["glimpse"], observation["window"], state)
         move = policy.move(hidden, std, generator, Hint(look, env.glimpses, env.sensor.reach, place))
         hiddens.append(hidden)
+        states.append(state)
         windows.append(observation["window"])
         moves.append(move)
         observation, *_ = env.step({"window": move.window, "label": no_answer})
@@ -81,6 +86,7 @@ def rollout(
             on_step()
     hidden, state = policy.look(observation["glimpse"], observation["window"], state)
     hiddens.append(hidden)
+    states.append(state)
     windows.append(observation["window"])
     hidden = torch.stack(hiddens)
     logits = policy.answer(hidden)
@@ -95,6 +101,7 @@ def rollout(
         samples=torch.stack([move.sample for move in moves]) if moves else nothing,
         hidden=hidden,
         logits=logits,
+        states=tuple(states),
         target=target,
         reward=reward,
     )

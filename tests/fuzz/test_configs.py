@@ -38,10 +38,11 @@ SMALL |= {
     "batch": 3,
     "looks": 3,
     "n_epochs": 2,
+    "lookahead": 3,
 }
 """Whole numbers that cost memory or time; others are drawn as large as they come."""
 SANE = {"learning_rate": 0.1, "window_std": 1.0, "window_std_end": 1.0, "window_gradient": 1.0, "clip": 100.0}
-SANE |= {"classification_weight": 10.0, "reinforce_weight": 10.0, "baseline_weight": 10.0}
+SANE |= {"classification_weight": 10.0, "reinforce_weight": 10.0, "baseline_weight": 10.0, "lookahead_weight": 10.0}
 SANE |= {"window_rate": 10.0}
 SANE |= {"ent_coef": 1.0, "vf_coef": 1.0, "clip_range": 1.0}
 """Floats with which two updates must stay finite; others have bounds of their own."""
@@ -109,7 +110,7 @@ def trees(draw: st.DrawFn, wild: bool) -> dict[str, dict[str, Any]]:
         sensor["kind"], policy["core"], sensor["size"] = "crop", "lstm", sensor["size"] + sensor["size"] % 2
         training |= {"looks": 1, "optimizer": "adam", "classify_every_look": False, "precision": "float32"}
         training |= {"baseline": "none", "batch": max(2, training["batch"])}
-        training |= {"window_rate": 1.0, "weight_average": 0}
+        training |= {"window_rate": 1.0, "weight_average": 0, "lookahead": 0}
         tree["sb3"]["batch_size"] = None
         if training["method"] == "a2c":
             tree["sb3"] |= {"n_epochs": None, "clip_range": None}

@@ -363,6 +363,35 @@ def test_the_glimpse_is_what_the_sensor_reads_from_the_scene_at_the_window_that_
             observation, *_ = env.step(random_actions(env, np.random.default_rng(0)))
 
 
+@pytest.mark.parametrize("kind", ["crop", "gaussian", "stn"])
+@pytest.mark.parametrize("tensors", [False, True])
+def test_a_peek_shows_what_a_step_would_and_moves_nothing(kind: str, tensors: bool) -> None:
+    env, other = (make_env(5, sensor=kind, tensors=tensors) for _ in range(2))
+    env.reset(seed=4), other.reset(seed=4)
+    env.action_space.seed(1)
+    for _ in range(env.glimpses - 1):
+        action = env.action_space.sample()
+        action["window"] *= 1.5  # clipped alike
+        given = {name: torch.from_numpy(part) for name, part in action.items()} if tensors else action
+        foreseen = env.peek(given["window"])
+        env.peek(-given["window"])
+        seen = env.step(given)[0]["glimpse"]
+        assert type(foreseen) is type(seen)
+        np.testing.assert_array_equal(foreseen, seen)
+        np.testing.assert_array_equal(other.step(given)[0]["glimpse"], seen)
+
+
+def test_a_peek_at_nothing_or_at_no_place_is_refused() -> None:
+    env = make_env(2)
+    with pytest.raises(ResetNeeded, match=r"^peek: "):
+        env.peek(np.zeros((2, 2), np.float32))
+    env.reset(seed=0)
+    with pytest.raises(ValueError, match=r"^peek: expected windows of shape \(2, 2\), got \(2,\)$"):
+        env.peek(np.zeros(2, np.float32))
+    with pytest.raises(ValueError, match=r"NaN"):
+        env.peek(np.full((2, 2), np.nan, np.float32))
+
+
 def test_stepping_before_the_first_reset_and_after_the_end_is_refused() -> None:
     env, single = make_env(2), GlimpseEnv(sensor="crop", **SMALL)
     action = {"window": np.zeros((2, 2), np.float32), "label": np.zeros(2, np.int64)}

@@ -209,6 +209,7 @@ def test_an_unknown_key_is_refused_with_the_nearest_right_one(tree: dict[str, An
         ("training", "method", "dqn"),
         ("training", "window_rate", -0.1),
         ("training", "weight_average", -1),
+        ("training", "lookahead", -1),
         ("training", "window_std", -0.1),
         ("training", "window_std", 0),
         ("training", "learning_rate", float("nan")),

@@ -126,6 +126,14 @@ def test_nor_does_an_optimiser(optimizer: str, monkeypatch: pytest.MonkeyPatch) 
         learner.update()
 
 
+@pytest.mark.parametrize("method", ["reinforce", "pathwise"])
+def test_nor_does_looking_ahead(method: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    learner = make_learner("gaussian" if method == "pathwise" else "crop", lookahead=3)
+    learner.update()
+    with nothing_comes_back(monkeypatch):
+        learner.update()
+
+
 def test_nor_does_an_average_of_the_weights(monkeypatch: pytest.MonkeyPatch) -> None:
     learner = make_learner("crop", weight_average=100)
     learner.update()

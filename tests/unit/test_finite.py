@@ -124,7 +124,7 @@ def test_a_step_that_ruins_a_weight_is_found_before_it_is_saved_or_measured() ->
 def test_the_guard_counts_sound_updates_and_keeps_the_first_bad_values() -> None:
     guard = Guard(torch.device("cpu"))
     assert guard.ask() is None
-    rows = [[1.0] * 5, [2.0] * 5, [3.0, NAN, 1.0, -INFINITY, 1.0], [NAN] * 5, [1.0] * 5]
+    rows = [[1.0] * 6, [2.0] * 6, [3.0, NAN, 1.0, -INFINITY, 1.0, 1.0], [NAN] * 6, [1.0] * 6]
     for row in rows:
         guard.examine(torch.tensor(row))
         guard.count()
@@ -134,7 +134,7 @@ def test_the_guard_counts_sound_updates_and_keeps_the_first_bad_values() -> None
     assert found.terms == [TERMS[1], TERMS[3]]
     assert found.values[TERMS[3]] == -INFINITY
     assert math.isnan(found.values[TERMS[1]])
-    largest = torch.full((5,), torch.finfo(torch.float32).max)
+    largest = torch.full((6,), torch.finfo(torch.float32).max)
     guard.reset()
     guard.examine(largest), guard.count()
     assert guard.ask() is None  # large is not infinite
