@@ -13,6 +13,7 @@ from ram_agent.cli.world import World
 from ram_agent.config import Config, parse_config
 from ram_agent.learner import LEARNERS, Learner
 from ram_agent.policy import RecurrentAttentionPolicy
+from ram_agent.rollout import Episode
 
 
 @contextmanager
@@ -88,6 +89,12 @@ def make_policy(
         head=head,
         config=make_config(policy=settings).policy,
     )
+
+
+def tensors_of(episode: Episode) -> dict[str, torch.Tensor]:
+    """All that an episode holds, by name; what was remembered as one tensor for each part of the state."""
+    parts = {f"states {number}": torch.stack(part) for number, part in enumerate(zip(*episode.states, strict=True))}
+    return {name: value for name, value in episode._asdict().items() if name != "states"} | parts
 
 
 def make_learner(

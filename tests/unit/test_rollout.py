@@ -15,6 +15,7 @@ from ram_agent.heads import LearnedWindowHead
 from ram_agent.learner import REINFORCE
 from ram_agent.policy import RecurrentAttentionPolicy
 from ram_agent.rollout import Episode, rollout
+from tests.making import tensors_of
 
 SMALL = {"hidden": 12, "what": 8, "where": 6, "features": 10, "location": 24}
 CLASSES = 3
@@ -200,16 +201,18 @@ def test_same_seed_same_episodes_whatever_the_batch_size(kind: str) -> None:
         for start in range(0, 6, batch):
             part = slice(start, start + batch)
             alone = play(env, policy, std=0.0, seed=np.full(batch, 7), scenes=np.arange(6)[part])
-            for name, values in together._asdict().items():
+            found = tensors_of(alone)
+            for name, values in tensors_of(together).items():
                 lanes = values[part] if name in ("target", "reward") else values[:, part]
-                torch.testing.assert_close(getattr(alone, name), lanes, rtol=1e-4, atol=1e-5)
+                torch.testing.assert_close(found[name], lanes, rtol=1e-4, atol=1e-5)
 
 
 def test_seeds_and_generator_decide_everything() -> None:
     env = environment()
     policy = agent(env)
     one, same = play(env, policy), play(env, policy)
-    assert all(torch.equal(*pair) for pair in zip(one, same, strict=True))
+    again = tensors_of(same)
+    assert all(torch.equal(value, again[name]) for name, value in tensors_of(one).items())
     assert not torch.equal(play(env, policy, generator=seeded(1)).samples, one.samples)
     assert not torch.equal(play(env, policy, seed=100).windows[0], one.windows[0])
 
