@@ -46,12 +46,17 @@ def episode_return(
     """
     if kind == "success":
         return reward
-    log_likelihood = -F.cross_entropy(logits.detach(), target, reduction="none")
+    known = log_likelihood(logits.detach(), target)
     if kind == "probability":
-        return (log_likelihood.exp() - 1 / logits.shape[-1]).clamp_min(0)
+        return (known.exp() - 1 / logits.shape[-1]).clamp_min(0)
     if kind == "log_likelihood":
-        return log_likelihood
+        return known
     raise ValueError(f"return: got {kind!r}, expected success, probability or log_likelihood")
+
+
+def log_likelihood(logits: Float[Tensor, "lanes classes"], target: Int[Tensor, " lanes"]) -> Float[Tensor, " lanes"]:
+    """log p(target)."""
+    return -F.cross_entropy(logits, target, reduction="none")
 
 
 def leave_one_out(returns: Float[Tensor, " lanes"], looks: int) -> Float[Tensor, " lanes"]:

@@ -154,7 +154,7 @@ class Learner(Algorithm):
     def play(self, on_step: Callable[[], object] | None = None) -> tuple[Tensor, dict[str, Tensor]]:
         """One episode in every lane: the loss, and what happened."""
         training = self.training
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=training.precision == "bfloat16"):
+        with self._products():
             episode = rollout(
                 self.policy,
                 self.env,
@@ -164,9 +164,7 @@ class Learner(Algorithm):
                 generator=self.generator,
                 on_step=on_step,
             )
-            lookahead, gain = self._look_ahead(episode)
         losses, facts = self.losses(episode, self._std)
-        losses = losses._replace(lookahead=lookahead)
         weights = [getattr(training, f"{name}_weight") for name in Losses._fields]
         total = torch.stack([weight * loss for weight, loss in zip(weights, losses, strict=True)]).sum()
         return total, {
@@ -176,22 +174,26 @@ class Learner(Algorithm):
             "train/loss": total.detach(),
             **{f"train/{name}_loss": loss.detach() for name, loss in losses._asdict().items()},
             **facts,
-            **gain,
         }
 
     def losses(self, episode: Episode, std: float | Tensor) -> tuple[Losses, dict[str, Tensor]]:
-        """The loss terms that an episode tells by itself, and facts worth logging."""
+        """The loss terms of an episode, with the environment as it left it, and facts worth logging."""
         reinforce, baseline, facts = self.window_losses(episode, std)
-        nothing = episode.reward.new_zeros(())
-        return Losses(classification_loss(episode, self.training), reinforce, baseline, nothing), facts
+        lookahead, gain = self._look_ahead(episode)
+        return Losses(classification_loss(episode, self.training), reinforce, baseline, lookahead), facts | gain
 
     def _look_ahead(self, episode: Episode) -> tuple[Tensor, dict[str, Tensor]]:
         """The loss that other windows tell, where `training.lookahead` asks and there is a move to think over."""
         windows = self.training.lookahead
         if not (windows and len(episode.means) and isinstance(self.policy.window_head, LearnedWindowHead)):
             return episode.reward.new_zeros(()), {}
-        loss, gain = lookahead_loss(self.policy, self.env, episode, windows, self.generator)
+        with self._products():
+            loss, gain = lookahead_loss(self.policy, self.env, episode, windows, self.generator)
         return loss, {"train/lookahead_gain": gain}
+
+    def _products(self) -> torch.autocast:
+        """Where the glimpse network and the core run in `training.precision`."""
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.training.precision == "bfloat16")
 
     @abstractmethod
     def window_losses(self, episode: Episode, std: float | Tensor) -> tuple[Tensor, Tensor, dict[str, Tensor]]:

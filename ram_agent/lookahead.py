@@ -12,10 +12,10 @@ no unbiased estimate of a policy gradient: what is best after one more look need
 """
 
 import torch
-import torch.nn.functional as F
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor
 
+from ram_agent.estimators import log_likelihood
 from ram_agent.policy import Policy
 from ram_agent.rollout import Episode, GlimpseEnvironment
 
@@ -44,12 +44,12 @@ def lookahead_loss(
     mean = episode.means[move, lane]
     with torch.no_grad():
         state = tuple(torch.stack(part)[move, lane] for part in zip(*episode.states, strict=True))
-        taken = right(episode.logits[move + 1, lane], episode.target)
+        taken = log_likelihood(episode.logits[move + 1, lane], episode.target).exp()
         most, best = taken, mean.detach()
         for number in range(windows):
             window = alternative(mean, anywhere=number % 2 == 0, generator=generator)
             hidden, _ = policy.look(env.peek(window), window, state)
-            worth = right(policy.answer(hidden), episode.target)
+            worth = log_likelihood(policy.answer(hidden), episode.target).exp()
             best = torch.where((worth > most)[:, None], window, best)
             most = torch.maximum(worth, most)
         gain = most - taken
@@ -65,8 +65,3 @@ def alternative(
     if anywhere:
         window[:, :2] = torch.rand(window[:, :2].shape, generator=generator, device=mean.device) * 2 - 1
     return window
-
-
-def right(logits: Float[Tensor, "lanes classes"], target: Int[Tensor, " lanes"]) -> Float[Tensor, " lanes"]:
-    """p(target)."""
-    return F.cross_entropy(logits, target, reduction="none").neg().exp()
