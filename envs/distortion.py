@@ -65,7 +65,7 @@ class Distortion:
             [_between(bend, round(self.affine * 2**23)), _between(knots, round(self.elastic * 2**8))], dim=1
         )
         # Doubles hold these whole numbers exactly, in whatever order a device adds them up.
-        sums = amounts.permute(2, 0, 1).double() @ _basis(tall, wide).to(key.device)
+        sums = amounts.permute(2, 0, 1).double() @ _basis(tall, wide, key.device)
         return sums.long().unflatten(-1, (tall, wide))
 
 
@@ -78,7 +78,7 @@ def _between(high: Tensor, bound: int) -> Tensor:
 
 
 @lru_cache(maxsize=8)
-def _basis(tall: int, wide: int) -> Float[Tensor, "amounts pixels"]:
+def _basis(tall: int, wide: int, device: torch.device) -> Float[Tensor, "amounts pixels"]:
     """What one unit of each amount displaces every pixel by, in 2^-24 pixels.
 
     Two for the linear map, in 2^-23 of half pixels from the middle; then the knots, in 2^-8 pixels, whose weights are
@@ -88,7 +88,7 @@ def _basis(tall: int, wide: int) -> Float[Tensor, "amounts pixels"]:
     linear = torch.stack([rows[:, None].expand(tall, wide), columns.expand(tall, wide)])
     weights = [_hats(side) for side in (tall, wide)]
     knots = torch.einsum("ki,lj->klij", *weights).flatten(0, 1)
-    return torch.cat([linear, knots]).flatten(1).double()
+    return torch.cat([linear, knots]).flatten(1).double().to(device)
 
 
 def _hats(side: int) -> Int[Tensor, "knots side"]:

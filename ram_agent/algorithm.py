@@ -92,7 +92,7 @@ class Algorithm(ABC):
         self.updates = 0
         self.total_episodes = training.episodes
         self.seconds = 0.0
-        """Time spent in updates, over all sessions of this run."""
+        """Time spent in updates, over all sessions of this run; on a GPU as of the last time that it was waited for."""
         self.stop_requested = False
         """Set by a signal handler: `learn` finishes the update at hand and returns."""
         self.running = Running()
@@ -186,7 +186,11 @@ class Algorithm(ABC):
 
         With `weights`, also where the last step has made a weight so: what is saved or measured must not be.
         """
-        if found := self.guard.ask():
+        asked = perf_counter()
+        found = self.guard.ask()
+        if self.device.type != "cpu":  # `update` has only ordered what is waited for here
+            self.seconds += perf_counter() - asked
+        if found:
             self.updates -= found.skipped
             self.num_timesteps -= found.skipped * self.lanes * self.env.glimpses
             raise NumbersGoneBad(describe(self.updates + 1, found, bad_parameters(self.policy), self.circumstances()))
@@ -200,9 +204,9 @@ class Algorithm(ABC):
         return self.updates % 16 != 0 or not self.ranks.largest(int(not wanted))
 
     def _log(self, bar: ProgressBar) -> None:
+        self.check_numbers()
         means, updates, seconds = self.running.flush(self.seconds)
         images = updates * self.lanes / max(seconds, 1e-9)
-        self.check_numbers()
         for line in self.divergence.warnings(means):
             warn(line)
         bar.show(error=means["rollout/error"], reward=means["rollout/reward"])

@@ -32,7 +32,7 @@ def build_learner(config: Config, world: World, look: str = "learned", ranks: Ra
     if isinstance(policy, GridPolicy):
         return StableBaselines(policy, world.vec_env(training.batch), training, config.sb3, seed=seed, ranks=ranks)
     kind = LEARNERS[training.method]
-    return kind(policy, env, training, seed=seed, ranks=ranks, cuda_graph=config.run.cuda_graph)
+    return kind(policy, env, training, seed=seed, ranks=ranks, cuda_graph=bool(config.run.cuda_graph))
 
 
 def build_policy(env: GlimpseEnvironment, config: Config, look: str) -> Policy:

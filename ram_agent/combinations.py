@@ -69,7 +69,7 @@ def _check_sb3(config: "Config") -> None:
         "training.lookahead": (0, training.lookahead, "their places are learned from rewards alone"),
         "training.weight_average": (0, training.weight_average, "their weights are taken as they stand"),
         "training.classify_every_look": (False, training.classify_every_look, "use sb3.reward each_look"),
-        "run.cuda_graph": (False, config.run.cuda_graph, "their updates cannot be replayed"),
+        "run.cuda_graph": (False, bool(config.run.cuda_graph), "their updates cannot be replayed"),
     }
     for name, (wanted, got, reason) in expected.items():
         if got != wanted:

@@ -273,8 +273,10 @@ class RunConfig(Section):
     )
     device: str = Field(default="auto", description="auto, cpu, cuda, cuda:0, ...")
     threads: int = Field(default=0, ge=0, description="torch threads; 0: measured at the start")
-    cuda_graph: bool = Field(
-        default=False, description="replay updates as a CUDA graph: Adam or Muon, one process, a CUDA device"
+    cuda_graph: bool | None = Field(
+        default=None,
+        description="replay updates as a CUDA graph: Adam or Muon, one process, a CUDA device; default: where that can "
+        "be done and run.deterministic does not ask for bits that repeat",
     )
     deterministic: bool = Field(
         default=False, description="on a GPU, take only algorithms that repeat to the last bit; a CPU's do anyway"

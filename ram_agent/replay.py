@@ -15,9 +15,14 @@ WARM_UP = 3
 """Calls before recording, as PyTorch advises: libraries choose their kernels and the optimiser makes its state."""
 
 
+def is_replayable(optimizer: str, processes: int) -> bool:
+    """Whether updates of such a training can be recorded."""
+    return optimizer in ("adam", "muon") and processes == 1
+
+
 def check_replayable(optimizer: str, processes: int) -> None:
     """Raise `ValueError` for a training whose updates cannot be recorded."""
-    if optimizer not in ("adam", "muon") or processes > 1:
+    if not is_replayable(optimizer, processes):
         raise ValueError(
             f"run.cuda_graph: got true with training.optimizer {optimizer} and {processes} process(es), "
             "expected adam or muon and one process"

@@ -132,5 +132,7 @@ def check_means(config: Config, device: torch.device, processes: int) -> None:
             raise ConfigError(f"training.method: {method} trains in one process, not in {processes}: without torchrun")
     if config.run.cuda_graph:
         if device.type != "cuda":
-            raise ConfigError(f"run.cuda_graph: got true with device {device}, expected a CUDA device")
+            raise ConfigError(
+                f"run.cuda_graph: got true with device {device}, expected a CUDA device; else --run.cuda_graph false"
+            )
         check_replayable(config.training.optimizer, processes)

@@ -7,8 +7,10 @@ import pytest
 import torch
 
 from ram_agent import replay
+from ram_agent.experiment import settle
 from ram_agent.learner import REINFORCE, Learner
 from ram_agent.optimizers import make_optimizer
+from tests.making import make_config, make_world
 from tests.unit.test_device import make_learner
 
 
@@ -82,3 +84,26 @@ def test_what_cannot_be_replayed_is_refused() -> None:
     learner = make_learner("crop", optimizer="sgd")
     with pytest.raises(ValueError, match="cuda_graph"):
         replayed(learner)
+
+
+@pytest.mark.parametrize(
+    ("device", "processes", "sections", "expected"),
+    [
+        ("cuda", 1, {}, True),
+        ("cuda", 1, {"training": {"optimizer": "muon"}}, True),
+        ("cpu", 1, {}, False),
+        ("cuda", 2, {}, False),
+        ("cuda", 1, {"training": {"optimizer": "sgd"}}, False),
+        ("cuda", 1, {"training": {"method": "ppo"}}, False),
+        ("cuda", 1, {"run": {"deterministic": True}}, False),
+        ("cuda", 1, {"run": {"cuda_graph": False}}, False),
+        ("cuda", 1, {"run": {"deterministic": True, "cuda_graph": True}}, True),
+    ],
+)
+def test_updates_are_replayed_where_they_can_be_unless_told_otherwise(
+    device: str, processes: int, sections: dict[str, Any], expected: bool
+) -> None:
+    config = make_config(**sections)
+    world = make_world(config)
+    world.device = torch.device(device)  # of which nothing but its kind is asked
+    assert settle(config, world, processes).run.cuda_graph is expected
