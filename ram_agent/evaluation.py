@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 
 from ram_agent.policy import Policy
+from ram_agent.precision import products_in_full
 from ram_agent.rollout import GlimpseEnvironment, rollout
 
 TEST_SEED = 20140624
@@ -92,11 +93,12 @@ def evaluate(
 ) -> Evaluation:
     """Show the scenes 0 … `scenes` - 1 of `env`'s split to a policy.
 
-    `std` 0 looks at mean locations. With `votes` > 1 the probabilities of as many passes are averaged.
+    `std` 0 looks at mean locations. With `votes` > 1 the probabilities of as many passes are averaged. Products are in
+    float32, whatever they were in training.
     """
     answers, targets, fixations = [], [], []
     lanes = env.num_envs
-    with _at_rest(policy):
+    with _at_rest(policy), products_in_full():
         for first in range(0, scenes, lanes):
             count = min(lanes, scenes - first)
             shown = {"seed": np.full(lanes, seed), "scenes": first + np.arange(lanes) % count}

@@ -19,7 +19,7 @@ from ram_agent.interruption import Interruption
 from ram_agent.monitoring import watch
 from ram_agent.parallel import ALONE, Ranks
 from ram_agent.pictures import write_figure, write_gif
-from ram_agent.precision import warn_of_slow_products, with_precision
+from ram_agent.precision import set_products, warn_of_slow_products, with_precision
 from ram_agent.replay import is_replayable
 from ram_agent.results import describe_run, measure, write_results
 from ram_agent.threads import fastest_threads
@@ -95,7 +95,7 @@ def settle(config: Config, world: World, processes: int = 1) -> Config:
 def tune_torch(config: Config) -> None:
     """Threads, the precision of products and what must repeat, of this process, as a settled configuration has them."""
     torch.set_num_threads(config.run.threads)
-    torch.set_float32_matmul_precision("high" if config.training.precision == "tf32" else "highest")
+    set_products(tf32=config.training.precision == "tf32")
     if config.run.deterministic:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # without it torch refuses products on a GPU
     torch.use_deterministic_algorithms(config.run.deterministic)

@@ -1,5 +1,7 @@
-"""In which precision products are fastest here."""
+"""In which precision products are: what is fastest here, and what is measured in full."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from time import perf_counter
 
 import torch
@@ -16,6 +18,24 @@ def with_precision(training: TrainingConfig, device: torch.device) -> TrainingCo
     if training.precision != "fastest":
         return training
     return training.model_copy(update={"precision": fastest_precision(device)})
+
+
+def set_products(tf32: bool) -> None:
+    """Whether a GPU may round what goes into float32 products to 10 bits; torch lets convolutions do so unasked."""
+    torch.set_float32_matmul_precision("high" if tf32 else "highest")
+    torch.backends.cudnn.allow_tf32 = tf32
+
+
+@contextmanager
+def products_in_full() -> Iterator[None]:
+    """All bits of float32, whatever training makes of its products: for what is measured."""
+    products, convolutions = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
+    set_products(tf32=False)
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(products)
+        torch.backends.cudnn.allow_tf32 = convolutions
 
 
 def warn_of_slow_products(precision: str, device: torch.device) -> None:

@@ -108,9 +108,11 @@ def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]
     monkeypatch.setenv("RAM_AGENT_DATA", str(tmp_path))
     monkeypatch.setattr(examine, "LIMIT", 0.1)  # seconds that `compare` may take for its timings
     threads, precision = torch.get_num_threads(), torch.get_float32_matmul_precision()
+    convolutions = torch.backends.cudnn.allow_tf32
     yield tmp_path
     torch.set_num_threads(threads)
     torch.set_float32_matmul_precision(precision)
+    torch.backends.cudnn.allow_tf32 = convolutions
 
 
 def tried(examples: Iterable[Example]) -> list[str]:

@@ -1,12 +1,24 @@
-"""Half precision where it is faster, and a word where it is not."""
+"""Half precision where it is faster, and a word where it is not; full precision where something is measured."""
+
+from collections.abc import Iterator
+from typing import Any
 
 import pytest
 import torch
 
 from ram_agent import precision
 from ram_agent.config import ConfigError, TrainingConfig, load_config
-from ram_agent.precision import fastest_precision, product_seconds, warn_of_slow_products, with_precision
+from ram_agent.evaluation import evaluate
+from ram_agent.experiment import tune_torch
+from ram_agent.precision import (
+    fastest_precision,
+    product_seconds,
+    products_in_full,
+    warn_of_slow_products,
+    with_precision,
+)
 from ram_agent.sweep import different
+from tests.making import make_config, make_env, make_policy
 
 CPU = torch.device("cpu")
 
@@ -73,3 +85,54 @@ def test_a_precision_that_a_run_settled_itself_is_no_difference() -> None:
 def test_stable_baselines3_has_no_choice() -> None:
     with pytest.raises(ConfigError, match=r"training\.precision: expected float32 or tf32 .* got fastest"):
         load_config(None, {"training.method": "ppo", "training.precision": "fastest"})
+
+
+@pytest.fixture
+def as_before() -> Iterator[None]:
+    """What `tune_torch` sets for the whole process."""
+    products, convolutions = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
+    threads = torch.get_num_threads()
+    yield
+    torch.set_float32_matmul_precision(products)
+    torch.backends.cudnn.allow_tf32 = convolutions
+    torch.set_num_threads(threads)
+
+
+def rounding() -> tuple[str, bool]:
+    return torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
+
+
+@pytest.mark.usefixtures("as_before")
+def test_float32_means_convolutions_too_and_tf32_is_for_who_asks() -> None:
+    for named, expected in (
+        ("tf32", ("high", True)),
+        ("float32", ("highest", False)),
+        ("bfloat16", ("highest", False)),
+    ):
+        tune_torch(make_config(training={"precision": named}))
+        assert rounding() == expected
+
+
+@pytest.mark.usefixtures("as_before")
+def test_what_is_measured_is_measured_in_full(monkeypatch: pytest.MonkeyPatch) -> None:
+    env = make_env(4, tensors=True)
+    policy, seen = make_policy(env), []
+    look = policy.look
+
+    def watched(*arguments: Any) -> Any:
+        seen.append(rounding())
+        return look(*arguments)
+
+    monkeypatch.setattr(policy, "look", watched)
+    tune_torch(make_config(training={"precision": "tf32"}))
+    evaluate(policy, env, 4)
+    assert set(seen) == {("highest", False)}
+    assert rounding() == ("high", True), "training goes on as before"
+
+
+@pytest.mark.usefixtures("as_before")
+def test_an_error_in_between_leaves_nothing_behind() -> None:
+    tune_torch(make_config(training={"precision": "tf32"}))
+    with pytest.raises(RuntimeError, match="in between"), products_in_full():
+        raise RuntimeError("in between")
+    assert rounding() == ("high", True)
