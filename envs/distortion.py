@@ -4,7 +4,7 @@ Everything is fixed-point, so that a distorted scene, like any other, is the sam
 """
 
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache
 
 import torch
 from jaxtyping import Float, Int, UInt8
@@ -77,7 +77,7 @@ def _between(high: Tensor, bound: int) -> Tensor:
     return scaled(high, 2 * bound + 1) - bound
 
 
-@lru_cache(maxsize=8)
+@cache  # a recorded update goes on reading where it lay
 def _basis(tall: int, wide: int, device: torch.device) -> Float[Tensor, "amounts pixels"]:
     """What one unit of each amount displaces every pixel by, in 2^-24 pixels.
 

@@ -121,6 +121,7 @@ def train_agent(
     except NumbersGoneBad as error:
         board.close()
         raise NumbersGoneBad(f"{look}: {error}. {_diagnose(checkpoints, folder, str(error))}") from None
+    learner.release()
     interruption.received = ranks.largest(interruption.received)
     interruption.unwritten = ranks.share(interruption.unwritten)
     if interruption.asked:

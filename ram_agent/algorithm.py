@@ -220,6 +220,9 @@ class Algorithm(ABC):
         self.logger.record("time/seconds", self.seconds)
         self.logger.dump(self.episodes)
 
+    def release(self) -> None:  # noqa: B027  # most have nothing to give back
+        """Give back memory that updates alone need; another update takes it again."""
+
     # ---------------------------------------------------------------- acting
 
     @torch.no_grad()

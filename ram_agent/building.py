@@ -14,6 +14,7 @@ from ram_agent.kinds import policy_class, rebuild_policy
 from ram_agent.learner import LEARNERS
 from ram_agent.parallel import ALONE, Ranks
 from ram_agent.policy import Policy
+from ram_agent.replay import replays_unasked
 from ram_agent.rollout import GlimpseEnvironment
 from ram_agent.stable_baselines import StableBaselines
 from ram_agent.world import World
@@ -31,8 +32,10 @@ def build_learner(config: Config, world: World, look: str = "learned", ranks: Ra
     policy = build_policy(env, config, look)
     if isinstance(policy, GridPolicy):
         return StableBaselines(policy, world.vec_env(training.batch), training, config.sb3, seed=seed, ranks=ranks)
-    kind = LEARNERS[training.method]
-    return kind(policy, env, training, seed=seed, ranks=ranks, cuda_graph=bool(config.run.cuda_graph))
+    graph = config.run.cuda_graph
+    if graph is None:  # not written down: a run may go on where there is no GPU
+        graph = replays_unasked(training.optimizer, ranks.size, env.device, deterministic=config.run.deterministic)
+    return LEARNERS[training.method](policy, env, training, seed=seed, ranks=ranks, cuda_graph=graph)
 
 
 def build_policy(env: GlimpseEnvironment, config: Config, look: str) -> Policy:

@@ -20,7 +20,6 @@ from ram_agent.monitoring import watch
 from ram_agent.parallel import ALONE, Ranks
 from ram_agent.pictures import write_figure, write_gif
 from ram_agent.precision import set_products, warn_of_slow_products, with_precision
-from ram_agent.replay import is_replayable
 from ram_agent.results import describe_run, measure, write_results
 from ram_agent.threads import fastest_threads
 from ram_agent.world import World
@@ -36,7 +35,7 @@ def run_experiment(
     not be written, `results["unwritten"]` says why. Of several ranks all train; the first alone measures, writes,
     and has results.
     """
-    config = ranks.share(settle(config, world, ranks.size))
+    config = ranks.share(settle(config, world))
     tune_torch(config)
     if ranks.leads:
         write_whole(folder / "config.yaml", dump_config(config).encode())
@@ -70,8 +69,8 @@ def run_experiment(
     return results, interruption.received
 
 
-def settle(config: Config, world: World, processes: int = 1) -> Config:
-    """Write down what was left open (images, threads, precision, CUDA graph): a resumed run does not decide anew.
+def settle(config: Config, world: World) -> Config:
+    """Write down what was left open (images, threads, precision), so that a resumed run does not decide anew.
 
     A run that was to replace another does not ask for that again: whoever trains by its config may have it by mistake.
     """
@@ -79,14 +78,10 @@ def settle(config: Config, world: World, processes: int = 1) -> Config:
     threads = config.run.threads or fastest_threads()
     torch.set_num_threads(threads)
     warn_of_slow_products(config.training.precision, world.device)
-    graph = config.run.cuda_graph
-    if graph is None:
-        able = not config.training.by_sb3 and is_replayable(config.training.optimizer, processes)
-        graph = able and world.device.type == "cuda" and not config.run.deterministic
     return config.model_copy(
         update={
             "images": config.images.model_copy(update={"source": source}),
-            "run": config.run.model_copy(update={"threads": threads, "overwrite": False, "cuda_graph": graph}),
+            "run": config.run.model_copy(update={"threads": threads, "overwrite": False}),
             "training": with_precision(config.training, world.device),
         }
     )

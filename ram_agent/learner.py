@@ -120,8 +120,14 @@ class Learner(Algorithm):
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         super().load_state_dict(state)
+        self.release()  # a recording goes on writing to the optimiser's state of before
         if self._average:
             self._average.load_state_dict(state.get("average"))
+
+    def release(self) -> None:
+        """Give back what updates alone need: a recording holds the memory of one."""
+        if self._replayed:
+            self._replayed.forget()
 
     def _schedule(self) -> None:
         """Set what this update differs in from the others: learning rate, exploration, images, noise.

@@ -27,6 +27,7 @@ from ram_agent.files import write_whole
 from ram_agent.gaze import Gaze, count_fixations, glimpse_paths, glimpse_strip
 from ram_agent.pictures import encode_gif
 from ram_agent.policy import Policy
+from ram_agent.precision import products_in_full
 from ram_agent.rollout import GlimpseEnvironment, rollout
 from ram_agent.sensor import to_pixels
 from ram_agent.signal import gradient_signal
@@ -337,7 +338,8 @@ def watch(policy: Policy, env: GlimpseEnvironment, scenes: Sequence[int] | None 
     """Play N scenes of an environment, 0 … N-1 unless told which, at mean locations; note all that a picture needs."""
     generator = torch.Generator(next(policy.parameters()).device).manual_seed(TEST_SEED)
     shown = range(env.num_envs) if scenes is None else scenes
-    episode = rollout(policy, env, seed=[TEST_SEED] * env.num_envs, scenes=shown, generator=generator)
+    with products_in_full():
+        episode = rollout(policy, env, seed=[TEST_SEED] * env.num_envs, scenes=shown, generator=generator)
     canvas, sensor = env.canvas, env.sensor
     retina, size = sensor.prepare(canvas), (canvas.shape[-2], canvas.shape[-1])
     windows = [sensor.window(action) for action in episode.windows]

@@ -29,13 +29,20 @@ def set_products(tf32: bool) -> None:
 @contextmanager
 def products_in_full() -> Iterator[None]:
     """All bits of float32, whatever training makes of its products: for what is measured."""
-    products, convolutions = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
-    set_products(tf32=False)
+    products = torch.get_float32_matmul_precision()
+    place, name, full = torch.backends.cudnn, "allow_tf32", False
+    try:
+        convolutions = getattr(place, name)
+    except RuntimeError:  # somebody said it in torch's newer way, which is not to be mixed with the older one
+        place, name, full = getattr(torch.backends.cudnn, "conv"), "fp32_precision", "ieee"  # noqa: B009  # from 2.9 on
+        convolutions = getattr(place, name)
+    torch.set_float32_matmul_precision("highest")
+    setattr(place, name, full)
     try:
         yield
     finally:
         torch.set_float32_matmul_precision(products)
-        torch.backends.cudnn.allow_tf32 = convolutions
+        setattr(place, name, convolutions)
 
 
 def warn_of_slow_products(precision: str, device: torch.device) -> None:

@@ -4,6 +4,7 @@ T and N are fixed, an update decides nothing on the host, and all that changes f
 that are filled before it: so the kernels of one update, recorded, are those of every other.
 """
 
+import gc
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
@@ -20,6 +21,11 @@ def is_replayable(optimizer: str, processes: int) -> bool:
     return optimizer in ("adam", "muon") and processes == 1
 
 
+def replays_unasked(optimizer: str, processes: int, device: torch.device, *, deterministic: bool) -> bool:
+    """Whether to record where nobody says: on a GPU, unless bits are to repeat, which was not tried together."""
+    return device.type == "cuda" and is_replayable(optimizer, processes) and not deterministic
+
+
 def check_replayable(optimizer: str, processes: int) -> None:
     """Raise `ValueError` for a training whose updates cannot be recorded."""
     if not is_replayable(optimizer, processes):
@@ -30,15 +36,17 @@ def check_replayable(optimizer: str, processes: int) -> None:
 
 
 def record_cuda(function: Callable[[], Result], generator: torch.Generator) -> Callable[[], Result]:
-    """Record what `function` starts on the current CUDA device; the function that comes back starts it again.
+    """Record what `function` starts on the device of `generator`; the function that comes back starts it again.
 
     Nothing is executed while recording. Results of a replay lie where those of the one before lay.
     """
-    graph = torch.cuda.CUDAGraph()
-    graph.register_generator_state(generator)
-    torch.cuda.synchronize()
-    with torch.cuda.graph(graph):
-        result = function()
+    gc.collect()  # recordings that nobody needs any more: each holds the memory of an update
+    with torch.cuda.device(generator.device):
+        graph = torch.cuda.CUDAGraph()
+        graph.register_generator_state(generator)
+        torch.cuda.synchronize()
+        with torch.cuda.graph(graph, stream=torch.cuda.Stream()):
+            result = function()
 
     def replay() -> Result:
         graph.replay()
@@ -47,13 +55,14 @@ def record_cuda(function: Callable[[], Result], generator: torch.Generator) -> C
     return replay
 
 
-def aside_cuda(function: Callable[[], Result]) -> Result:
-    """Call `function` on another stream than the default one, which cannot be recorded."""
-    side, here = torch.cuda.Stream(), torch.cuda.current_stream()
-    side.wait_stream(here)
-    with torch.cuda.stream(side):
-        result = function()
-    here.wait_stream(side)
+def aside_cuda(function: Callable[[], Result], device: torch.device) -> Result:
+    """Call `function` on another stream of the device than the default one, which cannot be recorded."""
+    with torch.cuda.device(device):
+        side, here = torch.cuda.Stream(), torch.cuda.current_stream()
+        side.wait_stream(here)
+        with torch.cuda.stream(side):
+            result = function()
+        here.wait_stream(side)
     return result
 
 
@@ -65,10 +74,14 @@ class Replayed(Generic[Result]):
         self.calls = 0
         self.replay: Callable[[], Result] | None = None
 
+    def forget(self) -> None:
+        """Give back the memory of the recording. The next calls warm up anew: what they write to may be others."""
+        self.calls, self.replay = 0, None
+
     def __call__(self) -> Result:
         self.calls += 1
         if self.calls <= WARM_UP:
-            return aside_cuda(self.function)
+            return aside_cuda(self.function, self.generator.device)
         if self.replay is None:
             self.replay = record_cuda(self.function, self.generator)
         return self.replay()

@@ -218,6 +218,7 @@ class Search:
             progress_bar=config.run.progress,
             progress_title=f"trial {trial.number} [{world.dataset.name}]",
         )
+        learner.release()
         board.close()
         return validation
 

@@ -17,6 +17,7 @@ from envs.pictures import Laid, in_channels, is_picture, lay, read_picture
 from ram_agent.config import ConfigError
 from ram_agent.evaluation import TEST_SEED
 from ram_agent.policy import Policy
+from ram_agent.precision import products_in_full
 from ram_agent.rollout import GlimpseEnvironment, rollout
 from ram_agent.sensor import to_pixels
 
@@ -90,7 +91,7 @@ def tell(policy: Policy, env: GlimpseEnvironment, shown: Sequence[Shown]) -> Ite
     Places are (x, y) in pixels of the picture, from its upper left corner.
     """
     lanes = range(env.num_envs)
-    with torch.no_grad():
+    with torch.no_grad(), products_in_full():
         episode = rollout(policy, env, seed=[TEST_SEED] * len(lanes), scenes=lanes)
     beliefs, names = episode.logits.softmax(dim=-1).cpu(), env.class_names
     size = env.canvas.shape[-2], env.canvas.shape[-1]

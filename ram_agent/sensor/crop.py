@@ -1,7 +1,7 @@
 """The hard eye: a foveated crop of whole pixels, with a straight-through slope."""
 
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cache, cached_property
 from math import ceil
 from typing import Any, ClassVar
 
@@ -129,7 +129,7 @@ def _slopes(
     return torch.stack(across, dim=1), torch.stack(down, dim=1)
 
 
-@lru_cache(maxsize=16)
+@cache  # a recorded update goes on reading where they lay
 def _boxes_and_steps(
     size: int, scales: int, device: torch.device, dtype: torch.dtype
 ) -> list[tuple[int, Float[Tensor, "size extent"], Float[Tensor, "size extent"]]]:

@@ -103,6 +103,24 @@ def rounding() -> tuple[str, bool]:
 
 
 @pytest.mark.usefixtures("as_before")
+@pytest.mark.skipif(not hasattr(torch.backends.cudnn, "conv"), reason="torch has but the older place before 2.9")
+def test_torchs_newer_way_to_say_it_is_left_as_it_was() -> None:
+    """Torch refuses to be asked in the older way then."""
+    place = torch.backends.cudnn.conv
+    tune_torch(make_config())
+    before = place.fp32_precision
+    place.fp32_precision = "tf32"
+    try:
+        with pytest.raises(RuntimeError, match="mix"):
+            _ = torch.backends.cudnn.allow_tf32
+        with products_in_full():
+            assert place.fp32_precision == "ieee"
+        assert place.fp32_precision == "tf32"
+    finally:
+        place.fp32_precision = before
+
+
+@pytest.mark.usefixtures("as_before")
 def test_float32_means_convolutions_too_and_tf32_is_for_who_asks() -> None:
     for named, expected in (
         ("tf32", ("high", True)),

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import torch
 
-from ram_agent import replay
+from ram_agent import building, replay
 from ram_agent.experiment import settle
 from ram_agent.learner import REINFORCE, Learner
 from ram_agent.optimizers import make_optimizer
@@ -28,7 +28,7 @@ def recorded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
         return again
 
-    def aside(function: Callable[[], Any]) -> Any:
+    def aside(function: Callable[[], Any], device: torch.device) -> Any:
         happened.append("aside")
         return function()
 
@@ -69,13 +69,13 @@ def test_replayed_updates_are_the_same_updates(
         steps.append(learner.num_timesteps)
     plain.save(tmp_path / "plain")
     other.restore(tmp_path / "plain")
-    for _ in range(4):
+    for _ in range(6):  # three that warm up anew, and what is replayed
         one, same = plain.update(), other.update()
         assert torch.equal(one["train/loss"], same["train/loss"])
     assert steps[0] == steps[1] == 6 * 3 * 5
     for name, value in plain.policy.state_dict().items():
         torch.testing.assert_close(other.policy.state_dict()[name], value)
-    assert recorded.count("replay") >= 4
+    assert recorded.count("replay") == 2 + 3
     for group in other.optimizer.param_groups:
         assert isinstance(group["lr"], torch.Tensor)  # where a recording would read it
 
@@ -87,23 +87,50 @@ def test_what_cannot_be_replayed_is_refused() -> None:
 
 
 @pytest.mark.parametrize(
-    ("device", "processes", "sections", "expected"),
+    ("device", "optimizer", "processes", "deterministic", "expected"),
     [
-        ("cuda", 1, {}, True),
-        ("cuda", 1, {"training": {"optimizer": "muon"}}, True),
-        ("cpu", 1, {}, False),
-        ("cuda", 2, {}, False),
-        ("cuda", 1, {"training": {"optimizer": "sgd"}}, False),
-        ("cuda", 1, {"training": {"method": "ppo"}}, False),
-        ("cuda", 1, {"run": {"deterministic": True}}, False),
-        ("cuda", 1, {"run": {"cuda_graph": False}}, False),
-        ("cuda", 1, {"run": {"deterministic": True, "cuda_graph": True}}, True),
+        ("cuda", "adam", 1, False, True),
+        ("cuda:1", "muon", 1, False, True),
+        ("cpu", "muon", 1, False, False),
+        ("cuda", "muon", 2, False, False),
+        ("cuda", "sgd", 1, False, False),
+        ("cuda", "muon", 1, True, False),
     ],
 )
-def test_updates_are_replayed_where_they_can_be_unless_told_otherwise(
-    device: str, processes: int, sections: dict[str, Any], expected: bool
+def test_updates_are_replayed_unasked_where_they_can_be(
+    device: str, optimizer: str, processes: int, deterministic: bool, expected: bool
 ) -> None:
-    config = make_config(**sections)
+    assert replay.replays_unasked(optimizer, processes, torch.device(device), deterministic=deterministic) is expected
+
+
+@pytest.mark.parametrize(("said", "expected"), [(None, True), (True, True), (False, False)])
+def test_what_is_said_goes_before_and_what_is_not_is_not_written_down(
+    said: bool | None, expected: bool, recorded: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run that began on a GPU may go on where there is none."""
+    monkeypatch.setattr(building, "replays_unasked", lambda *_, **__: True)
+    config = make_config(run={} if said is None else {"cuda_graph": said})
     world = make_world(config)
-    world.device = torch.device(device)  # of which nothing but its kind is asked
-    assert settle(config, world, processes).run.cuda_graph is expected
+    learner = building.build_learner(config, world)
+    for _ in range(5):
+        learner.update()
+    assert ("replay" in recorded) is expected
+    assert settle(config, world).run.cuda_graph is said
+
+
+def test_what_was_recorded_is_forgotten_with_the_optimisers_state_it_wrote_to(
+    recorded: list[str], tmp_path: Any
+) -> None:
+    learner = replayed(make_learner("crop"))
+    for _ in range(5):
+        learner.update()
+    learner.save(tmp_path / "agent.pt", best=None)
+    learner.restore(tmp_path / "agent.pt")
+    recorded.clear()
+    for _ in range(5):
+        learner.update()
+    assert recorded == ["aside"] * 3 + ["record"] + ["replay"] * 2
+    learner.release()
+    recorded.clear()
+    learner.update()
+    assert recorded == ["aside"]
