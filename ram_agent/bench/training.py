@@ -24,7 +24,7 @@ def training_tables(settings: Settings) -> list[Table]:
     if device.type == "cuda":
         ways |= {f", CUDA graph{name}": {**way, "cuda_graph": True} for name, way in ways.items()}
     for (core, what), (kind, name), (added, way) in product(CORES, NAMES.items(), ways.items()):
-        if kind == "crop" or not way:  # hard attention is what the other ways are for
+        if kind == "crop" or not way or device.type == "cuda":  # on a CPU hard attention is what the other way is for
             learner = make_learner(kind, batch, device, core=core, what=what, **way)
             name = f"{name}, {core} {UNITS}, what {what}{added}"
             candidates[name] = (lambda learner=learner: learner.running.add(learner.update()), batch * GLIMPSES)
