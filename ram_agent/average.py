@@ -8,13 +8,17 @@ import torch
 
 from ram_agent.policy import Policy
 
+YOUNG = 10
+"""An average of n updates reaches back over n / 10 of them, until that is as far as it is to reach."""
+
 
 class Average:
     """Weights and buffers of a policy, averaged over the updates behind it (Polyak and Juditsky 1992).
 
-    `kept` is the share of the average that an update leaves in it: weights k updates back count as kept^k. Where the
-    steps of a high rate scatter, `policy` stands in their middle. (PyTorch's `AveragedModel` copies its counter to the
-    device each time, and waits for it.)
+    `kept` is the share of the average that an update leaves in it: weights k updates back count as kept^k. In the
+    beginning it leaves less: what has been learned least is left behind first. Where the steps of a high rate scatter,
+    `policy` stands in their middle. (PyTorch's `AveragedModel` copies its counter to the device each time, and waits
+    for it.)
     """
 
     def __init__(self, policy: Policy, kept: float) -> None:
@@ -26,7 +30,7 @@ class Average:
     @torch.no_grad()
     def update(self, policy: Policy) -> None:
         """Take in the weights as they stand; the first time, take them over."""
-        share = 1 - self.kept if self.updates else 1.0
+        share = max(1 - self.kept, YOUNG / (YOUNG + self.updates))
         for mean, now in zip(self.policy.state_dict().values(), policy.state_dict().values(), strict=True):
             if mean.is_floating_point():
                 mean.lerp_(now, share)

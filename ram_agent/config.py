@@ -154,7 +154,8 @@ class TrainingConfig(Section):
         default=0,
         ge=0,
         description="time constant, in episodes, of an exponential average of the weights that is validated, kept and "
-        "tested in their place; 0 (or less than an update's): as they stand",
+        "tested in their place (a tenth of the episodes so far while that is less); 0 or less than an update's: as "
+        "they stand",
     )
     window_std: float = Field(default=0.10, gt=0, description="std of sampled windows at the start, in [-1, 1] units")
     window_std_end: float | None = Field(

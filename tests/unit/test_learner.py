@@ -306,19 +306,24 @@ def test_at_a_learning_rate_of_0_nothing_moves() -> None:
 
 
 def test_the_average_is_exponential_over_so_many_episodes_and_the_training_does_not_know_of_it() -> None:
-    """Held against the sum that it stands for: weights after update k count as 0.75^(n - k) / 4, the first as the rest.
+    """Held against the sum that it stands for: each update takes in 10 / (9 + k), and from the 20th on a third.
 
-    32 episodes are four updates of 8 lanes.
+    24 episodes are three updates of 8 lanes.
     """
-    plain, averaged = make_learner(learning_rate=0.01), make_learner(learning_rate=0.01, weight_average=32)
+    plain, averaged = make_learner(learning_rate=0.01), make_learner(learning_rate=0.01, weight_average=24)
     assert averaged.judged is averaged.policy  # nothing to average yet
     passed = []
-    for _ in range(6):
+    for _ in range(24):
         plain.update(), averaged.update()
         passed.append(weights(averaged))
     assert changed(weights(plain), weights(averaged)) == set()
-    shares = torch.tensor([0.75**5, *(0.75 ** (6 - k) / 4 for k in range(2, 7))], dtype=torch.float64)
+    taken = [10 / (9 + k) if k < 21 else 1 / 3 for k in range(1, 25)]
+    shares = torch.tensor(
+        [share * math.prod(1 - later for later in taken[k:]) for k, share in enumerate(taken, start=1)],
+        dtype=torch.float64,
+    )
     assert shares.sum() == pytest.approx(1)
+    assert shares[-1] / shares[-2] == pytest.approx(1.5)  # as far back as it is to reach
     for name, value in averaged.judged.state_dict().items():
         each = torch.stack([after[name] for after in passed]).double()
         torch.testing.assert_close(value, torch.tensordot(shares, each, dims=1).float())
