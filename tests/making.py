@@ -26,6 +26,20 @@ def unchecked() -> Iterator[None]:
         jaxtyping.config.update("jaxtyping_disable", False)
 
 
+@contextmanager
+def torch_as_it_was() -> Iterator[None]:
+    """Whatever `tune_torch` sets of this process, put back."""
+    threads, products = torch.get_num_threads(), torch.get_float32_matmul_precision()
+    convolutions, repeats = torch.backends.cudnn.allow_tf32, torch.are_deterministic_algorithms_enabled()
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+        torch.set_float32_matmul_precision(products)
+        torch.backends.cudnn.allow_tf32 = convolutions
+        torch.use_deterministic_algorithms(repeats)
+
+
 def make_images(
     train: int = 40,
     validation: int = 12,

@@ -13,7 +13,6 @@ from unittest import SkipTest
 
 import numpy as np
 import pytest
-import torch
 import yaml
 from sybil import Document, Example, Sybil
 from sybil.parsers.markdown import CodeBlockParser, PythonCodeBlockParser, SkipParser
@@ -24,6 +23,7 @@ from ram_agent.compare import examine
 from ram_agent.config import dump_config, load_config
 from ram_agent.space import read_space
 from tests.docs.shell import ROOT, check, commands
+from tests.making import torch_as_it_was
 from tests.photographs import make_garments, make_photographs
 
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "results").rglob("*.md")])
@@ -107,12 +107,8 @@ def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]
     (tmp_path / "configs").symlink_to(ROOT / "configs")
     monkeypatch.setenv("RAM_AGENT_DATA", str(tmp_path))
     monkeypatch.setattr(examine, "LIMIT", 0.1)  # seconds that `compare` may take for its timings
-    threads, precision = torch.get_num_threads(), torch.get_float32_matmul_precision()
-    convolutions = torch.backends.cudnn.allow_tf32
-    yield tmp_path
-    torch.set_num_threads(threads)
-    torch.set_float32_matmul_precision(precision)
-    torch.backends.cudnn.allow_tf32 = convolutions
+    with torch_as_it_was():
+        yield tmp_path
 
 
 def tried(examples: Iterable[Example]) -> list[str]:

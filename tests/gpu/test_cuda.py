@@ -38,7 +38,7 @@ KINDS: list[tuple[str, dict[str, Any]]] = [
 ]
 
 
-def configure(kind: str = "crop", cuda_graph: bool = False, **training: Any) -> Config:
+def configure(kind: str = "crop", cuda_graph: bool | None = False, **training: Any) -> Config:
     """The agent of the tables on embedded digits, with everything that an update can have."""
     plain = {"method": METHODS[kind], "batch": 32, "optimizer": "muon", "lookahead": 3, "weight_average": 320}
     return parse_config(
@@ -54,9 +54,11 @@ def configure(kind: str = "crop", cuda_graph: bool = False, **training: Any) -> 
     )
 
 
-def make_learner(kind: str = "crop", cuda_graph: bool = False, **training: Any) -> Learner:
+def make_learner(
+    kind: str = "crop", cuda_graph: bool | None = False, look: str = "learned", **training: Any
+) -> Learner:
     config = configure(kind, cuda_graph, **training)
-    learner = build_learner(config, World(config))
+    learner = build_learner(config, World(config), look)
     assert isinstance(learner, Learner)
     learner.total_episodes = learner.training.episodes
     return learner
@@ -114,22 +116,13 @@ def test_a_recording_that_is_always_of_the_same_scenes_would_be_found(monkeypatc
 
 @pytest.mark.parametrize("control", ["random", "oracle", "fc", "cnn", "modern_cnn"])
 def test_controls_are_recorded_likewise(control: str) -> None:
-    def learner(cuda_graph: bool) -> Learner:
-        config = configure(cuda_graph=cuda_graph)
-        made = build_learner(config, World(config), control)
-        assert isinstance(made, Learner)
-        made.total_episodes = made.training.episodes
-        return made
-
-    assert torch.allclose(losses(learner(False), 8), losses(learner(True), 8), atol=NEAR)
+    plain, recorded = (losses(make_learner(cuda_graph=graph, look=control), 8) for graph in (False, True))
+    assert torch.allclose(plain, recorded, atol=NEAR)
 
 
 def test_a_gpu_is_reason_enough_to_record() -> None:
-    config = configure()
     for said, expected in ((None, True), (False, False)):
-        asked = config.model_copy(update={"run": config.run.model_copy(update={"cuda_graph": said})})
-        learner = build_learner(asked, World(asked))
-        assert isinstance(learner, Learner)
+        learner = make_learner(cuda_graph=said)
         losses(learner, 5)
         assert (learner._replayed is not None) is expected
 

@@ -12,6 +12,7 @@ from ram_agent.agents import CHECKPOINT
 from ram_agent.checkpoint import read_checkpoint
 from ram_agent.config import Config
 from ram_agent.sensor import Bilinear, Window
+from tests.making import torch_as_it_was
 from tests.resuming import assert_same_runs, configure, differences, drawn_fast, results, run, train
 
 
@@ -25,10 +26,8 @@ def _fast() -> Iterator[None]:
 def _as_before(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """What is set for the whole process."""
     monkeypatch.delenv("CUBLAS_WORKSPACE_CONFIG", raising=False)
-    threads = torch.get_num_threads()
-    yield
-    torch.set_num_threads(threads)
-    torch.use_deterministic_algorithms(False)
+    with torch_as_it_was():
+        yield
     os.environ.pop("CUBLAS_WORKSPACE_CONFIG", None)
 
 

@@ -18,7 +18,7 @@ from ram_agent.precision import (
     with_precision,
 )
 from ram_agent.sweep import different
-from tests.making import make_config, make_env, make_policy
+from tests.making import make_config, make_env, make_policy, torch_as_it_was
 
 CPU = torch.device("cpu")
 
@@ -89,13 +89,8 @@ def test_stable_baselines3_has_no_choice() -> None:
 
 @pytest.fixture
 def as_before() -> Iterator[None]:
-    """What `tune_torch` sets for the whole process."""
-    products, convolutions = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
-    threads = torch.get_num_threads()
-    yield
-    torch.set_float32_matmul_precision(products)
-    torch.backends.cudnn.allow_tf32 = convolutions
-    torch.set_num_threads(threads)
+    with torch_as_it_was():
+        yield
 
 
 def rounding() -> tuple[str, bool]:
