@@ -32,6 +32,11 @@ def _check_sizes(config: "Config") -> None:
             f"sensor.size: expected at most {min(canvas)}, the shorter side of the {canvas[0]}x{canvas[1]} canvas, "
             f"got {side}"
         )
+    if config.policy.scan >= config.environment.glimpses:
+        raise ValueError(
+            f"policy.scan: expected at most {config.environment.glimpses - 1}, the moves of an episode of "
+            f"{config.environment.glimpses} glimpses, got {config.policy.scan}"
+        )
     if config.policy.eye != "dense" and side < 4:
         raise ValueError(
             f"policy.eye: expected dense for glimpses of fewer than 4x4 samples, got {config.policy.eye} for {side}"
@@ -63,6 +68,7 @@ def _check_sb3(config: "Config") -> None:
     method, steps = training.method, training.batch * config.environment.glimpses
     expected = {
         "sensor.kind": ("crop", config.sensor.kind, "a grid names places alone"),
+        "policy.scan": (0, policy.scan, "their places are learned from the start"),
         "training.looks": (1, training.looks, "it is for baseline leave_one_out"),
         "training.optimizer": ("adam", training.optimizer, "it is theirs"),
         "training.window_rate": (1.0, training.window_rate, "their optimiser has one rate"),

@@ -116,6 +116,12 @@ class PolicyConfig(Section):
     where: int = Field(default=128, ge=1, description="units that take in the window")
     features: int = Field(default=256, ge=1, description="units of the glimpse feature g_t")
     location: int = Field(default=128, ge=1, description="hidden units of the window head")
+    scan: int = Field(
+        default=0,
+        ge=0,
+        description="moves that begin as a raster scan of the canvas, each with a place of its own to learn; the agent "
+        "then knows how many looks it has had; 0: all begin at the first window, and it does not",
+    )
     detach_location: bool = Field(
         default=False, description="stop the window head's gradient before it reaches the core"
     )

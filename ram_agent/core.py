@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-State = tuple[Float[Tensor, "lanes hidden"], ...]
+State = tuple[Float[Tensor, "lanes _"], ...]
 
 
 class Core(nn.Module):

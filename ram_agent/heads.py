@@ -39,26 +39,51 @@ class WindowHead(nn.Module, ABC):
 
 
 class LearnedWindowHead(WindowHead):
-    """mean = tanh(W₂ ReLU(W₁ h) + b₂), with W₂ = 0 and b₂ at `first_window` to begin with.
+    """mean = tanh(W₂ ReLU(W₁ h) + b₂ + S o), with W₂ = 0 and b₂ at `first_window` to begin with.
 
-    Attention that starts anywhere else starts by looking at corners, where there is nothing to learn from.
+    Attention that starts where chance has it starts by looking at corners, where there is nothing to learn from.
     `detach` stops the window's gradient at the input, so that the core serves the classifier alone.
+
+    `scan` are places (x, y), one for each of the first moves: S, a column for each, takes the centres of windows there
+    to begin with. o, the last entries of `hidden`, tells which move it is (`ram_agent.policy.clock`). Without, there is
+    no S o.
     """
 
     learns: ClassVar[bool] = True
 
-    def __init__(self, hidden: int, width: int, first_window: Sequence[float], detach: bool) -> None:
+    def __init__(
+        self,
+        hidden: int,
+        width: int,
+        first_window: Sequence[float],
+        detach: bool,
+        scan: Sequence[tuple[float, float]] = (),
+    ) -> None:
         super().__init__()
         self.detach = detach
         self.inner = nn.Linear(hidden, width)
         self.outer = nn.Linear(width, len(first_window))
         nn.init.zeros_(self.outer.weight)
-        with torch.no_grad():  # tanh never reaches ±1, and saturates long before: stay where it still learns
-            self.outer.bias.copy_(torch.tensor([atanh(max(-0.95, min(0.95, value))) for value in first_window]))
+        with torch.no_grad():
+            self.outer.bias.copy_(_before_tanh(first_window))
+        self.scan = nn.Linear(len(scan), len(first_window), bias=False) if scan else None
+        if self.scan:
+            nn.init.zeros_(self.scan.weight)
+            with torch.no_grad():
+                for move, place in enumerate(scan):
+                    self.scan.weight[:2, move] = _before_tanh(place) - self.outer.bias[:2]
 
     def mean(self, hidden: Float[Tensor, "*batch hidden"]) -> Float[Tensor, "*batch parameters"]:
         hidden = hidden.detach() if self.detach else hidden
-        return torch.tanh(self.outer(torch.relu(self.inner(hidden))))
+        outer = self.outer(torch.relu(self.inner(hidden)))
+        if self.scan:
+            outer = outer + self.scan(hidden[..., -self.scan.in_features :])
+        return torch.tanh(outer)
+
+
+def _before_tanh(values: Sequence[float]) -> Float[Tensor, " values"]:
+    """What tanh takes there; it never reaches ±1, and saturates long before: stay where it still learns."""
+    return torch.tensor([atanh(max(-0.95, min(0.95, value))) for value in values])
 
 
 class SampledWindowHead(LearnedWindowHead):
@@ -86,9 +111,15 @@ class PathwiseWindowHead(LearnedWindowHead):
     """
 
     def __init__(
-        self, hidden: int, width: int, first_window: Sequence[float], detach: bool, gradient_scale: float
+        self,
+        hidden: int,
+        width: int,
+        first_window: Sequence[float],
+        detach: bool,
+        gradient_scale: float,
+        scan: Sequence[tuple[float, float]] = (),
     ) -> None:
-        super().__init__(hidden, width, first_window, detach)
+        super().__init__(hidden, width, first_window, detach, scan)
         self.gradient_scale = gradient_scale
 
     def forward(
@@ -114,7 +145,7 @@ class StraightThroughWindowHead(PathwiseWindowHead):
         twin = cls.__new__(cls)
         nn.Module.__init__(twin)
         twin.detach, twin.gradient_scale = head.detach, gradient_scale
-        twin.inner, twin.outer = head.inner, head.outer
+        twin.inner, twin.outer, twin.scan = head.inner, head.outer, head.scan
         return twin
 
     def forward(

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from ram_agent import heads
 from ram_agent.config import PolicyConfig
-from ram_agent.controls import CONTROLS, ControlWindowHead, Hint
+from ram_agent.controls import CONTROLS, ControlWindowHead, Hint, raster
 from ram_agent.core import Core, State
 from ram_agent.glimpse import GlimpseNetwork
 
@@ -84,6 +84,8 @@ class Policy(nn.Module, ABC):
 class RecurrentAttentionPolicy(Policy):
     """The recurrent attention model (Mnih et al. 2014, figure 1).
 
+    With `policy.scan` it also knows how many looks it has had: a part of its state, and the last entries of h_t.
+
     `glimpse_shape` is (K·C, G, G) and `first_window` the P numbers of the eye at rest: both as the environment gives
     them; `head` is a kind of `make_window_head`. Nothing here knows which kind of eye it drives but by `window_head`.
     """
@@ -111,11 +113,12 @@ class RecurrentAttentionPolicy(Policy):
         )
         self.core = Core(config.core, config.features, config.hidden)
         self.window_head = make_window_head(head, first_window, config)
-        self.classifier = heads.classifier_head(config.hidden, classes)
-        self.baseline = heads.BaselineHead(config.hidden)
+        self.classifier = heads.classifier_head(config.hidden + config.scan, classes)
+        self.baseline = heads.BaselineHead(config.hidden + config.scan)
 
     def initial_state(self, lanes: int) -> State:
-        return self.core.initial_state(lanes)
+        memory = self.core.initial_state(lanes)
+        return (*memory, memory[0].new_zeros(lanes, 1)) if self.blueprint.config.scan else memory
 
     def look(
         self,
@@ -123,7 +126,17 @@ class RecurrentAttentionPolicy(Policy):
         window: Float[Tensor, "lanes parameters"],
         state: State,
     ) -> tuple[Float[Tensor, "lanes hidden"], State]:
-        return self.core(self.glimpse(glimpse, window), state)
+        features, moves = self.glimpse(glimpse, window), self.blueprint.config.scan
+        if not moves:
+            return self.core(features, state)
+        *memory, looks = state
+        hidden, memory = self.core(features, tuple(memory))
+        return torch.cat([hidden, clock(looks, moves)], dim=1), (*memory, looks + 1)
+
+
+def clock(looks: Float[Tensor, "lanes 1"], moves: int) -> Float[Tensor, "lanes moves"]:
+    """Which move comes after `looks` whole looks and the one at hand, as a 1 among zeros; past the last, none."""
+    return (looks == torch.arange(moves, device=looks.device)).to(looks.dtype)
 
 
 PolicyType = TypeVar("PolicyType", bound=Policy)
@@ -139,12 +152,14 @@ def under_head(policy: PolicyType, head: heads.WindowHead) -> PolicyType:
 
 def make_window_head(kind: str, first_window: Sequence[float], config: PolicyConfig) -> heads.WindowHead:
     """`sampled` and `straight_through` (hard attention), `pathwise` (soft attention), or one of `CONTROLS`."""
+    scan = raster(config.scan) if config.scan else ()
+    sizes = config.hidden + config.scan, config.location
     match kind:
         case "sampled":
-            return heads.SampledWindowHead(config.hidden, config.location, first_window, config.detach_location)
+            return heads.SampledWindowHead(*sizes, first_window, config.detach_location, scan)
         case "straight_through" | "pathwise":
             head = heads.PathwiseWindowHead if kind == "pathwise" else heads.StraightThroughWindowHead
-            return head(config.hidden, config.location, first_window, config.detach_location, config.window_gradient)
+            return head(*sizes, first_window, config.detach_location, config.window_gradient, scan)
     if kind in CONTROLS:
         return CONTROLS[kind](first_window)
     kinds = ("sampled", "straight_through", "pathwise", *CONTROLS)

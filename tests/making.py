@@ -101,7 +101,7 @@ def make_policy(
         env.sensor.rest(env.scenes.size),
         int(env.single_action_space["label"].n),
         head=head,
-        config=make_config(policy=settings).policy,
+        config=make_config(policy=settings, environment={"glimpses": env.glimpses}).policy,
     )
 
 
