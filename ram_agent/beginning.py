@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from ram_agent.checkpoint import fitting, judged_weights, read_newest
-from ram_agent.config import ConfigError
+from ram_agent.config import ConfigError, PolicyConfig
 from ram_agent.export import AGENT, read_export
 from ram_agent.policy import Policy
 
@@ -36,9 +36,10 @@ def _differences(theirs: Mapping[str, Any], ours: Mapping[str, Any]) -> Iterator
     """What two agents were built from, field by field where it is not the same."""
     for name, value in ours.items():
         if name == "config":
+            written = PolicyConfig.model_validate(theirs[name]).model_dump()  # of before a field was: its default
             for field, here in value.items():
-                if theirs[name].get(field, here) != here:
-                    yield f"policy.{field} {theirs[name][field]}, here {here}"
+                if written[field] != here:
+                    yield f"policy.{field} {written[field]}, here {here}"
         elif _listed(theirs[name]) != _listed(value):
             yield f"{name} {_listed(theirs[name])}, here {_listed(value)}"
 

@@ -91,10 +91,17 @@ def model_card(
         "```",
         "",
         "`config.yaml` is the whole experiment. `agent_step.pt2` is one look without this library: "
-        "`torch.export.load(…).module()(glimpse, window, state)` gives the next window, the logits and the state.",
+        "`torch.export.load(…).module()(glimpse, window, state)` gives the next window, the logits and the state; an "
+        f"episode begins with a state of zeros, {_state(config)}.",
         "",
     ]
     return "\n".join(lines)
+
+
+def _state(config: Config) -> str:
+    """The shapes of what the agent remembers."""
+    memory = [f"(N, {config.policy.hidden})"] * (2 if config.policy.core == "lstm" else 1)
+    return " and ".join(memory + ["(N, 1)"] * (config.policy.scan > 0))
 
 
 def _arguments(settings: Mapping[str, Any]) -> str:

@@ -35,7 +35,7 @@ def _check_sizes(config: "Config") -> None:
     if config.policy.scan >= config.environment.glimpses:
         raise ValueError(
             f"policy.scan: expected at most {config.environment.glimpses - 1}, the moves of an episode of "
-            f"{config.environment.glimpses} glimpses, got {config.policy.scan}"
+            f"{config.environment.glimpses} glimpses, got {config.policy.scan}; --policy.scan 0 begins without"
         )
     if config.policy.eye != "dense" and side < 4:
         raise ValueError(
@@ -68,7 +68,7 @@ def _check_sb3(config: "Config") -> None:
     method, steps = training.method, training.batch * config.environment.glimpses
     expected = {
         "sensor.kind": ("crop", config.sensor.kind, "a grid names places alone"),
-        "policy.scan": (0, policy.scan, "their places are learned from the start"),
+        "policy.scan": (0, policy.scan, "a grid of cells has no place to begin at"),
         "training.looks": (1, training.looks, "it is for baseline leave_one_out"),
         "training.optimizer": ("adam", training.optimizer, "it is theirs"),
         "training.window_rate": (1.0, training.window_rate, "their optimiser has one rate"),

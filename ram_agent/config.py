@@ -119,8 +119,9 @@ class PolicyConfig(Section):
     scan: int = Field(
         default=0,
         ge=0,
-        description="moves that begin as a raster scan of the canvas, each with a place of its own to learn; the agent "
-        "then knows how many looks it has had; 0: all begin at the first window, and it does not",
+        description="moves, the first ones, that begin as a raster scan of what an eye can reach, each with a place of "
+        "its own to learn; the agent then knows how many looks it has had; 0: all begin at the first window, and it "
+        "does not",
     )
     detach_location: bool = Field(
         default=False, description="stop the window head's gradient before it reaches the core"

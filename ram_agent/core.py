@@ -1,14 +1,18 @@
 """Recurrent cores: what the agent remembers between looks.
 
 The contract: `core(input, state) → (output, state)` and `core.initial_state(lanes)`. A state is a tuple of `(N, D)`
-tensors, whatever the core, so that callers can carry, save and reset it without knowing which core it belongs to.
+tensors, whatever the core, so that callers can carry, save and reset it without knowing which core it belongs to. What
+a policy remembers is that and, where it counts its looks, their number `(N, 1)` behind it: all begins at 0.
 """
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+Memory = tuple[Float[Tensor, "lanes hidden"], ...]
+"""What a core remembers."""
 State = tuple[Float[Tensor, "lanes _"], ...]
+"""What a policy remembers."""
 
 
 class Core(nn.Module):
@@ -36,14 +40,14 @@ class Core(nn.Module):
             with torch.no_grad():
                 self.cell.bias_ih[hidden : 2 * hidden] = 1.0
 
-    def initial_state(self, lanes: int) -> State:
+    def initial_state(self, lanes: int) -> Memory:
         """Zeros, on the device and in the precision of the weights."""
         weight = self.cell.weight_hh
         return tuple(weight.new_zeros(lanes, self.hidden) for _ in range(self.parts))
 
     def forward(
-        self, features: Float[Tensor, "lanes features"], state: State
-    ) -> tuple[Float[Tensor, "lanes hidden"], State]:
+        self, features: Float[Tensor, "lanes features"], state: Memory
+    ) -> tuple[Float[Tensor, "lanes hidden"], Memory]:
         after = self.cell(features, state if self.parts > 1 else state[0])
         # Under autocast cells answer in half precision; what is remembered is kept whole.
         state = tuple(_whole(part) for part in (after if isinstance(after, tuple) else (after,)))

@@ -44,9 +44,9 @@ class LearnedWindowHead(WindowHead):
     Attention that starts where chance has it starts by looking at corners, where there is nothing to learn from.
     `detach` stops the window's gradient at the input, so that the core serves the classifier alone.
 
-    `scan` are places (x, y), one for each of the first moves: S, a column for each, takes the centres of windows there
-    to begin with. o, the last entries of `hidden`, tells which move it is (`ram_agent.policy.clock`). Without, there is
-    no S o.
+    `scan` are places (x, y) in [-1, 1], one for each of the first moves: S, a column for each, takes the centres of
+    windows there to begin with. o, the last entries of h, tells which move it is (`ram_agent.policy.next_move`).
+    Without, there is no S o.
     """
 
     learns: ClassVar[bool] = True
@@ -67,7 +67,7 @@ class LearnedWindowHead(WindowHead):
         with torch.no_grad():
             self.outer.bias.copy_(_before_tanh(first_window))
         self.scan = nn.Linear(len(scan), len(first_window), bias=False) if scan else None
-        if self.scan:
+        if self.scan is not None:
             nn.init.zeros_(self.scan.weight)
             with torch.no_grad():
                 for move, place in enumerate(scan):
@@ -76,7 +76,7 @@ class LearnedWindowHead(WindowHead):
     def mean(self, hidden: Float[Tensor, "*batch hidden"]) -> Float[Tensor, "*batch parameters"]:
         hidden = hidden.detach() if self.detach else hidden
         outer = self.outer(torch.relu(self.inner(hidden)))
-        if self.scan:
+        if self.scan is not None:
             outer = outer + self.scan(hidden[..., -self.scan.in_features :])
         return torch.tanh(outer)
 

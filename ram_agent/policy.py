@@ -126,16 +126,16 @@ class RecurrentAttentionPolicy(Policy):
         window: Float[Tensor, "lanes parameters"],
         state: State,
     ) -> tuple[Float[Tensor, "lanes hidden"], State]:
-        features, moves = self.glimpse(glimpse, window), self.blueprint.config.scan
-        if not moves:
+        features, scanned = self.glimpse(glimpse, window), self.blueprint.config.scan
+        if not scanned:
             return self.core(features, state)
         *memory, looks = state
         hidden, memory = self.core(features, tuple(memory))
-        return torch.cat([hidden, clock(looks, moves)], dim=1), (*memory, looks + 1)
+        return torch.cat([hidden, next_move(looks, scanned)], dim=1), (*memory, looks + 1)
 
 
-def clock(looks: Float[Tensor, "lanes 1"], moves: int) -> Float[Tensor, "lanes moves"]:
-    """Which move comes after `looks` whole looks and the one at hand, as a 1 among zeros; past the last, none."""
+def next_move(looks: Float[Tensor, "lanes 1"], moves: int) -> Float[Tensor, "lanes moves"]:
+    """One-hot number of the move that follows look number `looks`, which counts from 0; from move `moves` on, zeros."""
     return (looks == torch.arange(moves, device=looks.device)).to(looks.dtype)
 
 

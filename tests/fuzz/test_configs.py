@@ -39,6 +39,7 @@ SMALL |= {
     "looks": 3,
     "n_epochs": 2,
     "lookahead": 3,
+    "scan": 3,
 }
 """Whole numbers that cost memory or time; others are drawn as large as they come."""
 SANE = {"learning_rate": 0.1, "window_std": 1.0, "window_std_end": 1.0, "window_gradient": 1.0, "clip": 100.0}
@@ -111,6 +112,7 @@ def trees(draw: st.DrawFn, wild: bool) -> dict[str, dict[str, Any]]:
         training |= {"looks": 1, "optimizer": "adam", "classify_every_look": False, "precision": "float32"}
         training |= {"baseline": "none", "batch": max(2, training["batch"])}
         training |= {"window_rate": 1.0, "weight_average": 0, "lookahead": 0}
+        policy["scan"] = 0
         tree["sb3"]["batch_size"] = None
         if training["method"] == "a2c":
             tree["sb3"] |= {"n_epochs": None, "clip_range": None}
@@ -119,6 +121,7 @@ def trees(draw: st.DrawFn, wild: bool) -> dict[str, dict[str, Any]]:
         training["method"] = draw(
             st.sampled_from(["reinforce", "straight_through" if sensor["kind"] == "crop" else "pathwise"])
         )
+    policy["scan"] = min(policy["scan"], tree["environment"]["glimpses"] - 1)
     if training["baseline"] == "leave_one_out":
         training["looks"] = max(2, training["looks"])
     if min(scene["height"], scene["width"]) < 10:

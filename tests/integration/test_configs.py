@@ -60,6 +60,9 @@ def test_every_row_of_the_tables_has_a_config_with_the_glimpses_of_its_name(task
             bent = {"affine": 0.0, "elastic": 0.0} if row == "hard_paper" else {}
             assert config.scene == shipped(f"{task}_hard_best_{looks}").scene.model_copy(update=bent)
             assert config.sensor.kind == row.replace("hard_best", "crop").replace("hard_paper", "crop")
+            # Where no coarse scale shows what is where, every move of ours begins at a place of its own: with one move
+            # that would be the middle, where the first look was.
+            assert config.policy.scan == (looks - 1 if (task, row) == ("mnist28", "hard_best") and looks > 2 else 0)
 
 
 @pytest.mark.parametrize("looks", [4, 6, 8])

@@ -40,7 +40,7 @@ def run(folder: Path, method: str = "reinforce", **sections: Any) -> Path:
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     base = tmp_path_factory.mktemp("runs")
-    eyes = {"straight_through": {"policy": {"eye": "shared"}}}
+    eyes = {"straight_through": {"policy": {"eye": "shared", "scan": 1}}}
     return {method: run(base / method, method, **eyes.get(method, {})) for method in METHODS}
 
 
@@ -75,6 +75,7 @@ def test_the_folder_holds_what_was_promised_and_the_card_shows_results_and_pictu
     assert "](glimpse_paths.gif)" in card
     assert "REINFORCE.load" in card
     assert "on rows" in card  # the images
+    assert "a state of zeros, (N, 12) and (N, 12)." in card
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -93,7 +94,7 @@ def test_a_learner_loads_the_best_weights_and_acts_as_the_run_does(
     action, state = agent.predict(observation, deterministic=True)
     hidden, _ = best.look(observation["glimpse"], observation["window"], best.initial_state(8))
     torch.testing.assert_close(torch.from_numpy(action["window"]), best.move(hidden).window)
-    assert len(state) == 2
+    assert len(state) == (3 if best.blueprint.config.scan else 2)
     agent.learn(8 * 3)  # and goes on learning
     assert agent.episodes == 8
 
@@ -111,10 +112,11 @@ def test_the_graph_of_a_step_says_what_the_eager_agent_says_over_a_whole_episode
     ours = theirs = agent.policy.initial_state(lanes)
     with torch.no_grad():
         for _ in range(world.glimpses):
+            hidden, _ = agent.policy.look(observation["glimpse"], observation["window"], ours)
             window, logits, ours = eager(observation["glimpse"], observation["window"], ours)
             other, other_logits, theirs = graph(observation["glimpse"], observation["window"], theirs)
             torch.testing.assert_close((other, other_logits, tuple(theirs)), (window, logits, ours))
-            move = agent.policy.move(ours[0])  # what the agent itself does at its mean
+            move = agent.policy.move(hidden)  # what the agent itself does at its mean
             torch.testing.assert_close(window, move.window)
             observation, *_ = world.step({"window": window, "label": logits.argmax(dim=1)})
 

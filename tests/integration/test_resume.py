@@ -175,7 +175,7 @@ def test_every_kind_of_agent_resumes_bit_equal(design: Design, tmp_path: Path) -
         {"scene": {"affine": 0.2, "elastic": 2.0}},
         {"policy": {"detach_location": True}, "training": {"reward": "log_likelihood", "window_std_end": 0.1}},
         {"training": {"weight_average": 40}},
-        {"training": {"lookahead": 3}},
+        {"training": {"lookahead": 3}, "policy": {"scan": 2}},
     ],
     ids=[
         "stn on a large canvas",

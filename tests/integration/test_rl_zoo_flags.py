@@ -11,7 +11,7 @@ import torch
 from ram_agent.agents import CHECKPOINT
 from ram_agent.beginning import begin_with
 from ram_agent.building import build_policy
-from ram_agent.checkpoint import read_checkpoint
+from ram_agent.checkpoint import read_checkpoint, write_checkpoint
 from ram_agent.cli import main
 from ram_agent.config import Config, ConfigError, dump_config
 from ram_agent.experiment import run_experiment
@@ -92,6 +92,16 @@ def test_an_agent_of_other_shapes_is_refused_by_what_differs(
         ConfigError, match=rf"^training\.trained_agent: .* has other shapes than this agent: .*{message}"
     ):
         begin_with(fresh(**sections), trained, CHECKPOINT)
+
+
+def test_an_agent_of_before_a_field_was_is_told_by_its_default(trained: Path, tmp_path: Path) -> None:
+    """A blueprint without `scan` is that of an agent which has none."""
+    saved = read_checkpoint(trained / CHECKPOINT)
+    del saved["blueprint"]["config"]["scan"]
+    write_checkpoint(tmp_path / CHECKPOINT, saved)
+    begin_with(fresh(), tmp_path, CHECKPOINT)
+    with pytest.raises(ConfigError, match=r"has other shapes than this agent: policy\.scan 0, here 2"):
+        begin_with(fresh(policy={"scan": 2}), tmp_path, CHECKPOINT)
 
 
 def test_a_run_that_is_not_there_is_named_before_a_folder_is_made(

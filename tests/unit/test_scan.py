@@ -66,6 +66,9 @@ def test_without_a_scan_there_is_nothing_of_it() -> None:
     """Agents of before load as they are."""
     policy, _ = agent("reinforce", scan=0)
     assert not [name for name in policy.state_dict() if "scan" in name]
+    blueprint = policy.blueprint.as_plain()
+    del blueprint["config"]["scan"]
+    RecurrentAttentionPolicy.rebuild(blueprint).load_state_dict(policy.state_dict())
     assert len(policy.initial_state(3)) == 2
     hidden, _ = policy.look(torch.rand(3, 2, 4, 4), torch.zeros(3, 2), policy.initial_state(3))
     assert hidden.shape == (3, 12)
@@ -90,7 +93,7 @@ def test_acting_step_by_step_goes_on_with_the_scan_and_an_episode_that_begins_be
 
 
 @pytest.mark.parametrize("method", KINDS)
-def test_one_step_as_it_is_exported_is_what_a_rollout_does(method: str) -> None:
+def test_one_look_without_exploration_is_what_a_rollout_does(method: str) -> None:
     policy, env = agent(method, scan=2)
     shaken(policy)
     episode = rollout(policy, env, std=0.0, seed=1)
@@ -114,6 +117,26 @@ def test_the_blueprint_builds_it_again(head: str) -> None:
         rollout(each, env, std=0.0, seed=1, generator=torch.Generator().manual_seed(0)) for each in (policy, twin)
     ]
     assert torch.equal(played[0].logits, played[1].logits)
+
+
+def test_answers_baseline_and_gaze_know_how_many_looks_there_were() -> None:
+    policy, _ = agent("reinforce", scan=3)
+    shaken(policy)
+    *memory, looks = policy.initial_state(2)
+    glimpse, window = torch.rand(1, 2, 4, 4).expand(2, -1, -1, -1), torch.zeros(2, 2)
+    hidden, _ = policy.look(glimpse, window, (*memory, looks + torch.tensor([[0.0], [2.0]])))
+    inner = learned(policy).inner(hidden)
+    for known in (policy.answer(hidden), policy.baseline(hidden)[:, None], inner):
+        assert not torch.allclose(known[0], known[1], atol=1e-3)
+
+
+def test_a_detached_gaze_teaches_neither_core_nor_eye() -> None:
+    env = make_env(LANES, tensors=True)
+    policy = shaken(make_policy(env, scan=2, detach_location=True))
+    episode = rollout(policy, env, std=0.1, seed=1, generator=seeded())
+    episode.means.square().sum().backward()
+    reached = {name.partition(".")[0] for name, value in policy.named_parameters() if value.grad is not None}
+    assert reached == {"window_head"}
 
 
 # -------------------------------------------------------------------- what it learns by
@@ -158,7 +181,10 @@ def test_a_head_that_carries_the_gradient_scans_as_the_head_it_stands_for() -> N
 @pytest.mark.parametrize(
     ("sections", "message"),
     [
-        ({"policy": {"scan": 3}}, r"^policy\.scan: expected at most 2, the moves of an episode of 3 glimpses, got 3$"),
+        (
+            {"policy": {"scan": 3}},
+            r"^policy\.scan: expected at most 2, the moves of an episode of 3 glimpses, got 3; ",
+        ),
         (
             {"policy": {"scan": 2, "core": "lstm"}, "training": {"method": "recurrent_ppo"}},
             r"^policy\.scan: expected 0 for training\.method recurrent_ppo",
