@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ram_agent.config import Config
+from ram_agent.core import State
 from ram_agent.learner import LEARNERS
 
 PICTURES = ("glimpse_paths.gif", "glimpse_paths.png")
@@ -15,13 +16,17 @@ LISTED = 30
 
 def model_card(
     config: Config,
+    state: State,
     results: Mapping[str, Any] | None,
     dataset: str,
     classes: Sequence[str],
     notice: str,
     picture: str | None,
 ) -> str:
-    """What the agent is, how well it does and on which images, how to load it. `results`: of a finished run."""
+    """What the agent is, how well it does and on which images, how to load it.
+
+    `state` is what it remembers when an episode begins; `results` are of a finished run.
+    """
     scene, sensor = config.scene, config.sensor
     kind = LEARNERS[config.training.method].__name__
     header = ["---", "license: mit", "library_name: ram-agent", "pipeline_tag: image-classification", "tags:"]
@@ -92,16 +97,14 @@ def model_card(
         "",
         "`config.yaml` is the whole experiment. `agent_step.pt2` is one look without this library: "
         "`torch.export.load(…).module()(glimpse, window, state)` gives the next window, the logits and the state; an "
-        f"episode begins with a state of zeros, {_state(config)}.",
+        f"episode begins with a state of zeros, {_shapes(state)}.",
         "",
     ]
     return "\n".join(lines)
 
 
-def _state(config: Config) -> str:
-    """The shapes of what the agent remembers."""
-    memory = [f"(N, {config.policy.hidden})"] * (2 if config.policy.core == "lstm" else 1)
-    return " and ".join(memory + ["(N, 1)"] * (config.policy.scan > 0))
+def _shapes(state: State) -> str:
+    return " and ".join(f"(N, {part.shape[1]})" for part in state)
 
 
 def _arguments(settings: Mapping[str, Any]) -> str:

@@ -133,6 +133,11 @@ class PolicyConfig(Section):
         default=9, ge=2, description="cells along each side of the grid of locations (a2c, ppo, recurrent_ppo)"
     )
 
+    @property
+    def known(self) -> int:
+        """Length of h_t, which heads go by: what the core says and, with `scan`, which move comes next."""
+        return self.hidden + self.scan
+
 
 class TrainingConfig(Section):
     method: Literal["reinforce", "straight_through", "pathwise", SB3Method] = Field(

@@ -113,8 +113,8 @@ class RecurrentAttentionPolicy(Policy):
         )
         self.core = Core(config.core, config.features, config.hidden)
         self.window_head = make_window_head(head, first_window, config)
-        self.classifier = heads.classifier_head(config.hidden + config.scan, classes)
-        self.baseline = heads.BaselineHead(config.hidden + config.scan)
+        self.classifier = heads.classifier_head(config.known, classes)
+        self.baseline = heads.BaselineHead(config.known)
 
     def initial_state(self, lanes: int) -> State:
         memory = self.core.initial_state(lanes)
@@ -153,7 +153,7 @@ def under_head(policy: PolicyType, head: heads.WindowHead) -> PolicyType:
 def make_window_head(kind: str, first_window: Sequence[float], config: PolicyConfig) -> heads.WindowHead:
     """`sampled` and `straight_through` (hard attention), `pathwise` (soft attention), or one of `CONTROLS`."""
     scan = raster(config.scan) if config.scan else ()
-    sizes = config.hidden + config.scan, config.location
+    sizes = config.known, config.location
     match kind:
         case "sampled":
             return heads.SampledWindowHead(*sizes, first_window, config.detach_location, scan)

@@ -59,7 +59,8 @@ def export_run(given: Any) -> Job:
         for name in shown:
             shutil.copyfile(folder / "figures" / name, target / name)
         said = notice.read_text(encoding="utf-8").strip() if notice.is_file() else ""
-        card = model_card(config, results, saved["images"], saved["classes"], said, shown[0] if shown else None)
+        begins = policy.initial_state(1)
+        card = model_card(config, begins, results, saved["images"], saved["classes"], said, shown[0] if shown else None)
         write_whole(target / "README.md", card.encode())
         print(target)
         if given.push_to_hub:

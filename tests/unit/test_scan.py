@@ -46,9 +46,8 @@ def test_an_untrained_agent_scans_the_canvas_and_then_looks_at_its_first_window(
     first = torch.tensor(policy.blueprint.first_window)
     for look, window in enumerate(windows[1:]):
         place = torch.tensor(raster(scan)[look]).float() if look < scan else first[:2]
-        expected = torch.cat(
-            [place, first[2:].clamp(-0.95, 0.95)]
-        )  # a soft window's stride and sigma are those of the eye at rest
+        # A soft window's stride and sigma are those of the eye at rest.
+        expected = torch.cat([place, first[2:].clamp(-0.95, 0.95)])
         torch.testing.assert_close(window, expected.expand(LANES, -1), atol=1e-6, rtol=0)
 
 
@@ -113,9 +112,7 @@ def test_the_blueprint_builds_it_again(head: str) -> None:
     policy = shaken(make_policy(env, head=head, scan=2))
     twin = RecurrentAttentionPolicy.rebuild(policy.blueprint.as_plain())
     twin.load_state_dict(policy.state_dict())
-    played = [
-        rollout(each, env, std=0.0, seed=1, generator=torch.Generator().manual_seed(0)) for each in (policy, twin)
-    ]
+    played = [rollout(each, env, std=0.0, seed=1, generator=seeded()) for each in (policy, twin)]
     assert torch.equal(played[0].logits, played[1].logits)
 
 
