@@ -17,8 +17,9 @@ from stable_baselines3.common.callbacks import BaseCallback, CallbackList
 from stable_baselines3.common.logger import Logger, configure
 from torch import Tensor
 
-from ram_agent.checkpoint import fitting, keep_checkpoint, read_newest, write_checkpoint
+from ram_agent.checkpoint import CheckpointError, fitting, keep_checkpoint, read_newest, write_checkpoint
 from ram_agent.config import TrainingConfig
+from ram_agent.evaluation import at_rest
 from ram_agent.export import load_weights, read_export
 from ram_agent.finite import Circumstances, Divergence, Guard, NumbersGoneBad, bad_parameters, describe
 from ram_agent.kinds import rebuild_policy
@@ -248,7 +249,8 @@ class Algorithm(ABC):
             began = np.zeros(len(glimpse)) if episode_start is None else np.asarray(episode_start, dtype=float)
             keep = torch.as_tensor(1 - began, dtype=torch.float32, device=self.device)[:, None]
             before = tuple(torch.as_tensor(part, device=self.device) * keep for part in state)
-        hidden, after = policy.look(glimpse, window, before)
+        with at_rest(policy):
+            hidden, after = policy.look(glimpse, window, before)
         std = 0.0 if deterministic else self.window_std(self.progress)
         move = policy.move(hidden, std, self.generator)
         actions = Actions(window=move.window.cpu().numpy(), label=policy.answer(hidden).argmax(dim=-1).cpu().numpy())
@@ -287,6 +289,7 @@ class Algorithm(ABC):
             "policy": self.policy.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "updates": self.updates,
+            "processes": self.ranks.size,
             "num_timesteps": self.num_timesteps,
             "total_episodes": self.total_episodes,
             "seconds": self.seconds,
@@ -334,10 +337,16 @@ class Algorithm(ABC):
         """Go on from what `save` wrote for a learner of the same shape; returns all of the file.
 
         Where that is damaged, and earlier ones were kept, it says so and goes on from the youngest that is whole.
-        Raises `CheckpointError`.
+        Raises `CheckpointError`, also where another number of processes saved it: an update of theirs is another.
         """
         saved = read_newest(_with_suffix(path))
         with fitting(path):
+            processes = saved["learner"].get("processes", self.ranks.size)  # which once was not saved
+            if processes != self.ranks.size:
+                raise CheckpointError(
+                    f"processes: got {self.ranks.size}, expected {processes} as saved in {path}; go on with "
+                    f"{f'torchrun --nproc-per-node {processes} train.py' if processes > 1 else 'python train.py'}"
+                )
             self.load_state_dict(saved["learner"])
         return saved
 

@@ -56,6 +56,10 @@ class ControlWindowHead(WindowHead):
 class RandomWindowHead(ControlWindowHead):
     """Every look that is chosen goes to a uniform place of those that actions can name."""
 
+    @property
+    def varies(self) -> bool:
+        return True
+
     def place(self, lanes: int, generator: torch.Generator | None, hint: Hint | None) -> Float[Tensor, "lanes 2"]:
         return 2 * torch.rand(lanes, 2, generator=generator, device=self.rest.device) - 1
 

@@ -98,7 +98,7 @@ def evaluate(
     """
     answers, targets, fixations = [], [], []
     lanes = env.num_envs
-    with _at_rest(policy), products_in_full():
+    with at_rest(policy), products_in_full():
         for first in range(0, scenes, lanes):
             count = min(lanes, scenes - first)
             shown = {"seed": np.full(lanes, seed), "scenes": first + np.arange(lanes) % count}
@@ -113,7 +113,7 @@ def evaluate(
 
 
 @contextmanager
-def _at_rest(policy: Policy) -> Iterator[None]:
+def at_rest(policy: Policy) -> Iterator[None]:
     """Batch norm answers with what it learned, not with the company a scene is in, and learns nothing."""
     was_training = policy.training
     policy.eval()

@@ -97,6 +97,9 @@ class FullImagePolicy(Policy):
     def initial_state(self, lanes: int) -> State:
         return ()
 
+    def filters_over_filters(self) -> list[Tensor]:
+        return [layer.weight for layer in self.network if isinstance(layer, nn.Conv2d)][1:]
+
     def look(
         self,
         glimpse: Float[Tensor, "lanes channels height width"],

@@ -32,6 +32,11 @@ class WindowHead(nn.Module, ABC):
     learns: ClassVar[bool] = False
     """Whether there is anything in it to train."""
 
+    @property
+    def varies(self) -> bool:
+        """Whether one pass may look elsewhere than another, so that the vote of several says more than one."""
+        return self.samples
+
     @abstractmethod
     def forward(
         self, hidden: Float[Tensor, "lanes hidden"], std: float | Tensor, generator: torch.Generator | None

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 import torch.nn.functional as F
+from gymnasium.vector import AutoresetMode
 from torch import Tensor, nn
 
 from ram_agent import estimators
@@ -67,6 +68,7 @@ class Learner(Algorithm):
         given = training.model_dump() if training else {"batch": env.num_envs // (settings.get("looks", 1) or 1)}
         checked = parse_section(TrainingConfig, given | {"method": self.method} | settings)
         checked = with_precision(checked, next(policy.parameters()).device)
+        _check_rules(env)
         if env.num_envs != checked.batch * checked.looks:
             raise ValueError(
                 f"env: got {env.num_envs} lanes, expected batch x looks = {checked.batch} x {checked.looks}"
@@ -297,6 +299,23 @@ def classification_loss(episode: Episode, training: TrainingConfig) -> Tensor:
     counted = episode.logits if training.classify_every_look else episode.logits[-1:]
     target = episode.target.expand(len(counted), -1)
     return F.cross_entropy(counted.flatten(0, 1), target.flatten())
+
+
+def _check_rules(env: GlimpseEnvironment) -> None:
+    """Raise `ValueError` where an environment is played by rules that a rollout does not know."""
+    rules = getattr(env, "rules", None)  # another environment may have none
+    for name, value in vars(rules).items() if rules else ():
+        if value != (expected := getattr(type(rules)(), name)):
+            raise ValueError(
+                f"env: got {name}={value!r}, expected {expected!r}: these learners choose absolute places and answer "
+                f"after the last look; make it without {name}, or take an algorithm of your own"
+            )
+    mode = getattr(env, "autoreset_mode", AutoresetMode.DISABLED)
+    if mode != AutoresetMode.DISABLED:
+        raise ValueError(
+            f"env: got autoreset_mode={mode.value!r}, expected {AutoresetMode.DISABLED.value!r}: a rollout begins "
+            "every episode itself; make it without"
+        )
 
 
 class _Play(nn.Module):

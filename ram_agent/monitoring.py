@@ -21,7 +21,7 @@ from torch.utils.tensorboard.writer import FileWriter, SummaryWriter
 from ram_agent.algorithm import Algorithm
 from ram_agent.animation import gaze_frames
 from ram_agent.dashboard import layout_summary, settings_summaries
-from ram_agent.evaluation import TEST_SEED, Evaluation, evaluate
+from ram_agent.evaluation import TEST_SEED, Evaluation, at_rest, evaluate
 from ram_agent.figures import confusion_matrix, error_by_glimpse, fixation_map
 from ram_agent.files import write_whole
 from ram_agent.gaze import Gaze, count_fixations, glimpse_paths, glimpse_strip
@@ -338,7 +338,7 @@ def watch(policy: Policy, env: GlimpseEnvironment, scenes: Sequence[int] | None 
     """Play N scenes of an environment, 0 … N-1 unless told which, at mean locations; note all that a picture needs."""
     generator = torch.Generator(next(policy.parameters()).device).manual_seed(TEST_SEED)
     shown = range(env.num_envs) if scenes is None else scenes
-    with products_in_full():
+    with at_rest(policy), products_in_full():
         episode = rollout(policy, env, seed=[TEST_SEED] * env.num_envs, scenes=shown, generator=generator)
     canvas, sensor = env.canvas, env.sensor
     retina, size = sensor.prepare(canvas), (canvas.shape[-2], canvas.shape[-1])

@@ -7,7 +7,6 @@ import torch
 from torch import Tensor, nn
 
 from ram_agent.config import TrainingConfig
-from ram_agent.glimpse import Filters
 from ram_agent.muon import Muon
 from ram_agent.policy import Policy
 
@@ -69,7 +68,7 @@ def hidden_matrices(policy: Policy) -> list[nn.Parameter]:
         if name in ("classifier", "window_head", "baseline", "glimpse.placed")
         for parameter in module.parameters()
     }
-    filters = {id(eye.inner.weight) for eye in policy.modules() if isinstance(eye, Filters)}
+    filters = {id(weight) for weight in policy.filters_over_filters()}
     return [
         each for each in policy.parameters() if (each.dim() == 2 or id(each) in filters) and id(each) not in outside
     ]

@@ -13,7 +13,7 @@ from ram_agent import heads
 from ram_agent.config import PolicyConfig
 from ram_agent.controls import CONTROLS, ControlWindowHead, Hint, raster
 from ram_agent.core import Core, State
-from ram_agent.glimpse import GlimpseNetwork
+from ram_agent.glimpse import Filters, GlimpseNetwork
 
 
 class Blueprint(NamedTuple):
@@ -74,6 +74,10 @@ class Policy(nn.Module, ABC):
             if isinstance(self.window_head, ControlWindowHead):
                 return self.window_head(hidden, std, generator, hint)
             return self.window_head(hidden, std, generator)
+
+    def filters_over_filters(self) -> list[Tensor]:
+        """Weights of filters over what other filters found: matrices between hidden units, to an optimiser."""
+        return [eye.inner.weight for eye in self.modules() if isinstance(eye, Filters)]
 
     def answer(self, hidden: Float[Tensor, "*batch hidden"]) -> Float[Tensor, "*batch classes"]:
         """Logits; always in full precision."""

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, get_args
 
-from ram_agent.config import FullImageKind
+from ram_agent.config import FullImageKind, SB3Method
 
 
 def results_table(results: Mapping[str, Any]) -> str:
@@ -29,13 +29,16 @@ def results_table(results: Mapping[str, Any]) -> str:
         lines.append(f"  {'learned, sampled location':<28}{results['test_error_sampled']:7.2f}")
         lines.append(f"  {'learned, ' + str(results['votes']) + '-vote':<28}{results['test_error_voted']:7.2f}")
         for look, control in results["controls"].items():
-            way = "the whole canvas" if look in get_args(FullImageKind) else "trained alike"
-            lines.append(_row(f"{look}, {way}", control, dataset["name"]))
+            sees = "the whole canvas" if look in get_args(FullImageKind) else ""
+            told = ", ".join(filter(None, (sees, _trained_differently(results, control)))) or "trained alike"
+            lines.append(_row(f"{look}, {told}", control, dataset["name"]))
         lines.append("")
         by_glimpse = "  ".join(f"{error:.1f}" for error in results["error_by_glimpse"])
         lines.append(f"  error after each glimpse: {by_glimpse}")
         for look, control in results["controls"].items():
-            lines.append(f"  the policy takes {control['test_error'] - results['test_error']:+.1f} points off {look}")
+            if not _trained_differently(results, control):
+                points = control["test_error"] - results["test_error"]
+                lines.append(f"  the policy takes {points:+.1f} points off {look}")
     lines.append("")
     lines.append(
         f"  {results['episodes']:,} episodes in {results['seconds']:,.0f} s "
@@ -43,6 +46,16 @@ def results_table(results: Mapping[str, Any]) -> str:
         f"{results['parameters']:,} parameters, {results['glimpse_pixels']:,} pixels read per image"
     )
     return "\n".join(lines)
+
+
+def _trained_differently(results: Mapping[str, Any], control: Mapping[str, Any]) -> str:
+    """What, beside where it looks, sets a control apart from the agent: their errors then tell of that, too."""
+    training = results["config"]["training"]
+    if training["method"] in get_args(SB3Method):
+        return "by right answers"  # where the agent is told its reward alone
+    if training.get("trained_agent"):
+        return "from scratch"
+    return "" if control["episodes"] == results["episodes"] else f"{control['episodes']:,} episodes"
 
 
 def _row(label: str, numbers: Mapping[str, Any], images: str) -> str:

@@ -49,14 +49,14 @@ def measure(config: Config, world: World, agents: list[Agent]) -> tuple[dict[str
 def test_errors(
     policy: Policy, env: GlimpseEnvironment, images: int, std: float, votes: int
 ) -> tuple[dict[str, Any], Evaluation]:
-    """Test error at mean locations first; sampled and M-vote errors beside it (the same without exploration).
+    """Test error at mean locations first; sampled and M-vote errors beside it (the same where every pass looks alike).
 
     Returns the numbers, and the answers at mean locations.
     """
     generator = torch.Generator(next(policy.parameters()).device).manual_seed(TEST_SEED)
     mean = evaluate(policy, env, images, generator=generator)
     sampled = voted = mean
-    if policy.window_head.samples:
+    if policy.window_head.varies:
         sampled = evaluate(policy, env, images, std=std, generator=generator)
         voted = evaluate(policy, env, images, std=std, votes=votes, generator=generator)
     numbers = {

@@ -22,6 +22,7 @@ from ram_agent.config import Config, ConfigError, changed_config, dump_config
 from ram_agent.evaluation import Evaluation
 from ram_agent.experiment import settle, tune_torch
 from ram_agent.files import held, write_whole
+from ram_agent.finite import NumbersGoneBad
 from ram_agent.interruption import Interruption
 from ram_agent.monitoring import Board, Validation
 from ram_agent.parallel import ALONE
@@ -169,31 +170,39 @@ class Search:
         trial = self.study.ask()
         settings = {name: range.drawn(trial, name) for name, range in self.space.items()}
         trial.set_user_attr("settings", settings)
+        outcome = self._outcome(trial, settings, interruption)
+        if outcome is None:
+            self._again(trial.number, trial.params)
+            return
+        best = f"best {self.best.value:.2f} %" if self.best else "no best yet"
+        shown = [
+            f"{key}={value:.4g}" if isinstance(value, float) else f"{key}={value}" for key, value in settings.items()
+        ]
+        self.say(f"{datetime.now():%H:%M:%S}  trial {number} of {of}  {outcome}  ({best})  {'  '.join(shown)}")
+
+    def _outcome(self, trial: Any, settings: Mapping[str, Any], interruption: Interruption) -> str | None:
+        """Train by these settings and tell the study; what came of it, in words, or None if it was interrupted."""
         try:
             config = self._with(settings)
             world = Unseen(self.world_of(config))
             world.environment("train", 1)  # refuses scenes or a first window that cannot be
         except ValueError as error:  # settings that do not go together
             self.study.tell(trial, state=self.states.PRUNED)
-            outcome = f"refused: {error}"
-        else:
+            return f"refused: {error}"
+        try:
             validation = self._train(config, world, trial, interruption)
-            if interruption.received and not validation.over:
-                self._again(trial.number, trial.params)
-                return
-            assert validation.best is not None, "an agent is validated before it is judged"
-            if validation.pruned:
-                self.study.tell(trial, state=self.states.PRUNED)
-                outcome = f"pruned at {validation.best.error:.2f} %"
-            else:
-                self.study.tell(trial, validation.best.error)
-                outcome = f"{validation.best.error:.2f} %"
-                self._write_best()
-        best = f"best {self.best.value:.2f} %" if self.best else "no best yet"
-        shown = [
-            f"{key}={value:.4g}" if isinstance(value, float) else f"{key}={value}" for key, value in settings.items()
-        ]
-        self.say(f"{datetime.now():%H:%M:%S}  trial {number} of {of}  {outcome}  ({best})  {'  '.join(shown)}")
+        except NumbersGoneBad as error:  # as at the upper end of a range of rates: no end of the search
+            self.study.tell(trial, state=self.states.PRUNED)
+            return f"diverged: {error}"
+        if interruption.received and not validation.over:
+            return None
+        assert validation.best is not None, "an agent is validated before it is judged"
+        if validation.pruned:
+            self.study.tell(trial, state=self.states.PRUNED)
+            return f"pruned at {validation.best.error:.2f} %"
+        self.study.tell(trial, validation.best.error)
+        self._write_best()
+        return f"{validation.best.error:.2f} %"
 
     def _with(self, settings: Mapping[str, Any]) -> Config:
         return changed_config(self.config, settings)
@@ -211,15 +220,17 @@ class Search:
         learner.set_logger(board.logger)
         env, images = whole_split(world, "validation")
         validation = Watched(trial, env, images, config.evaluation.every, total, board)
-        learner.learn(
-            total * learner.env.glimpses,
-            callback=[validation],
-            log_interval=max(1, config.run.log_every // learner.lanes),
-            progress_bar=config.run.progress,
-            progress_title=f"trial {trial.number} [{world.dataset.name}]",
-        )
-        learner.release()
-        board.close()
+        try:
+            learner.learn(
+                total * learner.env.glimpses,
+                callback=[validation],
+                log_interval=max(1, config.run.log_every // learner.lanes),
+                progress_bar=config.run.progress,
+                progress_title=f"trial {trial.number} [{world.dataset.name}]",
+            )
+        finally:
+            learner.release()
+            board.close()
         return validation
 
     def _write_best(self) -> None:

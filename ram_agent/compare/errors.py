@@ -70,11 +70,11 @@ def how_to_read(subjects: Sequence[Subject]) -> str:
         f"Errors are means over seeds, on the test set ({images} images), of the weights that were best on the "
         "validation split. The headline is the error at mean locations: one pass, nothing drawn. Beside it stand one "
         "pass at sampled locations and the vote of several such passes, which costs as many times the looks; methods "
-        "that draw nothing have the same error thrice. The interval over seeds (Student's t) is about training again: "
-        "with two seeds it is very wide, with one there is none. The interval over test images (Wilson) is about other "
-        "images for these trained agents and says nothing of other seeds; for several seeds it is that of their mean "
-        "error, and at most too wide. Seconds are of updates, on the machine that trained; they compare only where "
-        "machine, threads and device are the same."
+        "that look alike at every pass have the same error thrice. The interval over seeds (Student's t) is about "
+        "training again: with two seeds it is very wide, with one there is none. The interval over test images "
+        "(Wilson) is about other images for these trained agents and says nothing of other seeds; for several seeds it "
+        "is that of their mean error, and at most too wide. Seconds are of updates, on the machine that trained; they "
+        "compare only where machine, threads and device are the same."
     )
 
 
@@ -101,7 +101,7 @@ def differences(compared: Compared) -> list[Block]:
         )
     columns = (
         "lower error", "higher error", "=difference (points)", "=only the first right", "=only the second right",
-        "=McNemar's exact p", "=the same over seeds (points)",
+        "=p", "=the same over seeds (points)",
     )  # fmt: skip
     rows = tuple(
         (
@@ -109,18 +109,19 @@ def differences(compared: Compared) -> list[Block]:
             pair.other,
             _points(pair.paired.difference),
             *_split(pair.paired.split),
+            f"{pair.paired.p:.2g}" if pair.paired.p >= 1e-4 else "< 0.0001",
             _points(pair.over_seeds) if pair.over_seeds else NOTHING,
         )
         for pair in compared.pairs
     )
-    note = (
-        "McNemar's test is for one seed each: where a method has several, the images on which they differ do not split "
-        "evenly by chance alone, and the intervals decide."
+    how += (
+        " A test stands beside it, since the images on which two methods differ may be too few for that approximation: "
+        "p is that of as large a difference by chance alone, by McNemar's exact test with one seed each, else by "
+        "flipping the signs of the paired differences at random."
     )
-    several = any(max(pair.seeds) > 1 for pair in compared.pairs)
     return [
         Bullets(tuple(map(sentence, compared.pairs))),
-        Paragraph(how + (f" {note}" if several else "")),
+        Paragraph(how),
         Table(columns, rows),
     ]
 
@@ -128,8 +129,8 @@ def differences(compared: Compared) -> list[Block]:
 def sentence(pair: Pair) -> str:
     """What the numbers allow to say of two methods, and no more.
 
-    A difference counts as shown if the paired interval leaves 0 out and, with one seed each, the exact test agrees,
-    or, with three or more each, the interval over seeds leaves 0 out too.
+    A difference counts as shown if the paired interval leaves 0 out, the test agrees and, with three seeds or more
+    each, the interval over seeds leaves 0 out, too.
     """
     difference = pair.paired.difference
     first, second = pair.seeds
@@ -137,8 +138,7 @@ def sentence(pair: Pair) -> str:
     seeds = "one seed each" if first == second == 1 else seeds
     basis = f"paired, {pair.paired.images:,} images, {seeds}"
     points = _points(difference)
-    split = pair.paired.split
-    if not difference.differs or (split and split.p >= 0.05):
+    if not difference.differs or pair.paired.p >= 0.05:
         return f"{pair.better} and {pair.other}: no difference is shown ({points} points, {basis})."
     if pair.over_seeds is None:
         few = f"{pair.better} is better than {pair.other} by {points} points ({basis}; "
@@ -154,11 +154,10 @@ def sentence(pair: Pair) -> str:
     )
 
 
-def _split(split: Split | None) -> tuple[str, str, str]:
+def _split(split: Split | None) -> tuple[str, str]:
     if split is None:
-        return NOTHING, NOTHING, NOTHING
-    p = f"{split.p:.2g}" if split.p >= 1e-4 else "< 0.0001"
-    return f"{split.only_first_right:,}", f"{split.only_second_right:,}", p
+        return NOTHING, NOTHING
+    return f"{split.only_first_right:,}", f"{split.only_second_right:,}"
 
 
 def _points(difference: Estimate) -> str:

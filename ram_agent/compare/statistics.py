@@ -14,6 +14,8 @@ from ram_agent.evaluation import wilson
 
 FEWEST_SEEDS = 3
 """Below that a difference has no interval over seeds: it would be too wide to tell anything."""
+FLIPS = 9_999
+"""How often the signs of paired differences are drawn: a p of 0.05 is then told to within 0.005."""
 
 
 @dataclass(frozen=True)
@@ -35,8 +37,6 @@ class Split:
 
     only_first_right: int
     only_second_right: int
-    p: float
-    """Of as uneven a split by chance alone (exact, two-sided)."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +47,8 @@ class Paired:
     """Over images, for the weights at hand."""
     split: Split | None
     """None where a method has several seeds."""
+    p: float
+    """Of as large a difference by chance alone, two-sided: McNemar's with one seed each, else by flipped signs."""
     images: int
 
 
@@ -77,7 +79,11 @@ def over_images(errors: Sequence[float], images: int) -> tuple[float, float]:
 
 
 def between_seeds(first: Sequence[float], second: Sequence[float]) -> Estimate | None:
-    """The difference of the means over seeds with Welch's 95 % interval; None for fewer than `FEWEST_SEEDS` of any."""
+    """The difference of the means over seeds with Welch's 95 % interval.
+
+    None for fewer than `FEWEST_SEEDS` of any, and where all seeds of either ended alike, as they may on few test
+    images: that tells nothing of their scatter.
+    """
     from scipy.stats import t
 
     if min(len(first), len(second)) < FEWEST_SEEDS:
@@ -86,7 +92,7 @@ def between_seeds(first: Sequence[float], second: Sequence[float]) -> Estimate |
     variance = sum(shares)
     difference = float(np.mean(first) - np.mean(second))
     if variance == 0:
-        return Estimate(difference, 0.0)
+        return None
     freedom = variance**2 / sum(
         share**2 / (len(errors) - 1) for share, errors in zip(shares, (first, second), strict=True)
     )
@@ -97,8 +103,10 @@ def paired(first: Bool[np.ndarray, "seeds images"], second: Bool[np.ndarray, "ot
     """Compare which answers were wrong, image by image.
 
     Per image the share of wrong answers over the seeds; of its differences the mean and the normal approximation's 95 %
-    interval. With one seed each McNemar's exact test (1947) besides: the images that only one has right split evenly
-    if neither is better. Shares of several seeds do not: of three seeds one is wrong more often than one alone.
+    interval. Few images on which the two differ are too few for that approximation, hence a test besides. With one seed
+    each it is McNemar's exact one (1947): the images that only one has right split evenly if neither is better. Shares
+    of several seeds do not: of three seeds one is wrong more often than one alone. There the signs of the differences
+    are flipped at random (Fisher 1935), their sizes kept.
     """
     differences = first.mean(axis=0) - second.mean(axis=0)
     images = len(differences)
@@ -106,13 +114,23 @@ def paired(first: Bool[np.ndarray, "seeds images"], second: Bool[np.ndarray, "ot
         raise ValueError(f"images: got {images}, expected 2 or more to compare two methods on")
     half_width = 1.959964 * float(np.std(differences, ddof=1)) / np.sqrt(images)
     difference = Estimate(100 * float(differences.mean()), 100 * float(half_width))
-    return Paired(difference, _mcnemar(differences) if len(first) == len(second) == 1 else None, images)
+    if len(first) == len(second) == 1:
+        split = Split(int((differences < 0).sum()), int((differences > 0).sum()))
+        return Paired(difference, split, _mcnemar(split), images)
+    return Paired(difference, None, _by_flipped_signs(differences), images)
 
 
-def _mcnemar(differences: Float[np.ndarray, " images"]) -> Split:
-    """Of -1 where only the first agent is right, 1 where only the second is, 0 where both are alike."""
+def _mcnemar(split: Split) -> float:
     from scipy.stats import binomtest
 
-    first_right, second_right = int((differences < 0).sum()), int((differences > 0).sum())
-    uneven = first_right + second_right
-    return Split(first_right, second_right, float(binomtest(first_right, uneven).pvalue) if uneven else 1.0)
+    uneven = split.only_first_right + split.only_second_right
+    return float(binomtest(split.only_first_right, uneven).pvalue) if uneven else 1.0
+
+
+def _by_flipped_signs(differences: Float[np.ndarray, " images"]) -> float:
+    """The share of sums at least as far from 0 under signs drawn at random, the one at hand among them."""
+    # Shares have few sizes: of those of one size it counts only how many keep their sign.
+    sizes, counts = np.unique(np.abs(differences).round(9), return_counts=True)
+    kept = np.random.default_rng(0).binomial(counts, 0.5, (FLIPS, len(counts)))
+    sums = np.abs((2 * kept - counts) @ sizes)
+    return float((1 + (sums >= abs(differences.sum()) - 1e-6).sum()) / (1 + FLIPS))

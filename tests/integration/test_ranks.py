@@ -14,6 +14,7 @@ import torch
 
 from envs.glimpse import GlimpseVectorEnv
 from ram_agent.checkpoint import read_checkpoint
+from ram_agent.cli import main
 from ram_agent.config import PolicyConfig
 from ram_agent.learner import LEARNERS, Learner
 from ram_agent.parallel import ALONE, Ranks, join_ranks, leave_ranks
@@ -140,7 +141,9 @@ def torchrun(*arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_torchrun_trains_resumes_and_only_the_first_process_speaks_and_writes(tmp_path: Path) -> None:
+def test_torchrun_trains_resumes_and_only_the_first_process_speaks_and_writes(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     small = ["configs/smoke.yaml", "--evaluation.controls", "[]", "--run.pictures", "0", "--run.tensorboard", "false"]
     whole = torchrun(*small, "--training.batch", "25", "--run.folder", str(tmp_path / "whole"))
     assert whole.returncode == 0, whole.stderr
@@ -157,6 +160,12 @@ def test_torchrun_trains_resumes_and_only_the_first_process_speaks_and_writes(tm
         (parts / "checkpoints" / late).unlink()
     (first,) = (parts / "checkpoints").iterdir()
     assert read_checkpoint(first)["learner"]["updates"] == 20
+    before = {path: path.read_bytes() for path in parts.rglob("*") if path.is_file()}
+    assert main(["train", "--resume", str(parts)]) == 2
+    told = capsys.readouterr().err
+    assert "processes: got 1, expected 2 as saved in " in told
+    assert "go on with torchrun --nproc-per-node 2 train.py" in told
+    assert before.items() <= {path: path.read_bytes() for path in parts.rglob("*") if path.is_file()}.items()
     resumed = torchrun("--resume", str(parts))
     assert resumed.returncode == 0, resumed.stderr
     saved, expected = (

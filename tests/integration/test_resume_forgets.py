@@ -178,7 +178,7 @@ def test_every_entry_of_a_checkpoint_has_its_negative_control(kept: Callable[...
     saved = read_checkpoint(kept().stopped / CHECKPOINT)
     # For those who open a checkpoint by itself; a resumed run has config.yaml.
     explained = {"blueprint", "training", "seed", "total_episodes", "images", "classes", "image_size"}
-    explained |= {"format", "sha256"}  # another one is refused
+    explained |= {"format", "sha256", "processes"}  # another one is refused
     explained |= {"seconds"}  # how long it took
     explained |= {"learner"}  # its entries have rows of their own
     tested = {what.partition(":")[0] for what in FORGET}

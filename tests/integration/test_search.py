@@ -171,6 +171,16 @@ def test_settings_that_do_not_go_together_are_a_refused_trial_and_the_search_goe
     assert not (tmp_path / "out" / "best.yaml").exists()
 
 
+def test_numbers_gone_bad_end_their_trial_and_not_the_search(tmp_path: Path) -> None:
+    said: list[str] = []
+    search = search_of(tmp_path, {"training.learning_rate": {"choice": [1e30]}}, said=said)
+    assert search.run(2) == 0
+    assert len(said) == 2
+    assert all("diverged: " in line and "update" in line for line in said)
+    assert search.best is None
+    assert search.run(2) == 0  # nothing is left to do, nor tried again
+
+
 @pytest.mark.parametrize(
     ("changed", "part"),
     [

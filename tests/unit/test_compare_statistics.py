@@ -61,10 +61,27 @@ def test_the_difference_between_seeds_is_welchs():
     assert (found.value - found.half_width, found.value + found.half_width) == pytest.approx((low, high))
 
 
-def test_seeds_that_all_agree_leave_no_doubt():
-    found = between_seeds([4.0, 4.0, 4.0], [5.0, 5.0, 5.0])
-    assert found is not None
-    assert (found.value, found.half_width) == (-1.0, 0.0)
+def test_seeds_that_all_agree_tell_nothing_of_their_scatter():
+    assert between_seeds([4.0, 4.0, 4.0], [5.0, 5.0, 5.0]) is None
+    assert between_seeds([4.0, 4.0, 4.0], [5.0, 5.0, 5.1]) is not None
+
+
+def test_signs_flipped_at_random_are_scipys_permutation_test():
+    generator = np.random.default_rng(5)
+    first, second = generator.random((2, 300)) < 0.12, generator.random((2, 300)) < 0.08
+    shares = (first.mean(axis=0), second.mean(axis=0))
+    expected = stats.permutation_test(
+        shares, lambda x, y, axis: (x - y).mean(axis=axis), permutation_type="samples", rng=1
+    ).pvalue  # fmt: skip
+    assert paired(first, second).p == pytest.approx(expected, abs=0.02)
+
+
+def test_a_few_images_all_one_way_show_nothing_though_the_approximation_would():
+    first, second = np.zeros((2, 2, 10_000), bool)
+    first[:, :4] = True
+    found = paired(first, second)
+    assert found.difference.differs
+    assert found.p == pytest.approx(2 / 2**4, abs=0.01)  # exact
 
 
 def test_the_paired_interval_is_that_of_the_mean_difference():
@@ -103,7 +120,7 @@ def test_one_seed_each_is_mcnemars_exact_test():
     found = paired(first[None], second[None])
     assert found.split is not None
     assert (found.split.only_first_right, found.split.only_second_right, found.images) == (3, 14, 100)
-    assert found.split.p == pytest.approx(2 * stats.binom.cdf(3, 17, 0.5))
+    assert found.p == pytest.approx(2 * stats.binom.cdf(3, 17, 0.5))
     assert found.difference.value == pytest.approx(11.0)
 
 
@@ -112,9 +129,9 @@ def test_an_agent_does_not_differ_from_itself():
     found = paired(wrong, wrong)
     assert (found.difference.value, found.difference.half_width) == (0.0, 0.0)
     assert not found.difference.differs
-    alone = paired(wrong[:1], wrong[:1]).split
-    assert alone is not None
-    assert (alone.only_first_right, alone.only_second_right, alone.p) == (0, 0, 1.0)
+    alone = paired(wrong[:1], wrong[:1])
+    assert alone.split is not None
+    assert (alone.split.only_first_right, alone.split.only_second_right, alone.p, found.p) == (0, 0, 1.0, 1.0)
 
 
 def test_several_seeds_have_no_exact_test_which_would_find_a_difference_where_there_is_none():

@@ -20,8 +20,10 @@ from ram_agent.controls import (
     RasterWindowHead,
     raster,
 )
+from ram_agent.evaluation import Evaluation, evaluate
 from ram_agent.full_image import NETWORKS
 from ram_agent.policy import make_window_head
+from ram_agent.results import test_errors as errors_of
 from ram_agent.rollout import Episode, rollout
 from tests.making import make_config, make_env, make_learner, make_policy, tensors_of
 
@@ -43,6 +45,19 @@ def played(env: GlimpseVectorEnv, head: str) -> Episode:
 
 def test_the_configuration_knows_every_control_and_no_other() -> None:
     assert get_args(ControlKind) == (*CONTROLS, *NETWORKS)
+
+
+@pytest.mark.parametrize("head", [*CONTROLS, "sampled", "pathwise"])
+def test_a_vote_asks_again_where_passes_differ_and_only_there(head: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    env, asked = make_env(4, tensors=True), []
+
+    def counted(*arguments: Any, votes: int = 1, **settings: Any) -> Evaluation:
+        asked.append(votes)
+        return evaluate(*arguments, votes=votes, **settings)
+
+    monkeypatch.setattr("ram_agent.results.evaluate", counted)
+    errors_of(make_policy(env, head=head), env, images=4, std=0.1, votes=3)
+    assert asked == ([1, 1, 3] if head in ("random", "sampled") else [1])
 
 
 # -------------------------------------------------------------------- random and centre

@@ -142,6 +142,19 @@ def test_a_checkpoint_brings_the_network_back(head: str, tmp_path: Path) -> None
     assert np.array_equal(learner.predict(observation)[0]["label"], again.predict(observation)[0]["label"])
 
 
+def test_asking_changes_no_answer_and_no_weight_whatever_the_company() -> None:
+    """Batch norm answers by what it learned, be a picture asked about alone or among others."""
+    learner = make_learner("modern_cnn").learn(8 * 4)
+    before = {name: value.clone() for name, value in learner.policy.state_dict().items()}
+    canvas = np.random.default_rng(3).random((6, 1, 18, 22), dtype=np.float32)
+    window = np.zeros((6, 2), np.float32)
+    among = learner.predict({"glimpse": canvas, "window": window}, deterministic=True)[0]["label"]
+    alone = [learner.predict({"glimpse": canvas[i], "window": window[i]})[0]["label"] for i in range(6)]
+    assert among.tolist() == [int(label) for label in alone]
+    assert all(torch.equal(value, before[name]) for name, value in learner.policy.state_dict().items())
+    assert learner.policy.training
+
+
 def test_reinforce_has_nothing_to_teach_a_network_that_does_not_move() -> None:
     with pytest.raises(ValueError, match=r"REINFORCE cannot train a policy of kind 'cnn'; use .*Pathwise"):
         REINFORCE(build("cnn"), WholeCanvas(make_env(4, tensors=True)))
@@ -178,4 +191,45 @@ def test_an_experiment_reports_every_control_alike(tmp_path: Path) -> None:
         *(f"{name}, the whole canvas " for name in NETWORKS),
     ):
         assert f"\n  {label}" in table
+    assert table.count("the policy takes") == len(controls)
     assert (tmp_path / "figures" / "error_by_glimpse.png").is_file()
+
+
+@pytest.mark.parametrize(
+    ("training", "episodes", "told"),
+    [
+        ({"method": "ppo"}, 200, "by right answers"),
+        ({"trained_agent": "runs/before"}, 200, "from scratch"),
+        ({}, 100, "100 episodes"),
+    ],
+)
+def test_a_control_that_was_not_trained_alike_is_not_said_to_be(
+    training: dict[str, str], episodes: int, told: str
+) -> None:
+    numbers = {"test_error": 20.0, "test_error_ci95": (18.0, 22.0), "episodes": episodes}
+    results = {
+        "name": "some",
+        "config": make_config(training={"episodes": 200}).model_dump(),
+        "dataset": {"name": "digits", "notice": ""},
+        "test_error": 10.0,
+        "test_error_ci95": (9.0, 11.0),
+        "test_error_sampled": 10.0,
+        "test_error_voted": 10.0,
+        "votes": 3,
+        "test_images": 100,
+        "error_by_glimpse": [10.0],
+        "episodes": 200,
+        "seconds": 1.0,
+        "episodes_per_second": 200.0,
+        "device": "cpu",
+        "threads": 1,
+        "parameters": 7,
+        "glimpse_pixels": 16,
+        "controls": {"random": numbers, "cnn": numbers},
+    }
+    results["config"]["training"] |= training
+    table = results_table(results)
+    assert f"random, {told} " in table
+    assert f"cnn, the whole canvas, {told} " in table
+    assert "trained alike" not in table
+    assert "the policy takes" not in table

@@ -78,6 +78,22 @@ def test_an_environment_with_another_number_of_lanes_is_refused() -> None:
         REINFORCE(policy, env, looks=0)
 
 
+@pytest.mark.parametrize(
+    ("rule", "value", "expected"),
+    [
+        ("moves", "relative", "'absolute'"),
+        ("reward", "each_look", "'success'"),
+        ("early_answer", True, "False"),
+        ("look_cost", 0.1, "0.0"),
+        ("autoreset_mode", "SameStep", "'Disabled'"),
+    ],
+)
+def test_rules_that_a_rollout_does_not_know_are_refused_by_name(rule: str, value: object, expected: str) -> None:
+    env = make_env(8, tensors=True, **{rule: value})
+    with pytest.raises(ValueError, match=rf"^env: got {rule}={value!r}, expected {expected}: .*make it without"):
+        REINFORCE(make_policy(env), env)
+
+
 def test_settings_are_checked_like_those_of_a_config_and_win_over_it() -> None:
     with pytest.raises(ValueError, match="learning_rate"):
         make_learner(learning_rate=-1.0)

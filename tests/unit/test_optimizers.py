@@ -42,6 +42,22 @@ def test_muon_steps_the_matrices_between_hidden_units_alone(eye: str, expected: 
     }  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    ("network", "expected"),
+    [
+        ("cnn", {"network.3.weight"}),
+        ("fc", {"network.1.weight", "network.3.weight"}),
+        ("modern_cnn", {"network.4.weight", "network.8.weight"}),
+    ],
+)
+def test_muon_steps_what_a_network_over_the_canvas_has_between_hidden_units(network: str, expected: set[str]) -> None:
+    """By the settings of the agent that it is held against, as far as its shapes allow."""
+    agent = FullImagePolicy((1, 18, 22), (0.0, 0.0), 4, head=network)
+    found = {id(matrix) for matrix in hidden_matrices(agent)}
+    assert {name for name, parameter in agent.named_parameters() if id(parameter) in found} == expected
+    assert isinstance(make_optimizer(agent, MUON), MuonAdam)
+
+
 def test_a_step_of_muon_brings_all_singular_values_near_one_another() -> None:
     """The first step's momentum is the gradient; a step is U Vᵀ of it, as long as Adam's (root mean square 0.2 lr)."""
     agent = policy()
@@ -113,11 +129,6 @@ def test_the_window_head_is_stepped_under_a_rate_of_its_own(optimizer: str) -> N
 def test_a_window_head_without_parameters_needs_no_rate() -> None:
     agent = FullImagePolicy((1, 12, 12), (0.0, 0.0), 3, head="modern_cnn")
     assert len(make_optimizer(agent, TrainingConfig(window_rate=0.5)).param_groups) == 1
-
-
-def test_a_network_without_matrices_is_adams() -> None:
-    optimizer = make_optimizer(FullImagePolicy((1, 12, 12), (0.0, 0.0), 3, head="modern_cnn"), MUON)
-    assert isinstance(optimizer, torch.optim.Adam)
 
 
 def test_a_step_is_left_out_where_a_number_has_gone_bad() -> None:
