@@ -303,13 +303,13 @@ def classification_loss(episode: Episode, training: TrainingConfig) -> Tensor:
 
 def _check_rules(env: GlimpseEnvironment) -> None:
     """Raise `ValueError` where an environment is played by rules that a rollout does not know."""
-    rules = getattr(env, "rules", None)  # another environment may have none
-    for name, value in vars(rules).items() if rules else ():
-        if value != (expected := getattr(type(rules)(), name)):
-            raise ValueError(
-                f"env: got {name}={value!r}, expected {expected!r}: these learners choose absolute places and answer "
-                f"after the last look; make it without {name}, or take an algorithm of your own"
-            )
+    if rules := getattr(env, "rules", None):  # another environment may have none
+        for name, expected in vars(type(rules)()).items():
+            if (value := getattr(rules, name)) != expected:
+                raise ValueError(
+                    f"env: got {name}={value!r}, expected {expected!r}: these learners choose absolute places and "
+                    f"answer after the last look; make it without {name}, or take an algorithm of your own"
+                )
     mode = getattr(env, "autoreset_mode", AutoresetMode.DISABLED)
     if mode != AutoresetMode.DISABLED:
         raise ValueError(

@@ -28,15 +28,16 @@ def results_table(results: Mapping[str, Any]) -> str:
         lines.append(_row("learned, mean location", results, dataset["name"]))
         lines.append(f"  {'learned, sampled location':<28}{results['test_error_sampled']:7.2f}")
         lines.append(f"  {'learned, ' + str(results['votes']) + '-vote':<28}{results['test_error_voted']:7.2f}")
+        differently = {look: _trained_differently(results, each) for look, each in results["controls"].items()}
         for look, control in results["controls"].items():
             sees = "the whole canvas" if look in get_args(FullImageKind) else ""
-            told = ", ".join(filter(None, (sees, _trained_differently(results, control)))) or "trained alike"
+            told = ", ".join(filter(None, (sees, differently[look]))) or "trained alike"
             lines.append(_row(f"{look}, {told}", control, dataset["name"]))
         lines.append("")
         by_glimpse = "  ".join(f"{error:.1f}" for error in results["error_by_glimpse"])
         lines.append(f"  error after each glimpse: {by_glimpse}")
         for look, control in results["controls"].items():
-            if not _trained_differently(results, control):
+            if not differently[look]:
                 points = control["test_error"] - results["test_error"]
                 lines.append(f"  the policy takes {points:+.1f} points off {look}")
     lines.append("")

@@ -7,7 +7,7 @@ import torch
 from ram_agent.config import PolicyConfig, TrainingConfig
 from ram_agent.full_image import FullImagePolicy
 from ram_agent.optimizers import MuonAdam, hidden_matrices, make_optimizer
-from ram_agent.policy import RecurrentAttentionPolicy
+from ram_agent.policy import Policy, RecurrentAttentionPolicy
 
 MUON = TrainingConfig(optimizer="muon", learning_rate=0.01)
 
@@ -16,6 +16,11 @@ def policy(eye: str = "dense") -> RecurrentAttentionPolicy:
     torch.manual_seed(0)
     config = PolicyConfig(hidden=8, what=8, where=8, features=8, location=8, eye=eye)  # type: ignore[arg-type]
     return RecurrentAttentionPolicy((1, 4, 4), (0.0, 0.0), 3, config=config)
+
+
+def stepped_by_muon(agent: Policy) -> set[str]:
+    found = {id(matrix) for matrix in hidden_matrices(agent)}
+    return {name for name, parameter in agent.named_parameters() if id(parameter) in found}
 
 
 def with_gradients(agent: torch.nn.Module, seed: int = 0) -> None:
@@ -34,10 +39,7 @@ def with_gradients(agent: torch.nn.Module, seed: int = 0) -> None:
     ],
 )
 def test_muon_steps_the_matrices_between_hidden_units_alone(eye: str, expected: set[str]) -> None:
-    agent = policy(eye)
-    found = {id(matrix) for matrix in hidden_matrices(agent)}
-    names = {name for name, parameter in agent.named_parameters() if id(parameter) in found}
-    assert names == expected | {
+    assert stepped_by_muon(policy(eye)) == expected | {
         "glimpse.what.weight", "glimpse.where.weight", "core.cell.weight_ih", "core.cell.weight_hh"
     }  # fmt: skip
 
@@ -53,8 +55,7 @@ def test_muon_steps_the_matrices_between_hidden_units_alone(eye: str, expected: 
 def test_muon_steps_what_a_network_over_the_canvas_has_between_hidden_units(network: str, expected: set[str]) -> None:
     """By the settings of the agent that it is held against, as far as its shapes allow."""
     agent = FullImagePolicy((1, 18, 22), (0.0, 0.0), 4, head=network)
-    found = {id(matrix) for matrix in hidden_matrices(agent)}
-    assert {name for name, parameter in agent.named_parameters() if id(parameter) in found} == expected
+    assert stepped_by_muon(agent) == expected
     assert isinstance(make_optimizer(agent, MUON), MuonAdam)
 
 
