@@ -345,7 +345,8 @@ class Algorithm(ABC):
             if processes != self.ranks.size:
                 raise CheckpointError(
                     f"processes: got {self.ranks.size}, expected {processes} as saved in {path}; go on with "
-                    f"{f'torchrun --nproc-per-node {processes} train.py' if processes > 1 else 'python train.py'}"
+                    f"{f'torchrun --nproc-per-node {processes} train.py' if processes > 1 else 'python train.py'} "
+                    "--resume and the run's folder"
                 )
             self.load_state_dict(saved["learner"])
         return saved

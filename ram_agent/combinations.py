@@ -37,6 +37,11 @@ def _check_sizes(config: "Config") -> None:
             f"policy.scan: expected at most {config.environment.glimpses - 1}, the moves of an episode of "
             f"{config.environment.glimpses} glimpses, got {config.policy.scan}; --policy.scan 0 begins without"
         )
+    if config.training.lookahead and config.environment.glimpses == 1:
+        raise ValueError(
+            "training.lookahead: expected 0 for episodes of one glimpse, which have no move to think over, got "
+            f"{config.training.lookahead}; --training.lookahead 0"
+        )
     if config.policy.eye != "dense" and side < 4:
         raise ValueError(
             f"policy.eye: expected dense for glimpses of fewer than 4x4 samples, got {config.policy.eye} for {side}"

@@ -77,6 +77,14 @@ class Run:
     """By estimator: (episodes, signal-to-noise of its gradient) at evaluations."""
     versions: Mapping[str, str] = field(default_factory=dict)
 
+    @property
+    def pixels_trained(self) -> int | None:
+        """Read per training episode: by its T glimpses and, in a learned agent, by what `training.lookahead` tried."""
+        if self.pixels is None or self.look != "learned":
+            return self.pixels
+        glimpses = self.config.environment.glimpses
+        return self.pixels * (glimpses + self.config.training.lookahead) // glimpses
+
 
 def gather(folders: Sequence[Path]) -> tuple[Run, ...]:
     """Every agent of every run, a folder named twice once; the folder of a sweep stands for all of its runs.

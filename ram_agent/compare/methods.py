@@ -6,12 +6,22 @@ from dataclasses import dataclass
 from typing import Any
 
 from ram_agent.compare.gather import Run
+from ram_agent.compare.words import NOTHING
+from ram_agent.full_image import NETWORKS
 
 BOOKKEEPING = ("run.", "images.folder", "evaluation.controls", "evaluation.control_episodes", "evaluation.signal")
 """Settings that do not change what an agent learns: a run with controls and one without are the same method."""
 
+OF_A_LEARNED_GAZE = (
+    "training.method", "training.window_", "training.baseline", "training.reward", "training.reinforce_weight",
+    "training.lookahead", "policy.location", "policy.detach_location", "policy.window_gradient",
+)  # fmt: skip
+"""Beginnings of settings that have no part in a control, which is told where to look (see `building.build_learner`)."""
+OF_AN_EYE = ("sensor.", "environment.", "policy.")
+"""Likewise of those that have none in a network that sees the whole canvas."""
+
 Settings = Mapping[str, str]
-"""`section.field` → value, as text."""
+"""`section.field` → value, as text; `NOTHING` where it has no part."""
 
 
 @dataclass(frozen=True)
@@ -68,6 +78,8 @@ def settings_of(run: Run) -> dict[str, str]:
     }
     if run.look != "learned":
         fields["training.episodes"] = _text(run.config.evaluation.control_episodes or run.config.training.episodes)
+        idle = OF_A_LEARNED_GAZE + (OF_AN_EYE if run.look in NETWORKS else ())
+        fields |= {field: NOTHING for field in fields if field.startswith(idle)}
     return fields | {"processes": str(run.processes), "images.sha256": run.sha256[:12]}
 
 
@@ -88,12 +100,13 @@ def _settings_of_all(runs: Sequence[Run]) -> list[dict[str, str]]:
 
 
 def differing(methods: Sequence[Method]) -> tuple[tuple[str, ...], list[Settings]]:
-    """The settings in which any two methods differ, whatever their names, and all settings of each method.
+    """The settings in which any two methods differ that they have a part in, and all settings of each method.
 
     Of its runs one that knows its images speaks for a method, if there is one.
     """
     every = [settings_of(max(method.runs, key=lambda run: bool(run.sha256))) for method in methods]
-    return tuple(field for field in every[0] if len({settings[field] for settings in every}) > 1), list(every)
+    values = {field: {settings[field] for settings in every} - {NOTHING} for field in every[0]}
+    return tuple(field for field, different in values.items() if len(different) > 1), list(every)
 
 
 def _differences(namesakes: Sequence[Settings]) -> list[list[str]]:

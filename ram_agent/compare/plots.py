@@ -33,7 +33,7 @@ def validation_curves(methods: Mapping[str, Sequence[Run]], images: str) -> Figu
     measures = (
         ("episodes", lambda run, point: point.episodes),
         ("seconds of updates", lambda run, point: point.seconds),
-        ("pixels read", lambda run, point: None if run.pixels is None else point.episodes * run.pixels),
+        ("pixels read", lambda run, point: None if run.pixels_trained is None else point.episodes * run.pixels_trained),
     )
     shown = {name: runs for name, runs in methods.items() if any(run.curve for run in runs)}
     if not shown:

@@ -96,7 +96,7 @@ def _curves(compared: Compared, pictures: Pictures) -> list[Block]:
     if pictures.curves:
         text = (
             "Validation error at mean locations during training, against episodes, seconds of updates and pixels read "
-            "(episodes times pixels per image)." + shade
+            "(by every look of every episode, and by every window that `training.lookahead` tried)." + shade
         )
         if several:
             text += (

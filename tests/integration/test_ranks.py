@@ -164,7 +164,7 @@ def test_torchrun_trains_resumes_and_only_the_first_process_speaks_and_writes(
     assert main(["train", "--resume", str(parts)]) == 2
     told = capsys.readouterr().err
     assert "processes: got 1, expected 2 as saved in " in told
-    assert "go on with torchrun --nproc-per-node 2 train.py" in told
+    assert "go on with torchrun --nproc-per-node 2 train.py --resume and the run's folder" in told
     assert before.items() <= {path: path.read_bytes() for path in parts.rglob("*") if path.is_file()}.items()
     resumed = torchrun("--resume", str(parts))
     assert resumed.returncode == 0, resumed.stderr

@@ -117,6 +117,32 @@ def test_controls_trained_for_longer_are_another_method():
     assert set(named(short, long)) == {"hard (control random, episodes 100)", "hard (control random, episodes 1200000)"}
 
 
+def test_how_a_gaze_is_learned_makes_no_other_control():
+    settings: list[dict[str, Any]] = [
+        {"training__method": "straight_through", "training__window_std": 0.2, "policy__window_gradient": 1.0},
+        {"training__baseline": "none", "training__lookahead": 8, "training__reward": "success"},
+    ]
+    alike = [run(look="random", run__seed=1 + seed, **each) for seed, each in enumerate(settings)]
+    assert named(*alike) == {"hard (control random)": [1, 2]}
+    assert len(group([run(**each) for each in settings])) == 2
+    assert len(named(*alike, run(look="random", training__batch=32))) == 2
+
+
+def test_an_eye_makes_no_other_control_that_has_none():
+    settings: list[dict[str, Any]] = [{}, {"environment__glimpses": 8, "sensor__size": 8, "policy__eye": "conv"}]
+    assert named(*(run(look="cnn", run__seed=seed, **each) for seed, each in enumerate(settings))) == {
+        "hard (control cnn)": [0, 1]
+    }
+    assert len(group([run(look="centre", **each) for each in settings])) == 2
+
+
+def test_what_has_no_part_in_a_method_is_no_difference():
+    methods = group([run(), run(look="cnn"), run(look="random", environment__glimpses=8)])
+    fields, settings = differing(methods)
+    assert fields == ("environment.glimpses",)
+    assert [mine["environment.glimpses"] for mine in settings] == ["6", "–", "8"]
+
+
 def test_a_seed_counts_once_the_finished_run_of_it_rather():
     first, second, third = run(done=False), run(), run()
     (method,) = group([first, second, third])

@@ -68,6 +68,14 @@ def test_a_method_is_the_mean_of_its_seeds_and_their_range():
     assert [text.get_text() for text in figure.legends[0].get_texts()] == ["hard, mean of 2 seeds"]
 
 
+def test_windows_tried_by_looking_ahead_are_read_too():
+    """Ten pixels at five glimpses; of a control, nothing looks ahead."""
+    ahead = load_config(None, {"environment.glimpses": 5, "training.lookahead": 8})
+    learned, control = (replace(run(1, "100/1/40 200/2/20", look=look), config=ahead) for look in ("learned", "random"))
+    assert drawn(validation_curves({"hard": [learned]}, "digits"), 2) == [[[2600, 40], [5200, 20]]]
+    assert drawn(validation_curves({"random": [control]}, "digits"), 2) == [[[1000, 40], [2000, 20]]]
+
+
 def test_one_seed_is_its_own_line():
     figure = validation_curves({"hard": [run(1, "100/1/40 200/2/20")]}, "digits")
     assert drawn(figure) == [[[100, 40], [200, 20]]]

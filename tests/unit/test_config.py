@@ -268,6 +268,10 @@ def test_a_name_that_would_not_do_for_a_folder_is_refused() -> None:
             {"sensor": {"size": 2}, "policy": {"eye": "conv"}},
             "policy.eye: expected dense for glimpses of fewer than 4x4",
         ),
+        (
+            {"environment": {"glimpses": 1}, "training": {"lookahead": 8}},
+            "training.lookahead: expected 0 for episodes of one glimpse, which have no move to think over, got 8",
+        ),
         ({"training": {"baseline": "leave_one_out"}}, "training.looks: expected 2 or more for baseline leave_one_out"),
     ],
 )
