@@ -3,8 +3,11 @@
 A base is a config like others: a name, looked for beside the file that names it, in `base/` there, and among the
 shipped configs; or a path, taken from that file's folder. Settings are laid over one another field by field: of several
 bases the later ones win, the file itself over all of them. A base may have bases; its name is not handed on.
+
+A run's `results.json` is a config, too: the run's own, but for its folder. Who has the numbers can have them again.
 """
 
+import json
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
@@ -22,7 +25,7 @@ class ConfigError(ValueError):
 
 def read_layers(path: Path, above: tuple[Path, ...] = ()) -> dict[str, Any]:
     """The settings of a config file, laid over those of its bases; `above` led to it. Raises `ConfigError`."""
-    own = read_yaml(path, "config", "scene:")
+    own = _of_results(path) if path.suffix == ".json" else read_yaml(path, "config", "scene:")
     bases = own.pop("base", [])
     bases = [bases] if isinstance(bases, str) else bases
     if not isinstance(bases, list) or not all(isinstance(base, str) for base in bases):
@@ -41,7 +44,7 @@ def read_layers(path: Path, above: tuple[Path, ...] = ()) -> dict[str, Any]:
 
 def _find(base: str, path: Path) -> Path:
     """The file that `path` means by `base`."""
-    if base.endswith((".yaml", ".yml")):
+    if base.endswith((".yaml", ".yml", ".json")):
         return path.parent / base
     folders = [each / below for each in (path.parent, *SHIPPED) for below in (".", "base")]
     named = [folder / f"{base}.yaml" for folder in folders]
@@ -51,6 +54,23 @@ def _find(base: str, path: Path) -> Path:
         there = {file.stem for folder in folders for file in folder.glob("*.yaml")}
         raise ConfigError(f"config {path}: base: no config named {base!r}{nearest(base, sorted(there))}")
     return (others or found)[0]
+
+
+def _of_results(path: Path) -> dict[str, Any]:
+    """The settings of the run that wrote a `results.json`; another run has a folder of its own."""
+    try:
+        results = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"config {path}: {error.strerror or error}") from None
+    except (ValueError, RecursionError) as error:
+        raise ConfigError(f"config {path}: not JSON: {' '.join(str(error).split())}") from None
+    settings = results.get("config") if isinstance(results, dict) else None
+    if not isinstance(settings, dict):
+        raise ConfigError(
+            f"config {path}: expected the results.json of a run, which has a key 'config'; or a YAML file"
+        )
+    run = settings.get("run")
+    return settings | ({"run": {**run, "folder": None}} if isinstance(run, dict) else {})
 
 
 def _laid_over(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:

@@ -38,7 +38,10 @@ def train_options(commands: Any) -> Parser:
         usage="%(prog)s [CONFIG] [--section.field VALUE ...] [--resume RUN]",
     )
     parser.add_argument(
-        "config", nargs="?", metavar="CONFIG", help="a YAML file, or a name in configs/ [default: default]"
+        "config",
+        nargs="?",
+        metavar="CONFIG",
+        help="a YAML file, a name in configs/, or the results.json of a run, to train it again [default: default]",
     )
     parser.add_argument("--resume", metavar="RUN", help="go on with an interrupted run")
     add_config_options(parser)

@@ -202,6 +202,18 @@ def test_the_results_say_all_that_it_takes_to_judge_and_repeat_them(run: Path) -
     assert results["parameters"] == sum(value.numel() for value in policy.values())
 
 
+def test_results_alone_are_enough_to_train_the_same_agent_again(
+    run: Path, forked: Callable[..., Outcome], tmp_path: Path
+) -> None:
+    raw = shutil.copy(run / "results.json", tmp_path / "row.json")
+    again = forked("train.py", raw, "--run.folder", tmp_path / "again")
+    assert again.status == 0, again.err
+    first, second = (json.loads((folder / "results.json").read_text()) for folder in (run, tmp_path / "again"))
+    for name in ("test_error", "test_error_sampled", "error_by_glimpse", "learning_curve", "controls"):
+        assert second[name] == first[name], name
+    assert second["config"]["training"] == first["config"]["training"]
+
+
 def test_a_fallback_to_the_digits_is_said_loudly_and_beside_every_number(finished: tuple[Path, Outcome]) -> None:
     folder, (_, out, err) = finished
     notice = "MNIST is not at hand: using the 1,797 embedded 8x8 digits"

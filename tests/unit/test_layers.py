@@ -1,5 +1,6 @@
 """A config laid over others: who wins, where they are found, and that no circle is walked."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -109,3 +110,47 @@ def test_a_base_that_is_none_is_refused_by_name(base: Any, message: str, tmp_pat
 def test_what_is_wrong_in_a_base_is_said_of_the_file_that_was_asked_for(tmp_path: Path) -> None:
     path = lay(tmp_path, row={"base": "task"}, task={"training": {"bach": 7}})
     assert complaint(path) == f"{path}: training.bach: unknown setting (did you mean training.batch?)"
+
+
+RAW = sorted((Path(__file__).parents[2] / "results").rglob("*.json"))
+
+
+@pytest.mark.parametrize("path", [path for path in RAW if path.parent.name != "speed"], ids=lambda path: path.stem)
+def test_every_raw_result_is_the_config_that_made_it(path: Path) -> None:
+    """What a result of an early commit does not name had no effect then, and must have none now."""
+    stored = json.loads(path.read_text())["config"]
+    tree = load_config(path).model_dump(mode="json")
+    assert {name: tree[name] for name in stored if not isinstance(stored[name], dict)} == {"name": stored["name"]}
+    for section, values in stored.items():
+        if isinstance(values, dict):
+            assert {field: tree[section][field] for field in values} == values, section
+
+
+def test_a_result_may_be_a_base_and_leaves_its_folder_to_its_run(tmp_path: Path) -> None:
+    ran = load_config(None, {"name": "ran", "run.folder": str(tmp_path), "run.seed": 3, "training.batch": 7})
+    (tmp_path / "results.json").write_text(json.dumps({"test_error": 1.0, "config": ran.model_dump(mode="json")}))
+    again = load_config(tmp_path / "results.json", {"run.folder": str(tmp_path)})
+    assert again == ran
+    path = lay(tmp_path, row={"base": "results.json", "training": {"episodes": 5}})
+    config = load_config(path)
+    assert (config.name, config.run.folder, config.run.seed) == ("row", None, 3)
+    assert (config.training.batch, config.training.episodes) == (7, 5)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("{", "not JSON: "),
+        ("[" * 100_000, "not JSON: "),
+        ("[]", "expected the results.json of a run, which has a key 'config'; or a YAML file"),
+        ('{"test_error": 1.0}', "expected the results.json of a run, which has a key 'config'; or a YAML file"),
+        ('{"config": 5}', "expected the results.json of a run"),
+        ('{"config": {"run": 5}}', "run: "),
+        ('{"config": {"training": {"bach": 5}}}', "training.bach: unknown setting (did you mean training.batch?)"),
+    ],
+)
+def test_a_json_file_that_is_no_result_is_refused_by_its_path(text: str, message: str, tmp_path: Path) -> None:
+    path = tmp_path / "results.json"
+    path.write_text(text)
+    assert message in complaint(path)
+    assert str(path) in complaint(path)
