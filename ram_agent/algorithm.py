@@ -91,6 +91,8 @@ class Algorithm(ABC):
         self.verbose = verbose
         self.num_timesteps = 0
         self.updates = 0
+        self.earlier_updates = 0
+        """Those before `learn` began to count anew: what they showed and drew is not shown and drawn again."""
         self.total_episodes = training.episodes
         self.seconds = 0.0
         """Time spent in updates, over all sessions of this run; on a GPU as of the last time that it was waited for."""
@@ -129,6 +131,11 @@ class Algorithm(ABC):
         return self.env.num_envs * self.ranks.size
 
     @property
+    def draw(self) -> int:
+        """The number of the update at hand among all of this learner's: its images and its noise follow from it."""
+        return self.earlier_updates + self.updates
+
+    @property
     def episodes(self) -> int:
         """Episodes played so far, by all ranks together."""
         return self.updates * self.lanes
@@ -144,16 +151,20 @@ class Algorithm(ABC):
         reset_num_timesteps: bool = True,
         progress_title: str = "training",
     ) -> Own:
-        """Train until `total_timesteps` steps of single lanes (T per episode) are done; returns self.
+        """Train for `total_timesteps` steps of single lanes (T per episode); returns self.
 
-        Schedules run over `total_timesteps`. `log_interval` is in updates. With `reset_num_timesteps=False` a loaded
-        run goes on counting where it was.
+        Schedules run over `total_timesteps`. `log_interval` is in updates. With `reset_num_timesteps=False` counting
+        goes on where it was, and schedules run over all steps, those before included, as in Stable-Baselines3: of n
+        steps that were stopped or loaded, `n - num_timesteps` are what is left. Either way other images are shown, and
+        other noise drawn, than before.
 
         Raises `NumbersGoneBad` at NaN or infinity in a loss, the gradient or a weight; the weights are those before it.
         """
         if reset_num_timesteps:
+            self.earlier_updates += self.updates
             self.num_timesteps = self.updates = 0
             self.seconds, self.running = 0.0, Running()
+        total_timesteps += self.num_timesteps
         self.total_episodes = max(1, total_timesteps // self.env.glimpses)
         callbacks = _as_callback(callback)
         callbacks.init_callback(cast(BaseAlgorithm, self))
@@ -289,6 +300,7 @@ class Algorithm(ABC):
             "policy": self.policy.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "updates": self.updates,
+            "earlier_updates": self.earlier_updates,
             "processes": self.ranks.size,
             "num_timesteps": self.num_timesteps,
             "total_episodes": self.total_episodes,
@@ -308,6 +320,7 @@ class Algorithm(ABC):
             # Where this learner keeps its learning rate, which a replay reads; its value is the schedule's.
             group |= kept
         self.updates = state["updates"]
+        self.earlier_updates = state.get("earlier_updates", 0)  # which once was not saved
         self.num_timesteps = state["num_timesteps"]
         self.total_episodes = state["total_episodes"]
         self.seconds = state["seconds"]

@@ -65,7 +65,7 @@ def keep_checkpoint(path: Path, content: dict[str, Any], keep: int) -> None:
     sums[newest.name] = sha256(encoded).hexdigest()
     _write_sums(folder, sums)
     _name_too(newest, path)
-    outdated = [older[number] for number in sorted(older)][: len(older) + 1 - keep]
+    outdated = [older[number] for number in sorted(older)][: max(0, len(older) + 1 - keep)]
     if outdated:
         _write_sums(folder, {name: digest for name, digest in sums.items() if folder / name not in outdated})
         for file in outdated:

@@ -14,12 +14,14 @@ from ram_agent.config import Config, dump_config
 from ram_agent.evaluation import Evaluation
 from ram_agent.figures import confusion_matrix, error_by_glimpse, learning_curves
 from ram_agent.files import write_whole
+from ram_agent.finite import NumbersGoneBad
 from ram_agent.gaze import glimpse_paths, glimpse_strip
 from ram_agent.interruption import Interruption
 from ram_agent.monitoring import watch
 from ram_agent.parallel import ALONE, Ranks
 from ram_agent.pictures import write_figure, write_gif
 from ram_agent.precision import set_products, warn_of_slow_products, with_precision
+from ram_agent.progress import warn
 from ram_agent.results import describe_run, measure, write_results
 from ram_agent.threads import fastest_threads
 from ram_agent.world import World
@@ -31,6 +33,7 @@ def run_experiment(
 ) -> tuple[dict[str, Any], int]:
     """Train, measure, write the run folder; returns the results and the signal that interrupted it, or 0.
 
+    A control whose numbers go bad costs nobody else's results: `results["controls_gone_bad"]` says why it has none.
     An interrupted run has been saved, holds validation errors alone, and goes on with `resume=True`. Where files could
     not be written, `results["unwritten"]` says why. Of several ranks all train; the first alone measures, writes,
     and has results.
@@ -43,15 +46,24 @@ def run_experiment(
             write_whole(folder / "NOTICE.txt", (world.dataset.notice + "\n").encode())
     interruption = Interruption()
     agents: list[Agent] = []
+    gone_bad: dict[str, str] = {}
     with interruption.watching():
         for look in ("learned", *config.evaluation.controls):
             train = train_agent if ranks.leads else assist
-            agents += train(config, world, folder, look, resume=resume, interruption=interruption, ranks=ranks)
+            try:
+                agents += train(config, world, folder, look, resume=resume, interruption=interruption, ranks=ranks)
+            except NumbersGoneBad as error:
+                if look == "learned" or ranks.size > 1:  # of several ranks the others may not have met it
+                    raise
+                warn(f"{error}; the others are trained and measured all the same")
+                gone_bad[look] = str(error)
             if interruption.asked:
                 break
     if not ranks.leads:
         return {}, interruption.received
     results = describe_run(config, world, agents)
+    if gone_bad:
+        results["controls_gone_bad"] = gone_bad
     writing = Writing(
         folder, so="the table is all that there will be, and --resume makes up for it where there is room"
     )

@@ -60,18 +60,31 @@ def held(path: Path, *, shared: bool = False) -> Iterator[None]:
     if os.name != "posix":
         yield
         return
-    fcntl = import_module("fcntl")
     opened = os.open(path, os.O_RDONLY)
     try:
         try:
-            fcntl.flock(opened, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+            hold(opened, shared=shared)
         except BlockingIOError:
             raise BlockingIOError(f"{path}: another process is at work in it; wait for it, or end it") from None
-        except OSError:
-            pass
         yield
     finally:
         os.close(opened)
+
+
+def hold(opened: int, *, shared: bool = False) -> None:
+    """Hold an open file or folder until all who have it open have closed it or ended, a child that got it among them.
+
+    Raises `BlockingIOError`, and holds nothing, likewise.
+    """
+    if os.name != "posix":
+        return
+    fcntl = import_module("fcntl")
+    try:
+        fcntl.flock(opened, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise
+    except OSError:
+        pass
 
 
 def in_use(path: Path) -> bool:

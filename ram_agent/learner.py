@@ -136,7 +136,7 @@ class Learner(Algorithm):
 
         Nothing of it is random or remembered: an update follows from its number, the seed and the weights.
         """
-        number = self.updates * self.ranks.size + self.ranks.rank
+        number = self.draw * self.ranks.size + self.ranks.rank
         rate = self.training.learning_rate * decay(self.training.learning_rate_schedule, self.progress)
         for group in self.optimizer.param_groups:
             own = rate * group.get(MULTIPLE, 1.0)

@@ -33,6 +33,8 @@ def results_table(results: Mapping[str, Any]) -> str:
             sees = "the whole canvas" if look in get_args(FullImageKind) else ""
             told = ", ".join(filter(None, (sees, differently[look]))) or "trained alike"
             lines.append(_row(f"{look}, {told}", control, dataset["name"]))
+        for look, reason in results.get("controls_gone_bad", {}).items():
+            lines.append(f"  {look}: no result, {reason.removeprefix(f'{look}: ')}")
         lines.append("")
         by_glimpse = "  ".join(f"{error:.1f}" for error in results["error_by_glimpse"])
         lines.append(f"  error after each glimpse: {by_glimpse}")

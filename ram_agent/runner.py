@@ -16,6 +16,7 @@ from ram_agent.results import final_results
 from ram_agent.sweep import State, command, in_order, last_line, summarise
 from ram_agent.table import SWEEP, Job
 from ram_agent.workers import Outcome, Running, Task, Workers
+from ram_agent.writing import Writing
 
 
 @dataclass
@@ -55,11 +56,12 @@ class Runner:
         self.signals: list[int] = []
         self.passed_on = 0
         self.records = self._records()
+        self.writing = Writing(out, say=say, so="the trainings go on, and the next news tries again")
 
     def run(self) -> int:
         """Returns the exit status: 0, 1 where a job failed, or 128 + the signal that ended it."""
         with heard_by(self.signals.append):
-            self._write()
+            self._write()  # where that cannot be done, nothing has begun yet
             while self.running or self.waiting:
                 if self.signals:
                     self._pass_on()
@@ -89,9 +91,9 @@ class Runner:
 
     def _start(self, job: Job) -> None:
         state, folder = self.states[job], Path.cwd()
-        if state == "new":
-            write_whole(job.settings, dump_config(job.config).encode())
         try:
+            if state == "new":
+                write_whole(job.settings, dump_config(job.config).encode())
             task = Task(command(job, state), job.log, state == "to resume", folder)
             self.running[job] = self.workers.start(task)
         except OSError as error:
@@ -132,7 +134,7 @@ class Runner:
     def _tell(self, job: Job, news: str) -> None:
         width = max(len(str(each)) for each in self.records)
         self.say(f"{datetime.now():%H:%M:%S}  {job!s:{width}}  {news}")
-        self._write()
+        self.writing.attempt(SWEEP, self._write)
 
     def _records(self) -> dict[Job, Record]:
         """How it stands before the start; when the jobs ran, an earlier sweep of this table has written down."""

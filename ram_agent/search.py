@@ -18,6 +18,7 @@ import torch
 from stable_baselines3.common.vec_env import VecEnv
 
 from ram_agent.agents import make_learner
+from ram_agent.algorithm import Algorithm
 from ram_agent.config import Config, ConfigError, changed_config, dump_config
 from ram_agent.evaluation import Evaluation
 from ram_agent.experiment import settle, tune_torch
@@ -186,11 +187,16 @@ class Search:
             config = self._with(settings)
             world = Unseen(self.world_of(config))
             world.environment("train", 1)  # refuses scenes or a first window that cannot be
-        except ValueError as error:  # settings that do not go together
+            config = settle(config, world)
+            tune_torch(config)
+            learner, folder, _ = make_learner(
+                config, world, self._folder(trial), "learned", resume=False, interruption=interruption, ranks=ALONE
+            )
+        except ValueError as error:  # settings that do not go together, or not with what is at hand
             self.study.tell(trial, state=self.states.PRUNED)
             return f"refused: {error}"
         try:
-            validation = self._train(config, world, trial, interruption)
+            validation = self._train(learner, config, world, folder, trial)
         except NumbersGoneBad as error:  # as at the upper end of a range of rates: no end of the search
             self.study.tell(trial, state=self.states.PRUNED)
             return f"diverged: {error}"
@@ -207,14 +213,11 @@ class Search:
     def _with(self, settings: Mapping[str, Any]) -> Config:
         return changed_config(self.config, settings)
 
-    def _train(self, config: Config, world: World, trial: Any, interruption: Interruption) -> Watched:
+    def _folder(self, trial: Any) -> Path:
+        return self.out / f"trial{trial.number}"
+
+    def _train(self, learner: Algorithm, config: Config, world: World, folder: Path, trial: Any) -> Watched:
         """The agent's training as `train_agent` does it, watched by the trial; nothing is measured after it."""
-        config = settle(config, world)
-        tune_torch(config)
-        folder = self.out / f"trial{trial.number}"
-        learner, _, _ = make_learner(
-            config, world, folder, "learned", resume=False, interruption=interruption, ranks=ALONE
-        )
         total = config.training.episodes
         board = Board(folder, world.dataset.name, tensorboard=config.run.tensorboard)
         learner.set_logger(board.logger)

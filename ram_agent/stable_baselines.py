@@ -91,7 +91,7 @@ class StableBaselines(Algorithm):
         """
         if not self._continuous:
             self._begin()
-        set_random_seed(noise_seed(self.seed, self.updates) % SEEDS, using_cuda=self.device.type == "cuda")
+        set_random_seed(noise_seed(self.seed, self.draw) % SEEDS, using_cuda=self.device.type == "cuda")
         listener = _Listener(on_step)
         try:
             # Logs every second rollout, hence never: each call is one.
@@ -109,7 +109,7 @@ class StableBaselines(Algorithm):
     def _begin(self) -> None:
         """Have every lane play the scenes that are due after so many updates, a series of its own."""
         self.lanes_env.seed(noise_seed(self.seed, 0, "lanes") % SEEDS)
-        self.lanes_env.set_options({"scene": self.updates})
+        self.lanes_env.set_options({"scene": self.draw})
         self.model.set_env(self.lanes_env, force_reset=True)
         self._continuous = True
 

@@ -126,7 +126,8 @@ def summary_table(summaries: Sequence[Summary]) -> str:
     for row, seeds, of, images, mean, interval in summaries:
         shown = "-" if mean is None else f"{mean:.2f}"
         if mean is not None:
-            shown += f" ({interval[0]:.2f} to {interval[1]:.2f})" if interval else " (one seed: no interval)"
+            none = "one seed" if len(seeds) == 1 else "all seeds alike"
+            shown += f" ({interval[0]:.2f} to {interval[1]:.2f})" if interval else f" ({none}: no interval)"
         elif images:
             shown = "no mean over different images"
         lines.append(f"{row:{width}}  {f'{len(seeds)}/{of}':5}  {shown:42}  {', '.join(images)}".rstrip())

@@ -4,7 +4,6 @@ A job is a process of its own either way. It holds the lock of its log for as lo
 it twice, not even after whoever started it was killed.
 """
 
-import fcntl
 import os
 import signal
 import subprocess
@@ -16,6 +15,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 from ram_agent.config import ConfigError
+from ram_agent.files import hold
 
 
 class Outcome(NamedTuple):
@@ -68,7 +68,7 @@ def launch(task: Task) -> "subprocess.Popen[bytes]":
     """Start the process, its output to the log. Raises `BlockingIOError` where one with this log is alive."""
     task.log.parent.mkdir(parents=True, exist_ok=True)
     with task.log.open("ab") as log:
-        fcntl.flock(log, fcntl.LOCK_EX | fcntl.LOCK_NB)  # the open file is the child's too: it ends with the child
+        hold(log.fileno())  # the open file is the child's too: it ends with the child
         if not task.again:
             log.truncate(0)
         log.write(f"$ {' '.join(task.command)}\n".encode())

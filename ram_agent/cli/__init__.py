@@ -13,7 +13,7 @@ from ram_agent.cli.bench import bench_options, bench_project
 from ram_agent.cli.compare import compare_options, compare_runs
 from ram_agent.cli.evaluate import evaluate_options, evaluate_run
 from ram_agent.cli.export import export_options, export_run
-from ram_agent.cli.job import Job, Refused
+from ram_agent.cli.job import NUMBERS_GONE_BAD, Job, Refused
 from ram_agent.cli.render import render_options, render_run
 from ram_agent.cli.search import search_options, search_settings
 from ram_agent.cli.sweep import sweep_options, sweep_table
@@ -32,9 +32,6 @@ COMMANDS: dict[str, tuple[Callable[[Any], Parser], Callable[[Any], Job]]] = {
     "bench": (bench_options, bench_project),
 }
 """The options of each, and what makes it ready."""
-
-NUMBERS_GONE_BAD = 3
-"""Exit status of a training that met NaN or infinity."""
 
 
 def main(arguments: Sequence[str] | None = None, program: str = "ram-agent") -> int:

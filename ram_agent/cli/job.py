@@ -5,6 +5,9 @@ from collections.abc import Callable
 Job = Callable[[], int]
 """What a command does once everything it was given has proved right; returns the exit status."""
 
+NUMBERS_GONE_BAD = 3
+"""Exit status of a training that met NaN or infinity."""
+
 
 class Refused(Exception):
     """A command that cannot begin; the message is one line."""

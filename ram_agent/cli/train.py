@@ -12,7 +12,7 @@ from ram_agent.agents import CHECKPOINT
 from ram_agent.beginning import begin_with
 from ram_agent.building import build_policy
 from ram_agent.cli.folders import find_config, new_run_folder, run_folder
-from ram_agent.cli.job import Job
+from ram_agent.cli.job import NUMBERS_GONE_BAD, Job
 from ram_agent.cli.notice import loud
 from ram_agent.cli.watch import PAGE, watch_command
 from ram_agent.cli.world import World
@@ -64,6 +64,7 @@ def train_run(given: Any) -> Job:
         check_means(config, world.device, ranks.size)
         env = world.environment("train", 1)  # likewise: scenes or a first window that cannot be
         if config.training.trained_agent:
+            _check_apart(config)
             begin_with(build_policy(env, config, "learned"), Path(config.training.trained_agent), CHECKPOINT)
         folder = ranks.share(_begun(config) if ranks.leads else Path())
     ours = ExitStack()
@@ -96,9 +97,18 @@ def train_run(given: Any) -> Job:
         if "unwritten" in results:
             print(f"error: {results['unwritten']}", file=sys.stderr)
             return UNWRITTEN
-        return 0
+        return NUMBERS_GONE_BAD if "controls_gone_bad" in results else 0
 
     return together
+
+
+def _check_apart(config: Config) -> None:
+    """Raise `ConfigError` where a run would replace the very agent that it is to begin with."""
+    agent, folder = config.training.trained_agent, config.run.folder
+    if agent and folder and Path(agent).resolve().is_relative_to(Path(folder).resolve()):
+        raise ConfigError(
+            f"run.folder: {folder} holds {agent}, which training.trained_agent begins with; choose another folder"
+        )
 
 
 def _begun(config: Config) -> Path:

@@ -60,7 +60,7 @@ def _intervals(runs: Sequence[Run]) -> tuple[str, str]:
     images = f"{low:.2f} to {high:.2f}"
     between = interval_over_seeds(errors)
     if not between:
-        return "one seed: none", images
+        return "one seed: none" if len(errors) == 1 else f"{len(errors)} seeds, all alike: none", images
     return f"{between[0]:.2f} to {between[1]:.2f} ({len(finished)} seeds)", images
 
 

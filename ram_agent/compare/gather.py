@@ -232,15 +232,17 @@ def _measured(numbers: Mapping[str, Any]) -> Measured:
 
 
 def _facts_of_checkpoint(path: Path) -> dict[str, Any]:
-    """What a checkpoint knows of what `results.json` would say: the images, the pixels read."""
+    """What a checkpoint knows of what `results.json` would say: the images, the pixels read, the processes."""
     try:
         saved = read_newest(path)
         planes, height, width = saved["blueprint"]["glimpse_shape"]
         dataset = {"name": saved["images"], "sha256": saved["sha256"]}
+        processes = saved["learner"].get("processes")  # which once was not saved
         config = load_config(_run_of(path) / "config.yaml")
     except (CheckpointError, ConfigError, KeyError, TypeError, ValueError):
         return {}
-    return {"dataset": dataset, "glimpse_pixels": config.environment.glimpses * planes * height * width}
+    pixels = config.environment.glimpses * planes * height * width
+    return {"dataset": dataset, "glimpse_pixels": pixels, "processes": processes}
 
 
 def _run_of(checkpoint: Path) -> Path:

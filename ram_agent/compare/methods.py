@@ -10,11 +10,13 @@ from ram_agent.compare.words import NOTHING
 from ram_agent.full_image import NETWORKS
 
 BOOKKEEPING = ("run.", "images.folder", "evaluation.controls", "evaluation.control_episodes", "evaluation.signal")
-"""Settings that do not change what an agent learns: a run with controls and one without are the same method."""
+"""Settings that change neither what an agent learns nor what is measured of it: a run with controls and one without are
+the same method."""
 
 OF_A_LEARNED_GAZE = (
     "training.method", "training.window_", "training.baseline", "training.reward", "training.reinforce_weight",
-    "training.lookahead", "policy.location", "policy.detach_location", "policy.window_gradient",
+    "training.lookahead", "training.trained_agent", "policy.location", "policy.detach_location",
+    "policy.window_gradient", "policy.grid", "sb3.",
 )  # fmt: skip
 """Beginnings of settings that have no part in a control, which is told where to look (see `building.build_learner`)."""
 OF_AN_EYE = ("sensor.", "environment.", "policy.")

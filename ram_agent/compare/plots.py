@@ -104,7 +104,7 @@ def gradient_signal(methods: Mapping[str, Sequence[Run]], images: str) -> Figure
     legend: dict[str, dict[str, Any]] = {}
     curves: list[tuple[dict[str, Any], Bundle]] = []
     for number, (name, runs) in enumerate(methods.items()):
-        ink, seeds = _ink(number, marks=True), 0
+        ink, seeds = _ink(number, marks=True), list[int]()
         for estimator in estimators:
             points = [np.array(run.signal.get(estimator, ()), float) for run in runs]
             points = [running_mean(each.reshape(-1, 2), SIGNAL_OVER) for each in points]
@@ -113,9 +113,9 @@ def gradient_signal(methods: Mapping[str, Sequence[Run]], images: str) -> Figure
             finished = [each for each, run in zip(points, runs, strict=True) if run.measured]
             members = bundle(finished, [each for each, run in zip(points, runs, strict=True) if not run.measured])
             curves.append((ink | {"linestyle": DASHES[estimators.index(estimator) % len(DASHES)]}, members))
-            seeds = max(seeds, members.seeds)
+            seeds.append(members.seeds)
         if seeds:
-            legend[_of_seeds(name, seeds)] = ink | {"linestyle": "none", "markersize": 5}
+            legend[_of_seeds(name, max(seeds))] = ink | {"linestyle": "none", "markersize": 5}
     if not curves:
         return None
     for number, estimator in enumerate(estimators):

@@ -25,7 +25,7 @@ class Bundle(NamedTuple):
     alone: tuple[Points, ...]
     """What enters no mean: seeds before the last begins and after the first ends, and unfinished seeds."""
     seeds: int
-    """Whose mean it is."""
+    """Whose mean it is; 0 where there is none."""
 
 
 def bundle(finished: Sequence[Points], unfinished: Sequence[Points] = ()) -> Bundle:
@@ -43,7 +43,7 @@ def bundle(finished: Sequence[Points], unfinished: Sequence[Points] = ()) -> Bun
     start, end = max(points[0, 0] for points in curves), min(points[-1, 0] for points in curves)
     if start > end:
         empty = np.zeros(0)
-        return Bundle(empty, empty, empty, empty, (*curves, *alone), len(curves))
+        return Bundle(empty, empty, empty, empty, (*curves, *alone), 0)
     everywhere = np.unique(np.concatenate([points[:, 0] for points in curves]))
     x = everywhere[(everywhere >= start) & (everywhere <= end)]
     heights = np.stack([np.interp(x, points[:, 0], points[:, 1]) for points in curves])

@@ -53,13 +53,18 @@ class Paired:
 
 
 def over_seeds(errors: Sequence[float]) -> Estimate | None:
-    """The mean over seeds with Student's 95 % interval (of two seeds, 12.7 standard errors wide); None for one seed."""
+    """The mean over seeds with Student's 95 % interval (of two seeds, 12.7 standard errors wide).
+
+    None for one seed, and where all ended alike, as they may on few test images: that tells nothing of their scatter.
+    """
     from scipy.stats import t
 
     count = len(errors)
     if count < 2:
         return None
     spread = float(np.std(errors, ddof=1)) / np.sqrt(count)
+    if spread == 0:
+        return None
     return Estimate(float(np.mean(errors)), float(t.ppf(0.975, count - 1) * spread))
 
 
@@ -81,7 +86,7 @@ def over_images(errors: Sequence[float], images: int) -> tuple[float, float]:
 def between_seeds(first: Sequence[float], second: Sequence[float]) -> Estimate | None:
     """The difference of the means over seeds with Welch's 95 % interval.
 
-    None for fewer than `FEWEST_SEEDS` of any, and where all seeds of either ended alike, as they may on few test
+    None for fewer than `FEWEST_SEEDS` of any, and where the seeds of both ended alike, as they may on few test
     images: that tells nothing of their scatter.
     """
     from scipy.stats import t

@@ -15,6 +15,7 @@ import torch
 from envs.glimpse import GlimpseVectorEnv
 from ram_agent.checkpoint import read_checkpoint
 from ram_agent.cli import main
+from ram_agent.compare.gather import gather
 from ram_agent.config import PolicyConfig
 from ram_agent.learner import LEARNERS, Learner
 from ram_agent.parallel import ALONE, Ranks, join_ranks, leave_ranks
@@ -160,6 +161,7 @@ def test_torchrun_trains_resumes_and_only_the_first_process_speaks_and_writes(
         (parts / "checkpoints" / late).unlink()
     (first,) = (parts / "checkpoints").iterdir()
     assert read_checkpoint(first)["learner"]["updates"] == 20
+    assert [run.processes for run in gather([parts])] == [2]  # what is unfinished is told of its checkpoint
     before = {path: path.read_bytes() for path in parts.rglob("*") if path.is_file()}
     assert main(["train", "--resume", str(parts)]) == 2
     told = capsys.readouterr().err

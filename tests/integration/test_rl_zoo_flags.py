@@ -104,6 +104,17 @@ def test_an_agent_of_before_a_field_was_is_told_by_its_default(trained: Path, tm
         begin_with(fresh(policy={"scan": 2}), tmp_path, CHECKPOINT)
 
 
+def test_a_run_is_not_replaced_by_one_that_is_to_begin_with_it(
+    trained: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = sorted(trained.rglob("*"))
+    replacing = ["--run.folder", str(trained.parent / "." / trained.name), "--run.overwrite", "true"]
+    assert main(["train", "smoke", "-i", str(trained), *replacing]) == 2
+    told = capsys.readouterr().err
+    assert f"holds {trained}, which training.trained_agent begins with; choose another folder" in told
+    assert sorted(trained.rglob("*")) == before
+
+
 def test_a_run_that_is_not_there_is_named_before_a_folder_is_made(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -14,6 +14,7 @@ import yaml
 from ram_agent.cli import main
 from ram_agent.cli.world import World
 from ram_agent.config import Config, load_config
+from ram_agent.experiment import run_experiment
 from ram_agent.monitoring import Best, Validation
 from ram_agent.search import Search, Unseen
 from ram_agent.space import read_space
@@ -169,6 +170,17 @@ def test_settings_that_do_not_go_together_are_a_refused_trial_and_the_search_goe
     assert all("refused: training.looks: expected 2 or more" in line for line in said)
     assert search.best is None
     assert not (tmp_path / "out" / "best.yaml").exists()
+
+
+def test_settings_that_no_learner_can_be_built_with_are_a_refused_trial_too(tmp_path: Path) -> None:
+    trained = make_config(policy={"hidden": 12})
+    run_experiment(trained, make_world(trained), tmp_path / "trained")
+    said: list[str] = []
+    beginning = {"training": {"trained_agent": str(tmp_path / "trained")}}
+    search = search_of(tmp_path, {"policy.hidden": {"choice": [16]}}, said=said, **beginning)
+    assert search.run(2) == 0
+    assert len(said) == 2
+    assert all("refused: training.trained_agent: " in line and "policy.hidden 12, here 16" in line for line in said)
 
 
 def test_numbers_gone_bad_end_their_trial_and_not_the_search(tmp_path: Path) -> None:

@@ -62,6 +62,13 @@ def test_the_last_ones_are_kept_and_the_newest_has_a_name_of_its_own(path: Path)
     assert names(path) == [SUMS, "agent-000006.pt", "agent.pt"]
 
 
+@pytest.mark.parametrize("last", range(1, 7))
+def test_as_many_are_kept_as_were_asked_for_at_every_save(last: int, path: Path) -> None:
+    for number in range(1, 15):
+        keep(path, number, last=last)
+        assert list(numbered(path)) == list(range(max(1, number + 1 - last), number + 1))
+
+
 def test_sha256sum_itself_agrees_with_the_manifest(path: Path) -> None:
     keep(path, 1, 2, 3, 4)
     lines = (path.parent / SUMS).read_text().splitlines()

@@ -121,10 +121,12 @@ def test_how_a_gaze_is_learned_makes_no_other_control():
     settings: list[dict[str, Any]] = [
         {"training__method": "straight_through", "training__window_std": 0.2, "policy__window_gradient": 1.0},
         {"training__baseline": "none", "training__lookahead": 8, "training__reward": "success"},
+        {"training__trained_agent": "runs/other"},
+        {"training__method": "ppo", "policy__grid": 5, "sb3__gamma": 0.9},
     ]
     alike = [run(look="random", run__seed=1 + seed, **each) for seed, each in enumerate(settings)]
-    assert named(*alike) == {"hard (control random)": [1, 2]}
-    assert len(group([run(**each) for each in settings])) == 2
+    assert named(*alike) == {"hard (control random)": [1, 2, 3, 4]}
+    assert len(group([run(**each) for each in settings])) == 4
     assert len(named(*alike, run(look="random", training__batch=32))) == 2
 
 

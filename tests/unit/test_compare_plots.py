@@ -112,6 +112,11 @@ def test_seeds_that_share_no_stretch_have_no_mean():
     found = bundle([np.array([[1.0, 50], [2, 40]]), np.array([[3.0, 50]])])
     assert not len(found.x)
     assert len(found.alone) == 2
+    assert found.seeds == 0
+    apart = run(1, "100/1/40 200/2/20"), run(2, "300/3/20 400/4/10")
+    figure = validation_curves({"hard": apart}, "digits")
+    assert figure
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["hard"]
 
 
 def test_a_step_that_a_resumed_run_wrote_twice_counts_once():

@@ -35,6 +35,13 @@ def test_its_ends_are_those_of_students_test():
     assert math.tan(0.475 * math.pi) == pytest.approx(12.706204736)
 
 
+def test_seeds_that_all_ended_alike_tell_nothing_of_their_scatter():
+    assert over_seeds([4.0, 4.0, 4.0]) is None
+    assert interval_over_seeds([4.0, 4.0]) is None
+    assert between_seeds([4.0] * 3, [5.0] * 3) is None
+    assert between_seeds([4.0] * 3, [5.0, 5.0, 5.1]) is not None
+
+
 def test_no_interval_over_seeds_reaches_beyond_errors_in_percent():
     assert interval_over_seeds([4.0, 5.0]) == (0.0, pytest.approx(10.853, abs=1e-3))
     assert interval_over_seeds([95.0, 99.0]) == (pytest.approx(71.588, abs=1e-3), 100.0)

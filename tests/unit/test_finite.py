@@ -1,5 +1,6 @@
 """Numbers gone bad: found before the step, named, explained; the good weights stay."""
 
+import json
 import math
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,9 @@ import torch
 
 from ram_agent.agents import CHECKPOINT, DIAGNOSTIC, train_agent
 from ram_agent.checkpoint import read_checkpoint
-from ram_agent.cli import NUMBERS_GONE_BAD, main
+from ram_agent.cli import main
+from ram_agent.cli.job import NUMBERS_GONE_BAD
+from ram_agent.controls import RandomWindowHead
 from ram_agent.finite import TERMS, Circumstances, Divergence, Guard, NumbersGoneBad, likely_cause
 from ram_agent.interruption import Interruption
 from ram_agent.learner import REINFORCE, Learner
@@ -51,7 +54,7 @@ def test_a_bad_term_stops_before_the_step_and_is_named_with_its_update(
     learner = make_learner(optimizer=optimizer)
     learner.learn(2 * 8 * 3)
     spoil(learner, term, value, 4, monkeypatch)
-    learner.learn(3 * 8 * 3, reset_num_timesteps=False)
+    learner.learn(1 * 8 * 3, reset_num_timesteps=False)
     before = weights(learner)
     with pytest.raises(
         NumbersGoneBad, match=rf"^update 4: {term} loss (nan|-?inf).*before the optimiser's step"
@@ -95,7 +98,7 @@ def test_a_device_that_is_asked_seldom_has_not_taken_a_single_step_since(monkeyp
     assert all(torch.equal(last[name], value) for name, value in steps[3].items())
     assert any(not torch.equal(steps[2][name], value) for name, value in steps[3].items())
     with pytest.raises(NumbersGoneBad):  # it does not heal by itself
-        learner.learn(8 * 8 * 3, reset_num_timesteps=False)
+        learner.learn(8 * 3)
 
 
 def test_loaded_weights_begin_with_a_clean_slate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -205,6 +208,33 @@ def test_a_run_keeps_the_good_checkpoint_and_writes_a_diagnostic_one_beside_it(
     assert "reinforce loss nan" in bad["diagnosis"]
     assert all(value.isfinite().all() for value in good["learner"]["policy"].values())
     REINFORCE.load(tmp_path / DIAGNOSTIC, make_env(8, tensors=True, scene="translated"))
+
+
+def test_a_control_that_goes_bad_costs_nobody_else_its_results(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    original = Learner.losses
+
+    def losses(self: Learner, episode: Any, std: Any) -> Any:
+        found, facts = original(self, episode, std)
+        bad = isinstance(self.policy.window_head, RandomWindowHead) and self.updates == 6
+        return (found._replace(classification=found.classification * NAN) if bad else found), facts
+
+    monkeypatch.setattr(Learner, "losses", losses)
+    run = tmp_path / "run"
+    status = main(
+        ["train", "smoke", "--run.folder", str(run), "--training.episodes", "400", "--run.threads", "1",
+         "--run.progress", "false", "--run.tensorboard", "false", "--evaluation.controls", "[random, centre]",
+         "--images.source", "digits"]
+    )  # fmt: skip
+    assert status == NUMBERS_GONE_BAD
+    results = json.loads((run / "results.json").read_text())
+    assert list(results["controls"]) == ["centre"]
+    assert list(results["controls_gone_bad"]) == ["random"]
+    shown = capsys.readouterr()
+    assert "random: no result, update 7: classification loss nan" in shown.out
+    assert "random: update 7: classification loss nan" in shown.err
+    assert (run / "figures" / "error_by_glimpse.png").is_file()
 
 
 def test_the_command_line_says_it_in_one_line_with_a_status_of_its_own(

@@ -476,10 +476,29 @@ def test_learn_counts_steps_of_lanes_and_calls_callbacks_as_stable_baselines3_do
 def test_learn_starts_over_or_goes_on_counting() -> None:
     learner = make_learner()
     learner.learn(2 * 8 * LOOKS)
-    learner.learn(5 * 8 * LOOKS, reset_num_timesteps=False)
+    learner.learn(3 * 8 * LOOKS, reset_num_timesteps=False)
     assert (learner.updates, learner.num_timesteps) == (5, 5 * 8 * LOOKS)
+    assert learner.total_episodes == 5 * 8
     learner.learn(8 * LOOKS)
     assert (learner.updates, learner.num_timesteps) == (1, 8 * LOOKS)
+
+
+def test_learn_again_shows_other_images_and_draws_other_noise(monkeypatch: pytest.MonkeyPatch) -> None:
+    learner, shown = make_learner(), list[tuple[list[int], int]]()
+    play = learner._play
+    monkeypatch.setattr(
+        learner,
+        "_play",
+        lambda *given: (
+            shown.append(((learner._first_image + learner._image_of_lane).tolist(), learner.generator.initial_seed())),
+            play(*given),
+        )[1],
+    )
+    for _ in range(2):
+        learner.learn(2 * 8 * LOOKS)
+    images, seeds = zip(*shown, strict=True)
+    assert sorted(image for batch in images for image in batch) == list(range(4 * 8))
+    assert len(set(seeds)) == 4
 
 
 def test_a_callback_that_says_no_and_a_signal_end_training_after_the_update_at_hand() -> None:

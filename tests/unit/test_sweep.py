@@ -1,5 +1,6 @@
 """A sweep: what is left is read from folders, what is done is left alone, and one failure is not the others'."""
 
+import errno
 import json
 import os
 import signal
@@ -16,7 +17,7 @@ from ram_agent.agents import CHECKPOINT
 from ram_agent.cli import main
 from ram_agent.cli.folders import find_config
 from ram_agent.config import ConfigError, dump_config
-from ram_agent.files import held, in_use
+from ram_agent.files import held, in_use, write_whole
 from ram_agent.runner import Runner
 from ram_agent.sweep import command, in_order, state_of, summarise, summary_table
 from ram_agent.table import Job, read_jobs
@@ -251,6 +252,29 @@ def test_a_job_that_still_runs_is_not_started_twice(tmp_path: Path) -> None:
     assert state_of(job) == "new"
 
 
+def test_a_full_disk_ends_no_sweep_and_leaves_no_training_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    writes = list[str]()
+
+    def full(path: Path, content: bytes) -> None:
+        writes.append(path.name)
+        if path.name != "sweep.json" or 1 < writes.count("sweep.json") < 4:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        write_whole(path, content)
+
+    jobs = jobs_of(tmp_path, seeds=[1])
+    saved, new = jobs
+    lay(saved, saved=True)
+    monkeypatch.setattr(running, "write_whole", full)
+    status, sweep, said = run(tmp_path, jobs, {}, monkeypatch)
+    assert status == 1
+    assert sweep.failures == {new: "cannot start: No space left on device"}
+    assert sum("cannot write sweep.json" in line and "the trainings go on" in line for line in said) == 1
+    assert any("can be written again" in line for line in said)
+    assert {name: job["status"] for name, job in written(tmp_path).items()} == {"a1": "done", "b1": "failed"}
+
+
 def test_a_job_that_somebody_else_trains_is_not_started_beside(tmp_path: Path) -> None:
     """As by `train.py --resume`, which writes no log of the sweep's."""
     job, *_ = jobs_of(tmp_path)
@@ -278,6 +302,13 @@ def test_a_row_is_averaged_over_its_seeds_and_never_over_different_images(tmp_pa
     assert "4.50 (0.00 to 10.85)" in table
     assert "t-interval over seeds" in table
     assert "no mean over different images" in table
+
+
+def test_seeds_that_ended_alike_have_no_interval(tmp_path: Path) -> None:
+    a1, _, a2, _ = jobs = jobs_of(tmp_path)
+    lay(a1, error=4.0)
+    lay(a2, error=4.0)
+    assert "4.00 (all seeds alike: no interval)" in summary_table(summarise(jobs))
 
 
 def test_images_of_one_name_with_other_content_have_no_mean(tmp_path: Path) -> None:
