@@ -33,13 +33,13 @@ def find_class_names(folder: Path) -> ClassNames | None:
         return None
     try:
         with file.open("rb") as stream:
-            text = stream.read(_MOST_BYTES).decode()
+            text = stream.read(_MOST_BYTES).decode("utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         remedy = "write one name a line, that of label 0 first"
         raise refusal(
             "class names", file, "a readable file in UTF-8", f"{type(error).__name__} ({error})", remedy
         ) from error
-    return checked([line.strip() for line in text.strip().splitlines()], str(file))
+    return checked([line.strip() for line in text.rstrip().splitlines()], str(file))
 
 
 def checked(names: Sequence[str], origin: str) -> ClassNames:

@@ -135,7 +135,7 @@ class GlimpseVectorEnv(VectorEnv[dict[str, Any], dict[str, Any], Any]):
         self.num_envs = num_envs
         self.glimpses = glimpses
         self.rules = Rules(moves, farthest_move, reward, early_answer, look_cost)
-        self.autoreset_mode = AutoresetMode(autoreset_mode)
+        self.autoreset_mode = _autoreset(autoreset_mode)
         self.metadata = {**self.metadata, "autoreset_mode": self.autoreset_mode}
 
         if isinstance(images, str):
@@ -177,7 +177,7 @@ class GlimpseVectorEnv(VectorEnv[dict[str, Any], dict[str, Any], Any]):
 
     def _first_action(self, first_window: str | Sequence[float]) -> tuple[Tensor, bool]:
         """The action that names the first window, and whether its place is drawn anew for each scene."""
-        rest = torch.tensor(self.sensor.rest(self.scenes.size), device=self.device)
+        rest = torch.tensor(self.sensor.rest(self.scenes.size), dtype=torch.float32, device=self.device)
         if isinstance(first_window, str):
             if first_window not in ("random", "centre"):
                 raise ValueError(
@@ -199,14 +199,15 @@ class GlimpseVectorEnv(VectorEnv[dict[str, Any], dict[str, Any], Any]):
         Seeds and scenes that are tensors on the environment's device stay there.
         """
         options = options or {}
+        if unknown := set(options) - {"scene", "reset_mask"}:
+            raise ValueError(f"options: got {sorted(map(str, unknown))}, expected 'scene' and 'reset_mask' alone")
         mask = options.get("reset_mask")
         lanes = np.ones(self.num_envs, dtype=bool) if mask is None else np.asarray(mask, dtype=bool)
         if lanes.shape != (self.num_envs,) or not lanes.any():
             raise ValueError(f"reset_mask: expected {self.num_envs} booleans, at least one of them true; got {mask!r}")
         self._seed(seed, lanes)
         if "scene" in options:
-            scene = torch.as_tensor(options["scene"], dtype=torch.long, device=self.device).expand(self.num_envs)
-            self._episodes = self._where(lanes, scene, self._episodes)
+            self._episodes = self._where(lanes, self._scenes_named(options["scene"]), self._episodes)
         if self._looks[~lanes].min(initial=1) == 0:
             raise ResetNeeded(
                 "reset_mask: lanes that never began cannot be left out; call reset() without a mask first"
@@ -311,7 +312,9 @@ class GlimpseVectorEnv(VectorEnv[dict[str, Any], dict[str, Any], Any]):
         everyone = bool(lanes.all())
         chosen = slice(None) if everyone else torch.from_numpy(np.flatnonzero(lanes)).to(self.device)
         seeds, episodes = self._seeds[chosen], self._episodes[chosen]
-        scenes = self.scenes(seeds, episodes, reuse=self._pixels if everyone else None)
+        # What was painted under `torch.inference_mode` can be painted over there alone.
+        again = everyone and self._pixels is not None and not self._pixels.is_inference()
+        scenes = self.scenes(seeds, episodes, reuse=self._pixels if again else None)
         action = self._first.expand(len(seeds), -1).clone()
         if self._random_place:
             place = uniform(scenes.key[:, None], self._first_draws)
@@ -352,7 +355,7 @@ class GlimpseVectorEnv(VectorEnv[dict[str, Any], dict[str, Any], Any]):
     def _seed(self, seed: Seeds, lanes: np.ndarray) -> None:
         if isinstance(seed, int | np.integer):
             self._np_random, self._np_random_seed = np_random(int(seed))
-            seed = int(seed) + np.arange(self.num_envs)
+            seed = [int(seed) + lane for lane in range(self.num_envs)]
         if seed is not None and len(seed) != self.num_envs:
             raise ValueError(
                 f"seed: got {len(seed)} seeds, expected one integer or one for each of {self.num_envs} lanes"
@@ -365,10 +368,18 @@ class GlimpseVectorEnv(VectorEnv[dict[str, Any], dict[str, Any], Any]):
             return
         if not isinstance(seed, np.ndarray | Tensor):
             given = given & np.array([value is not None for value in seed])
-            seed = np.array([0 if value is None else value for value in seed], dtype=np.int64)
+            # Gymnasium's seeds know no bound, ours have 63 bits.
+            seed = np.array([0 if value is None else int(value) % 2**63 for value in seed], dtype=np.int64)
         seeds = torch.as_tensor(seed, dtype=torch.long, device=self.device)
         self._seeds = self._where(given, seeds, self._seeds)
         self._episodes = self._where(given, torch.zeros_like(self._episodes), self._episodes)
+
+    def _scenes_named(self, scene: Any) -> Tensor:
+        """`options["scene"]`, for every lane. Raises `ValueError` where it is no whole number, or not one a lane."""
+        named = torch.as_tensor(scene, device=self.device)
+        if named.is_floating_point() or named.is_complex() or named.shape not in ((), (1,), (self.num_envs,)):
+            raise ValueError(f"scene: got {scene!r}, expected a whole number, or one for each of {self.num_envs} lanes")
+        return named.long().expand(self.num_envs)
 
     def _where(self, lanes: np.ndarray, new: Tensor, kept: Tensor) -> Tensor:
         """`new` in the chosen lanes, `kept` in the others."""
@@ -411,11 +422,14 @@ class GlimpseVectorEnv(VectorEnv[dict[str, Any], dict[str, Any], Any]):
             )
 
     def _observation(self) -> dict[str, Any]:
-        return {"glimpse": self._out(self._glimpse.flatten(1, 2)), "window": self._out(self._window)}
+        glimpse, window = self._glimpse.flatten(1, 2), self._window
+        if not self.tensors:  # arrays are written to by whoever gets them: each observation has memory of its own
+            glimpse, window = glimpse.clone(), window.clone()
+        return {"glimpse": self._out(glimpse), "window": self._out(window)}
 
     def _info(self, lanes: np.ndarray) -> dict[str, Any]:
         target, place = self._label, self._place
-        if not self.tensors:  # arrays are written to by whoever gets them: each info has memory of its own
+        if not self.tensors:  # likewise
             target, place = target.clone(), place.clone()
         return {**self._entry("target", target, lanes), **self._entry("place", place, lanes)}
 
@@ -437,6 +451,17 @@ class GlimpseVectorEnv(VectorEnv[dict[str, Any], dict[str, Any], Any]):
 
     def _out(self, value: Tensor) -> Any:
         return value if self.tensors else value.detach().cpu().numpy()
+
+
+def _autoreset(mode: AutoresetMode | str) -> AutoresetMode:
+    """By its name or its value."""
+    if mode in AutoresetMode.__members__:
+        return AutoresetMode[str(mode)]
+    try:
+        return AutoresetMode(mode)
+    except ValueError:
+        modes = ", ".join(AutoresetMode.__members__)
+        raise ValueError(f"autoreset_mode: got {mode!r}, expected one of {modes}") from None
 
 
 @lru_cache(maxsize=4)

@@ -16,11 +16,21 @@ class ImageSet:
     """The images of one split and their labels.
 
     `pixels` stay at 8 bits a channel, 0 the background (MNIST takes 47 MB; as floats, 188); C is 1 or 3.
-    `labels` are 0..Y-1.
+    `labels` are 0..Y-1. Raises `ImageError` where either is of another type or shape.
     """
 
     pixels: UInt8[Tensor, "images channels height width"]
     labels: Int64[Tensor, " images"]
+
+    def __post_init__(self) -> None:
+        pixels, labels = self.pixels, self.labels
+        if pixels.dtype != torch.uint8 or pixels.dim() != 4:
+            found = f"{pixels.dtype} of shape {tuple(pixels.shape)}"
+            raise refusal("pixels", "ImageSet", "uint8 (images, channels, height, width)", found, "convert the tensor")
+        if labels.dtype != torch.int64 or labels.shape != pixels.shape[:1]:
+            found = f"{labels.dtype} of shape {tuple(labels.shape)}"
+            raise refusal("labels", "ImageSet", f"int64 ({len(pixels)},)", found, "convert the tensor")
+        object.__setattr__(self, "pixels", pixels.contiguous())  # scenes cut patches out of it by strides
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -44,7 +54,8 @@ def image_sets(parts: dict[str, Part], called: ClassNames | None = None) -> tupl
         expected, found = pixels[first].shape[1:], pixels[split].shape[1:]
         if found != expected:
             like = f"(channels, height, width) {expected} as in {images_name}"
-            raise refusal("image shape", part.pixels_name, like, f"{found}", "bring all splits to one size")
+            remedy = "bring all splits to one size" if found[1:] != expected[1:] else "make all grey, or all RGB"
+            raise refusal("image shape", part.pixels_name, like, f"{found}", remedy)
     if len({array.dtype.kind for array in labels.values()}) > 1:
         kinds = "numbers in one, text in another"
         raise refusal("labels", labels_name, "one kind in all splits", kinds, "store all as numbers")
@@ -52,8 +63,9 @@ def image_sets(parts: dict[str, Part], called: ClassNames | None = None) -> tupl
     if len(values) < 2:
         only = f"only {str(values[0])!r}"
         raise refusal("labels", labels_name, "two classes or more", only, "add images of another class")
-    # One scale for all splits: a dark split of a set in 0..255 must not be taken for one in 0..1.
-    in_unit = all(part.pixels.max() <= 1 for part in parts.values() if part.pixels.dtype.kind == "f")
+    # One scale for all splits: a dark split of a set in 0..255 must not be taken for one in 0..1. Whole numbers, all of
+    # them 0 or 1, are binarised images.
+    in_unit = all(part.pixels.max() <= 1 for part in parts.values() if part.pixels.dtype.kind != "b")
     sets: dict[str, ImageSet] = {}
     for split in parts:
         indices = np.searchsorted(values, labels[split]).astype(np.int64)
@@ -95,7 +107,7 @@ def _check_range(pixels: np.ndarray, name: str) -> None:
 
 
 def _eight_bit(pixels: np.ndarray, in_unit: bool) -> np.ndarray:
-    if pixels.dtype.kind == "b" or (pixels.dtype.kind == "f" and in_unit):
+    if pixels.dtype.kind == "b" or in_unit:
         pixels = np.rint(pixels * np.float32(255))
     return np.ascontiguousarray(np.rint(pixels), dtype=np.uint8)
 

@@ -37,7 +37,14 @@ def read_picture_folder(folder: Path, size: tuple[int, int] | None = None) -> di
     if len(set(tops.values())) < len(tops):
         found = ", ".join(top.name for top in tops)
         raise refusal("split folders", folder, "one folder a split", found, "merge those that mean the same")
-    return {split: _read_class_folders(top, size) for top, split in tops.items() if split}
+    parts = {split: _read_class_folders(top, size) for top, split in tops.items() if split}
+    channels = max(part.pixels.shape[3] for part in parts.values())  # likewise of all splits
+    return {split: part._replace(pixels=_in_channels(part.pixels, channels)) for split, part in parts.items()}
+
+
+def _in_channels(pixels: np.ndarray, channels: int) -> np.ndarray:
+    """Pictures (..., C) with one channel as RGB where that is wanted."""
+    return np.broadcast_to(pixels, (*pixels.shape[:-1], channels))
 
 
 def _read_class_folders(folder: Path, size: tuple[int, int] | None) -> Part:
@@ -60,7 +67,7 @@ def _read_class_folders(folder: Path, size: tuple[int, int] | None) -> Part:
             remedy = f"have all scaled to one size: --images.size {height},{width}"
             raise refusal("picture size", file, expected, found, remedy)
     channels = max(pixels.shape[2] for _, pixels in pictures)  # one colour picture makes all of them RGB
-    stacked = np.stack([np.broadcast_to(pixels, (height, width, channels)) for _, pixels in pictures])
+    stacked = np.stack([_in_channels(pixels, channels) for _, pixels in pictures])
     labels = np.array([entry.name for entry, group in files.items() for _ in group])
     return Part(stacked, str(folder), labels, str(folder))
 

@@ -17,6 +17,11 @@ class GlimpseEnv(gymnasium.Env[dict[str, Any], dict[str, Any]]):
     """What it is a lane of."""
 
     def __init__(self, *, render_mode: str | None = None, **settings: Any) -> None:
+        if "autoreset_mode" in settings:
+            raise ValueError(
+                f"autoreset_mode: got {settings['autoreset_mode']!r}, expected none: a single environment is reset by "
+                "its user, or by gymnasium.wrappers.Autoreset"
+            )
         self.vector = self.lanes(1, render_mode=render_mode, **settings)
         self.render_mode = render_mode
         self.observation_space = self.vector.single_observation_space

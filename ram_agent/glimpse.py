@@ -56,7 +56,8 @@ class Filters(nn.Sequential):
 
     A filter learns from every place of a glimpse what a dense unit learns at one. The K scales of a glimpse share one
     grid of samples: they are the planes of one picture, or, `shared`, pictures of their own under the same filters. One
-    sample is another place at every scale, but a stroke looks like a stroke at all of them.
+    sample is another place at every scale, but a stroke looks like a stroke at all of them. Of images in colour every
+    plane, of one scale and one colour, is such a picture: filters that are `shared` see no two colours together.
     """
 
     def __init__(self, planes: int, side: int, units: int, filters: int, shared: bool = False) -> None:

@@ -58,6 +58,23 @@ WHOLE = {field.name for field in describe() if field.type == "int"}
 """Fields that take whole numbers."""
 
 
+NUMBERS = WHOLE | {field.name for field in describe() if field.type in ("float", "float | None")}
+"""And those that take numbers at all."""
+
+
+def _check_kind(name: str, values: Range) -> None:
+    """Raise `ConfigError` where a field has no such range."""
+    bounds = values.log or values.uniform
+    if bounds is None:
+        return
+    form = "log" if values.log else "uniform"
+    if name not in NUMBERS:
+        raise ConfigError(f"{form}: expected choice: [...], the field takes no range of numbers")
+    if name in WHOLE and (any(bound % 1 for bound in bounds) or (values.log and bounds[0] < 1)):
+        least = " of 1 or more" if values.log else ""
+        raise ConfigError(f"{form}: expected two whole numbers{least}, got {bounds[0]:g}, {bounds[1]:g}")
+
+
 def read_space(path: Path) -> dict[str, Range]:
     """The space of a search, every name a field that may be searched. Raises `ConfigError`."""
     tree: Mapping[Any, Any] = read_yaml(path, "space", "training.learning_rate:")
@@ -75,6 +92,7 @@ def read_space(path: Path) -> dict[str, Range]:
             raise ConfigError(f"space {path}: {name}: expected {forms}, got {given!r}")
         try:
             space[name] = parse_section(Range, given)
+            _check_kind(name, space[name])
         except ConfigError as error:
             raise ConfigError(f"space {path}: {name}: {error}") from None
     return space

@@ -22,7 +22,8 @@ class Bilinear(Sensor):
     Scale k samples, bilinearly, the canvas averaged over boxes of 2^k × 2^k pixels at every position; at stride 1 and a
     whole-pixel centre that is exactly `Crop`. The box-filtered maps are made once per canvas by shifted additions. On a
     canvas far larger than the farthest window, samples are put together from its rows and columns instead: either way
-    the cost of a glimpse does not grow with the canvas.
+    the cost of a glimpse does not grow with the canvas. A window with a stride beyond the largest of `strides`, as no
+    action names, is read at that one.
     """
 
     kind: ClassVar[str] = "stn"
@@ -53,7 +54,7 @@ class Bilinear(Sensor):
     def read(self, retina: Retina, window: Window) -> Float[Tensor, "lanes scales channels side side"]:
         border, _ = self.border(retina.canvas_size)
         centre, stride = self._in_pixels(window, retina.canvas_size)
-        centre = centre + border
+        centre, stride = centre + border, stride.clamp(max=self.strides[1])  # see `_width`
         boxes = self._spacings(centre)[:, None, None, None]
         # Where the box of each sample begins, (K, N, G, 2): its middle is the sample's place.
         begin = centre[:, None] + boxes * (self._steps(centre)[:, None] * stride[:, None] - 0.5)

@@ -110,8 +110,9 @@ def trees(draw: st.DrawFn, wild: bool) -> dict[str, dict[str, Any]]:
     if by_sb3:
         sensor["kind"], policy["core"], sensor["size"] = "crop", "lstm", sensor["size"] + sensor["size"] % 2
         training |= {"looks": 1, "optimizer": "adam", "classify_every_look": False, "precision": "float32"}
-        training |= {"baseline": "none", "batch": max(2, training["batch"])}
+        training["batch"] = max(2, training["batch"])
         training |= {"window_rate": 1.0, "weight_average": 0, "lookahead": 0}
+        training |= {"reward": "probability", "reinforce_weight": 1.0, "baseline_weight": 1.0, "baseline": "learned"}
         policy["scan"] = 0
         tree["sb3"]["batch_size"] = None
         if training["method"] == "a2c":
@@ -121,6 +122,8 @@ def trees(draw: st.DrawFn, wild: bool) -> dict[str, dict[str, Any]]:
         training["method"] = draw(
             st.sampled_from(["reinforce", "straight_through" if sensor["kind"] == "crop" else "pathwise"])
         )
+    if tree["environment"]["glimpses"] == 1:
+        training["lookahead"] = 0
     policy["scan"] = min(policy["scan"], tree["environment"]["glimpses"] - 1)
     if training["baseline"] == "leave_one_out":
         training["looks"] = max(2, training["looks"])

@@ -266,6 +266,11 @@ def test_ctrl_c_ends_in_order_and_resume_ends_with_the_weights_of_the_run_never_
     }
 
 
+def test_every_command_is_there_where_files_cannot_be_locked(typed: Callable[..., Outcome]) -> None:
+    outcome = typed("-c", "import sys; sys.modules['fcntl'] = None; import ram_agent.cli")
+    assert outcome.status == 0, outcome.err
+
+
 def test_a_reader_that_has_had_enough_is_no_error() -> None:
     """`ram-agent --help | head -1`: the pipe is closed while there is still something to say."""
     command = [sys.executable, "-c", "from ram_agent.cli import main; raise SystemExit(main(['train', '--help']))"]
@@ -276,11 +281,6 @@ def test_a_reader_that_has_had_enough_is_no_error() -> None:
 
 
 @pytest.mark.parametrize("command", [("train.py",), ("ram_agent", "train")])
-def test_every_command_is_there_where_files_cannot_be_locked(typed: Callable[..., Outcome]) -> None:
-    outcome = typed("-c", "import sys; sys.modules['fcntl'] = None; import ram_agent.cli")
-    assert outcome.status == 0, outcome.err
-
-
 def test_help_explains_every_field_of_the_configuration(
     command: tuple[str, ...], forked: Callable[..., Outcome]
 ) -> None:

@@ -509,13 +509,14 @@ def test_a_hard_glimpse_carries_a_straight_through_gradient_to_a_window_that_ask
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_on_the_cpu_numpy_output_is_the_tensor_itself_not_a_copy(kind: str) -> None:
-    env = make_env(3, sensor=kind)
-    observation, _ = env.reset(seed=0)
-    assert np.shares_memory(observation["glimpse"], env._glimpse.numpy())
-    observation, *_ = env.step(random_actions(env, np.random.default_rng(0)))
-    assert np.shares_memory(observation["glimpse"], env._glimpse.numpy())
-    assert np.shares_memory(observation["window"], env._window.numpy())
+def test_tensors_are_the_environments_own_and_arrays_are_nobody_elses(kind: str) -> None:
+    for tensors in (True, False):
+        env = make_env(3, sensor=kind, tensors=tensors)
+        actions = random_actions(env, np.random.default_rng(0))
+        for observe in (lambda env=env: env.reset(seed=0)[0], lambda env=env, given=actions: env.step(given)[0]):
+            observation = observe()
+            for part, own in (("glimpse", env._glimpse), ("window", env._window)):
+                assert np.shares_memory(np.asarray(observation[part]), own.numpy()) == tensors
 
 
 # -------------------------------------------------------------------- the first window
@@ -648,3 +649,66 @@ def test_gymnasiums_episode_statistics_work_on_a_vector_environment(mode: Autore
             _, info = env.reset(options={"reset_mask": terminated})
         elif mode == AutoresetMode.NEXT_STEP:
             *_, info = env.step({"window": window, "label": label})
+
+
+def test_what_is_written_into_observations_changes_nothing_that_comes_after() -> None:
+    """As preprocessing in place does."""
+    for rules in ({}, {"moves": "relative"}):
+        untouched, written = (GlimpseVectorEnv(2, **SMALL, **rules, first_window="centre") for _ in range(2))
+        untouched.reset(seed=3), written.reset(seed=3)
+        for _ in range(LOOKS):
+            action = {"window": np.zeros((2, 2), np.float32), "label": np.zeros(2, np.int64)}
+            expected, seen = untouched.step(action)[0], written.step(action)[0]
+            for part in ("glimpse", "window"):
+                assert_same(seen[part], expected[part])
+                seen[part][:] = 1.0
+
+
+def test_an_environment_that_was_reset_in_inference_mode_is_reset_outside_of_it_too() -> None:
+    env, plain = (GlimpseVectorEnv(2, **SMALL, tensors=True) for _ in range(2))
+    with torch.inference_mode():
+        env.reset(seed=3)
+    assert torch.equal(env.reset(seed=4)[0]["glimpse"], plain.reset(seed=4)[0]["glimpse"])
+
+
+@pytest.mark.parametrize("mode", AutoresetMode)
+def test_an_autoreset_mode_goes_by_its_name_and_its_value(mode: AutoresetMode) -> None:
+    for said in (mode, mode.name, mode.value):
+        assert GlimpseVectorEnv(2, **SMALL, autoreset_mode=said).autoreset_mode == mode
+
+
+def test_an_autoreset_mode_that_is_none_is_refused() -> None:
+    with pytest.raises(ValueError, match="autoreset_mode: got 'never', expected one of NEXT_STEP, SAME_STEP, DISABLED"):
+        GlimpseVectorEnv(2, **SMALL, autoreset_mode="never")
+    with pytest.raises(ValueError, match=r"autoreset_mode: got 'SAME_STEP', expected none: .*wrappers\.Autoreset"):
+        GlimpseEnv(**SMALL, autoreset_mode="SAME_STEP")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"scenes": 3}, r"options: got \['scenes'\], expected 'scene' and 'reset_mask' alone"),
+        ({"scene": 1.7}, "scene: got 1.7, expected a whole number, or one for each of 2 lanes"),
+        ({"scene": [1, 2, 3]}, r"scene: got \[1, 2, 3\], expected a whole number, or one for each of 2 lanes"),
+    ],
+)
+def test_options_that_are_none_are_refused_by_name(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        GlimpseVectorEnv(2, **SMALL).reset(seed=1, options=options)
+
+
+@pytest.mark.parametrize("seed", [2**62, 2**63 - 1, 2**63, 2**100 + 5])
+def test_a_seed_may_be_as_large_as_gymnasiums(seed: int) -> None:
+    vector, single = GlimpseVectorEnv(2, **SMALL), GlimpseEnv(**SMALL)
+    together = vector.reset(seed=seed)[0]["glimpse"]
+    for i in range(2):
+        assert_same(single.reset(seed=seed + i)[0]["glimpse"], together[i])
+
+
+def test_observations_are_float32_whatever_torchs_default_is() -> None:
+    torch.set_default_dtype(torch.float64)
+    try:
+        env = GlimpseEnv(**SMALL)
+        assert env.observation_space.contains(env.reset(seed=1)[0])
+    finally:
+        torch.set_default_dtype(torch.float32)

@@ -158,6 +158,7 @@ FORGET: dict[str, Callable[[Saved], None]] = {
     "optimizer: second moments": of_adam("exp_avg_sq"),
     "optimizer: steps": of_adam("step"),
     "updates: schedule, scenes and noise": counted("updates"),
+    "earlier_updates": counted("earlier_updates"),
     "num_timesteps": counted("num_timesteps"),
     "running: all": forgotten_means,
     "running: one mean": another_mean,

@@ -35,6 +35,11 @@ def test_an_npz_is_called_as_it_says_itself_else_as_the_file_beside_it_says(tmp_
     assert load_images(save(tmp_path / "b.npz", class_names=np.array(["x", "y", "z"]))).classes == ("x", "y", "z")
 
 
+def test_a_byte_order_mark_is_no_part_of_a_name(tmp_path: Path) -> None:
+    (tmp_path / NAMES_FILE).write_text("x\ny\nz\n", encoding="utf-8-sig")
+    assert load_images(save(tmp_path / "a.npz")).classes == ("x", "y", "z")
+
+
 def test_names_belong_to_labels_not_to_their_order_among_those_that_occur(tmp_path: Path) -> None:
     path = save(tmp_path / "a.npz", labels=LABELS * 2 + 1, class_names=np.array([*"abcdefg"]))
     assert load_images(path).classes == ("b", "d", "f")
@@ -49,6 +54,7 @@ def test_labels_that_are_names_keep_them(tmp_path: Path) -> None:
     ("content", "fragments"),
     [
         (b"one\ntwo\n", ["a name for each label, 0 to 2, found 2", "add those that are missing"]),
+        (b"\none\ntwo\nthree\n", ["'' for label 0", "give it one"]),
         (b"one\n\nthree\n", ["'' for label 1", "give it one"]),
         (b"one\ntwo\none\n", ["'one' for labels 0 and 2", "rename"]),
         (b"one\ntwo\n\x1b[2Jthree\n", ["'\\x1b[2Jthree' for label 2"]),

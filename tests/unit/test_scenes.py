@@ -15,8 +15,9 @@ from torch import Tensor
 
 from envs.draws import GOLDEN, mix, random_bits, random_high, scaled, scene_key, uniform
 from envs.glimpse import GlimpseVectorEnv
-from envs.images import ImageData, ImageSet
+from envs.images import ImageData, ImageError, ImageSet
 from envs.scenes import SPLITS, SceneError, SceneMaker
+from tests.making import unchecked
 from tests.scenes_by_hand import GAMMA, WRAP, Draws, mix_by_hand, scene_by_hand
 
 
@@ -28,6 +29,31 @@ def image_set(count: int, *shape: int, seed: int = 0) -> ImageSet:
     generator = torch.Generator().manual_seed(seed)
     pixels = torch.randint(0, 200, (count, *shape), dtype=torch.uint8, generator=generator)
     return ImageSet(pixels, torch.arange(count) % 10)
+
+
+def test_images_that_lie_otherwise_in_memory_make_the_same_scenes():
+    images = image_set(6, 3, 7, 8)
+    turned = ImageSet(images.pixels.permute(0, 2, 3, 1).contiguous().permute(0, 3, 1, 2), images.labels)
+    index = torch.arange(6)
+    one, other = (
+        SceneMaker(each, "test", "cluttered", (12, 13), 3, 4)(torch.zeros_like(index), index).pixels
+        for each in (images, turned)
+    )
+    assert torch.equal(one, other)
+
+
+@pytest.mark.parametrize(
+    ("pixels", "labels", "message"),
+    [
+        (torch.zeros(2, 1, 4, 4), torch.arange(2), "pixels of ImageSet: expected uint8 .* found torch.float32"),
+        (torch.zeros(2, 4, 4, dtype=torch.uint8), torch.arange(2), r"found torch.uint8 of shape \(2, 4, 4\)"),
+        (torch.zeros(2, 1, 4, 4, dtype=torch.uint8), torch.arange(3), r"labels of ImageSet: expected int64 \(2,\)"),
+        (torch.zeros(2, 1, 4, 4, dtype=torch.uint8), torch.zeros(2), "labels of ImageSet: .* found torch.float32"),
+    ],
+)
+def test_an_image_set_of_another_kind_is_refused(pixels: Tensor, labels: Tensor, message: str):
+    with unchecked(), pytest.raises(ImageError, match=message):
+        ImageSet(pixels, labels)
 
 
 def constant_images(values: list[int], side: int = 4) -> ImageSet:

@@ -287,6 +287,20 @@ def test_stn_equals_scipy_at_any_place_and_stride(size: tuple[int, int], channel
         np.testing.assert_allclose(seen[lane], expected, atol=1e-9)
 
 
+@pytest.mark.parametrize("scales", [1, 3])
+def test_stn_reads_a_stride_beyond_its_largest_as_that_one_on_any_canvas(scales: int) -> None:
+    """As a window made by hand can have; canvases that are read whole, and not."""
+    sensor = Bilinear(size=4, scales=scales)
+    for size in ((14, 14), (120, 110)):
+        canvas = random_canvas(3, 1, *size)
+        centre = torch.tensor([[0.0, 0.0], [0.8, -0.3], [-1.0, 1.0]], dtype=torch.float64)
+        far, farthest = (
+            Window(centre, torch.full_like(centre, stride), torch.zeros_like(centre)) for stride in (3.7, 2.0)
+        )
+        assert sensor.strides[1] == 2.0
+        torch.testing.assert_close(sensor(canvas, far), sensor(canvas, farthest))
+
+
 @pytest.mark.parametrize("channels", [1, 2])
 @pytest.mark.parametrize(("scales", "size"), [(1, (12, 14)), (1, (120, 90)), (3, (40, 50)), (3, (120, 150))])
 def test_stn_is_torchs_grid_sample_of_box_averages_values_and_gradients(

@@ -77,6 +77,13 @@ def test_a_field_is_drawn_as_the_file_says(text: str, call: Any, value: Any, tmp
         ),
         ({"training.clip": {"uniform": [2, 1]}}, "expected two numbers, the smaller first, got 2, 1"),
         ({"training.clip": {"choice": []}}, "training.clip: choice: got []"),
+        (
+            {"training.batch": {"log": [0.5, 64]}},
+            "training.batch: log: expected two whole numbers of 1 or more, got 0.5, 64",
+        ),
+        ({"policy.scan": {"log": [0.1, 64]}}, "policy.scan: log: expected two whole numbers of 1 or more"),
+        ({"policy.hidden": {"uniform": [8.5, 9]}}, "policy.hidden: uniform: expected two whole numbers, got 8.5, 9"),
+        ({"policy.core": {"log": [1, 2]}}, "policy.core: log: expected choice: [...], the field takes no range"),
         ({}, "expected at least one field"),
         ("rows: [", "not YAML"),
     ],

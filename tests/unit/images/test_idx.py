@@ -101,6 +101,15 @@ def test_idx_unpacks_no_more_than_the_header_promises(tmp_path: Path, monkeypatc
     assert sum(asked) <= len(GOOD) + 1
 
 
+def test_a_folder_called_as_a_file_is_not_taken_for_it(tmp_path: Path) -> None:
+    """As where each file was unpacked into a folder of its own name, and lies beside it."""
+    for split in ("train", "t10k"):
+        for role, array in (("images-idx3", pictures(12, 4, 4)), ("labels-idx1", cycle(12))):
+            (tmp_path / f"{split}-{role}-ubyte").mkdir()
+            (tmp_path / f"{split}-{role.replace('-', '.')}-ubyte").write_bytes(idx(array))
+    assert len(load_images(str(tmp_path)).test) == 12
+
+
 @pytest.mark.parametrize("packed", [False, True])
 def test_folder_of_idx_files_keeps_its_test_split_and_gives_a_twelfth_to_validation(
     tmp_path: Path, packed: bool

@@ -94,6 +94,9 @@ def test_npz_layouts_all_give_the_same_images(tmp_path: Path) -> None:
         (np.array([0, 7, 255], np.uint8), [0, 7, 255]),
         (np.array([0, 7, 255], np.int64), [0, 7, 255]),
         (np.array([False, True, True]), [0, 255, 255]),
+        (np.array([0, 1, 1], np.uint8), [0, 255, 255]),  # binarised
+        (np.array([0, 1, 1], np.int64), [0, 255, 255]),
+        (np.array([0, 1, 2], np.uint8), [0, 1, 2]),
         (np.array([0, 0.5, 1], np.float64), [0, 128, 255]),
         (np.array([0, 0.2, 1], np.float16), [0, 51, 255]),
         (np.array([0, 0.1, 0.3], np.float32), [0, 26, 76]),

@@ -56,6 +56,17 @@ def test_picture_colours(tmp_path: Path) -> None:
     np.testing.assert_array_equal(test.pixels[1].numpy(), np.stack([grey] * 3))
 
 
+def test_one_picture_in_colour_makes_all_splits_rgb(tmp_path: Path) -> None:
+    for split in ("train", "test"):
+        for name in ("a", "b"):
+            for index in range(6):
+                draw(tmp_path / split / name, f"{index}.png", pictures(1, 4, 4, seed=index)[0])
+    draw(tmp_path / "train" / "a", "red.png", pictures(1, 4, 4, 3)[0])
+    data = load_images(str(tmp_path))
+    assert (data.channels, len(data.test)) == (3, 12)
+    np.testing.assert_array_equal(data.test.pixels[0].numpy(), np.stack([pictures(1, 4, 4, seed=0)[0]] * 3))
+
+
 def test_picture_modes(tmp_path: Path) -> None:
     """What is transparent is background whatever colour lies under it; one-bit pictures are 0 and 255."""
     grey = pictures(1, 4, 4)[0]
