@@ -92,6 +92,9 @@ def load_images(
         splits are dealt 70 / 10 / 20. All dealing is by one fixed seed and keeps the shares of the classes.
     Raises: ImageError, one line, for whatever cannot be used.
     """
+    if source in SOURCES and size is not None:
+        found = f"{size[0]},{size[1]} for {source}"
+        raise refusal("image size", "images.size", "none but for class folders of pictures", found, "leave it out")
     if source == "digits":
         return _digits(validation)
     if source in SOURCES:
@@ -149,6 +152,9 @@ def _read(path: Path, size: tuple[int, int] | None) -> tuple[dict[str, Part], Cl
     One part "all" where there are no splits.
     """
     files, called = find_idx(path), None
+    if size is not None and (files or not path.is_dir()):
+        found = f"{size[0]},{size[1]} for {path}"
+        raise refusal("image size", "images.size", "none but for class folders of pictures", found, "leave it out")
     if path.is_dir() and not files:
         parts = read_picture_folder(path, size)
     elif files:

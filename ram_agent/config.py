@@ -146,7 +146,9 @@ class TrainingConfig(Section):
         "(crop), or backpropagation (gaussian, stn); or an algorithm of Stable-Baselines3 (crop)",
     )
     trained_agent: str | None = Field(
-        default=None, description="a run or an export whose weights training begins with; default: fresh ones"
+        default=None,
+        min_length=1,
+        description="a run or an export whose weights training begins with; default: fresh ones",
     )
     episodes: int = Field(default=1_200_000, ge=1, description="training episodes (looks at one image count as many)")
     batch: int = Field(default=64, ge=1, description="images per update, of each process under torchrun")
@@ -271,7 +273,9 @@ class EvaluationConfig(Section):
         return [given] if isinstance(given, str) else given  # `--evaluation.controls random`
 
     @model_validator(mode="after")
-    def _batches(self) -> "EvaluationConfig":
+    def _counts(self) -> "EvaluationConfig":
+        if twice := next((name for name in self.controls if self.controls.count(name) > 1), None):
+            raise ValueError(f"controls: expected each one once, got {twice} {self.controls.count(twice)} times")
         if self.signal == 1:
             raise ValueError("signal: expected 2 or more batches (one does not tell what is noise), or 0, got 1")
         return self

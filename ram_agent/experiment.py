@@ -130,9 +130,7 @@ def write_pictures(
     classes = world.dataset.classes
     confusion = torch.from_numpy(answered.confusion(len(classes)))
     write_figure(confusion_matrix(confusion, classes), target / "confusion_matrix.png")
-    # Validation rows have no other time than their step.
-    rows = [{**row, "time/episodes": row["step"]} for row in agent.board.metrics.rows]
-    curves = learning_curves(rows)
+    curves = learning_curves(agent.board.metrics.rows)
     curves.text(0.995, 0.005, f"images: {world.dataset.name}", ha="right", va="bottom", fontsize=7, color="#777777")
     write_figure(curves, target / "learning_curves.png")
 

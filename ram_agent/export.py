@@ -57,6 +57,8 @@ def export_step(policy: RecurrentAttentionPolicy) -> bytes:
     step = AgentStep(deepcopy(policy)).eval()
     step.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]  # the archive takes others for slices
     program = torch.export.export(step, example, dynamic_shapes=(batched, batched, tuple(batched for _ in example[2])))
+    for node in program.graph.nodes:
+        node.meta.pop("stack_trace", None)  # paths of the machine that exports
     buffer = io.BytesIO()
     torch.export.save(program, buffer)
     return buffer.getvalue()

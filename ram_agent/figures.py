@@ -26,46 +26,31 @@ Rows = Sequence[Mapping[str, float | int | str | None]]
 """Rows of `metrics.csv`, parsed or as `csv.DictReader` gives them."""
 
 
-def learning_curves(
-    rows: Rows,
-    *,
-    x: str = "time/episodes",
-    errors: Mapping[str, str] | None = None,
-    losses: Sequence[str] | None = None,
-) -> Figure:
+def learning_curves(rows: Rows) -> Figure:
     """Error in percent against episodes (left) and the terms of the loss (right), from the rows of `metrics.csv`.
 
-    `errors` maps keys to their names in the legend (default: `rollout/error` and `eval/error`, or, with neither there,
-    `rollout/reward`). `losses` are the keys of the loss terms (default: all that contain "loss" but those that are 0
-    throughout, which the learner does not have). Keys may be missing from any row, empty or NaN: a curve joins the rows
-    that have it.
+    Terms that are 0 throughout are left out: the learner does not have them. Keys may be missing from any row, empty or
+    NaN: a curve joins the rows that have it.
     """
-    keys = sorted({key for row in rows for key in row})
-    if errors is None:
-        known = {"rollout/error": "training", "train/error": "training", "eval/error": "validation"}
-        errors = {key: name for key, name in known.items() if key in keys}
-    if losses is None:
-        losses = [key for key in keys if "loss" in key and _curve(rows, x, key)[1].any()]
+    terms = sorted({key for row in rows for key in row if "loss" in key})
+    errors = {"training": _curve(rows, "rollout/error"), "validation": _curve(rows, "eval/error")}
+    losses = {_term(key): curve for key in terms if (curve := _curve(rows, key))[1].any()}
     figure = Figure(figsize=(7.2, 2.8), layout="constrained")
     left, right = figure.subplots(1, 2)
-    shown = _plot_curves(left, {name: _curve(rows, x, key) for key, name in errors.items()})
+    shown = _plot_curves(left, errors)
     left.set_ylabel("error (%)", fontsize=LABEL)
-    if not shown:
-        shown = _plot_curves(left, {"training": _curve(rows, x, "rollout/reward")})
-        if shown:
-            left.set_ylabel("mean reward", fontsize=LABEL)
-    elif min(shown) > 0 and max(shown) > 10 * min(shown):
+    if shown and min(shown) > 0 and max(shown) > 10 * min(shown):
         left.set_yscale("log")
         left.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
         left.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         left.yaxis.set_minor_locator(NullLocator())
     else:
         left.set_ylim(bottom=0)
-    if _plot_curves(right, {_term(key): _curve(rows, x, key) for key in losses}):
+    if _plot_curves(right, losses):
         right.axhline(0, color="#cccccc", linewidth=0.6, zorder=0)
     right.set_ylabel("loss terms", fontsize=LABEL)
     for ax in (left, right):
-        ax.set_xlabel(x.removeprefix("time/"), fontsize=LABEL)
+        ax.set_xlabel("episodes", fontsize=LABEL)
         ax.xaxis.set_major_formatter(EngFormatter(sep=""))
         ax.xaxis.set_major_locator(MaxNLocator(5, integer=True))
         ax.set_xlim(left=0)
@@ -192,9 +177,9 @@ def _colour_bar(figure: Figure, image: object, ax: Axes, label: str) -> None:
     bar.outline.set_visible(False)  # pyright: ignore[reportCallIssue]
 
 
-def _curve(rows: Rows, x: str, y: str) -> tuple[np.ndarray, np.ndarray]:
-    """The points (x, y) of the rows that have both."""
-    pairs = [(row[x], row[y]) for row in rows if row.get(x) not in (None, "") and row.get(y) not in (None, "")]
+def _curve(rows: Rows, key: str) -> tuple[np.ndarray, np.ndarray]:
+    """Steps and values of the rows that have a value."""
+    pairs = [(row["step"], row[key]) for row in rows if row.get(key) not in (None, "")]
     points = np.asarray(pairs, dtype=float).reshape(-1, 2)
     points = points[np.isfinite(points).all(axis=1)]
     return points[:, 0], points[:, 1]

@@ -19,6 +19,16 @@ SHIPPED = (Path(__file__).parent.parent / "configs", Path(__file__).parent / "co
 """In a checkout, and in a wheel."""
 
 
+OF_THE_MACHINE = {
+    "run.folder": None,
+    "run.device": "auto",
+    "run.cuda_graph": None,
+    "run.overwrite": False,
+    "run.track": False,
+}
+"""What a configuration that is handed on does not take from where it ran."""
+
+
 class ConfigError(ValueError):
     """A configuration that makes no sense; the message is one line for the user."""
 
@@ -57,7 +67,7 @@ def _find(base: str, path: Path) -> Path:
 
 
 def _of_results(path: Path) -> dict[str, Any]:
-    """The settings of the run that wrote a `results.json`; another run has a folder of its own."""
+    """The settings of the run that wrote a `results.json`, but for what was that machine's."""
     try:
         results = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
@@ -69,8 +79,9 @@ def _of_results(path: Path) -> dict[str, Any]:
         raise ConfigError(
             f"config {path}: expected the results.json of a run, which has a key 'config'; or a YAML file"
         )
+    own = {name.removeprefix("run."): value for name, value in OF_THE_MACHINE.items()}
     run = settings.get("run")
-    return settings | ({"run": {**run, "folder": None}} if isinstance(run, dict) else {})
+    return settings | ({"run": run | own} if isinstance(run, dict) else {})
 
 
 def _laid_over(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:

@@ -35,13 +35,6 @@ class Parser(argparse.ArgumentParser):
         print(f"{self.prog}: error: {message}", file=sys.stderr)
         sys.exit(2)
 
-    def parse_all(self, arguments: Sequence[str] | None = None) -> argparse.Namespace:
-        """Parse; an unknown option is refused with the nearest right one."""
-        known, unknown = self.parse_known_args(arguments)
-        if unknown:
-            self.refuse(unknown[0])
-        return known
-
     def refuse(self, unknown: str) -> NoReturn:
         """End at an argument that is none of this parser's; an option, with the nearest right one."""
         options = [text for action in self._actions for text in action.option_strings]
@@ -50,8 +43,13 @@ class Parser(argparse.ArgumentParser):
         self.error(f"{first}: unknown option{guess}")
 
 
-def add_config_options(parser: argparse.ArgumentParser, only: Sequence[str] = ("",)) -> None:
-    """One option per field, grouped by section; only fields whose names begin so, where any are given."""
+def add_config_options(
+    parser: argparse.ArgumentParser, only: Sequence[str] = ("",), default: str | None = None
+) -> None:
+    """One option per field, grouped by section; only fields whose names begin so, where any are given.
+
+    `default` is what holds where an option is left out, if that is not the field's own default.
+    """
     groups: dict[str, Any] = {}
     for field in describe():
         section, _, _ = field.name.rpartition(".")
@@ -59,7 +57,7 @@ def add_config_options(parser: argparse.ArgumentParser, only: Sequence[str] = ("
             continue
         if section not in groups:
             groups[section] = parser.add_argument_group(section or "experiment")
-        shown = "none" if field.default is None else field.default
+        shown = default or ("none" if field.default is None else field.default)
         groups[section].add_argument(
             f"--{field.name}",
             *SHORT.get(field.name, ()),

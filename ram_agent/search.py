@@ -179,7 +179,8 @@ class Search:
         shown = [
             f"{key}={value:.4g}" if isinstance(value, float) else f"{key}={value}" for key, value in settings.items()
         ]
-        self.say(f"{datetime.now():%H:%M:%S}  trial {number} of {of}  {outcome}  ({best})  {'  '.join(shown)}")
+        named = f"trial {trial.number} ({number} of {of})"
+        self.say(f"{datetime.now():%H:%M:%S}  {named}  {outcome}  ({best})  {'  '.join(shown)}")
 
     def _outcome(self, trial: Any, settings: Mapping[str, Any], interruption: Interruption) -> str | None:
         """Train by these settings and tell the study; what came of it, in words, or None if it was interrupted."""

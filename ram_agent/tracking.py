@@ -14,6 +14,10 @@ IDENTITY = "wandb_id"
 """The file of a run folder by which a resumed run goes on in its own page."""
 
 
+class TrackingError(Exception):
+    """Weights & Biases does not take the run; the message is one line."""
+
+
 def wandb_client() -> Any:
     """The client's module. Raises `ConfigError` where it, an extra, is not installed."""
     try:
@@ -35,14 +39,19 @@ def tracked(config: Config, folder: Path) -> Iterator[None]:
         yield
         return
     client, identity = wandb_client(), folder / IDENTITY
-    run = client.init(
-        project=os.environ.get("WANDB_PROJECT", "ram-agent"),
-        name=f"{config.name} seed {config.run.seed}",
-        id=identity.read_text(encoding="utf-8") if identity.exists() else None,
-        resume="allow",
-        config=config.model_dump(mode="json"),
-        sync_tensorboard=True,
-    )
+    try:
+        run = client.init(
+            project=os.environ.get("WANDB_PROJECT", "ram-agent"),
+            name=f"{config.name} seed {config.run.seed}",
+            id=identity.read_text(encoding="utf-8") if identity.exists() else None,
+            resume="allow",
+            config=config.model_dump(mode="json"),
+            sync_tensorboard=True,
+        )
+    except Exception as error:  # the client's own, of many kinds: network, login, name
+        raise TrackingError(
+            f"run.track: {' '.join(str(error).split())}; log in with `wandb login`, or leave --track out"
+        ) from None
     write_whole(identity, run.id.encode())
     code = 1
     try:

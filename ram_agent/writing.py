@@ -69,7 +69,7 @@ class EventFile:
     """
 
     ROOM = 2**24
-    """Bytes that wait at most; then the oldest news of a disk that stays full are dropped."""
+    """Bytes that wait at most; what comes after them from a disk that stays full is dropped."""
 
     def __init__(self, path: Path, length: int) -> None:
         self.path, self.length = path, length

@@ -20,6 +20,7 @@ from ram_agent.cli.sweep import sweep_options, sweep_table
 from ram_agent.cli.train import train_options, train_run
 from ram_agent.finite import NumbersGoneBad
 from ram_agent.options import Parser
+from ram_agent.tracking import TrackingError
 
 COMMANDS: dict[str, tuple[Callable[[Any], Parser], Callable[[Any], Job]]] = {
     "train": (train_options, train_run),
@@ -76,7 +77,7 @@ def _main(arguments: Sequence[str], program: str) -> int:
         return job()
     except BrokenPipeError:
         raise
-    except (Refused, CheckpointError, OSError) as error:
+    except (Refused, CheckpointError, TrackingError, OSError) as error:
         print(f"{program}: error: {error}", file=sys.stderr)
         return 2
     except NumbersGoneBad as error:

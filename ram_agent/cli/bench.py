@@ -1,13 +1,12 @@
 """`bench`: how fast everything is here."""
 
-from pathlib import Path
 from typing import Any
 
 from ram_agent.bench import suite
 from ram_agent.bench.settings import Settings
+from ram_agent.cli.folders import check_file
 from ram_agent.cli.job import Job
 from ram_agent.cli.world import find_device
-from ram_agent.config import ConfigError
 from ram_agent.options import Parser
 
 
@@ -33,10 +32,8 @@ def bench_project(given: Any) -> Job:
     least = {"rounds": 2, "updates": 10, "batch": 8} if given.smoke else {}
     settings = Settings(find_device(given.device), given.threads, **least | asked, smoke=given.smoke)
     sections = suite.check(given.sections, given.plot)
-    for file in filter(None, (given.json, given.plot)):  # what cannot be written is better known before than after
-        if Path(file).is_dir():
-            raise ConfigError(f"{file}: is a folder, expected a file")
-        Path(file).parent.mkdir(parents=True, exist_ok=True)
+    for file in filter(None, (given.json, given.plot)):
+        check_file(file)
 
     def job() -> int:
         for piece in suite.run(sections, settings, given.json, given.plot):

@@ -32,7 +32,7 @@ def compare_options(commands: Any) -> Parser:
         help="leave out all that needs images or weights: paired differences, fixations, glimpse paths, cost",
     )
     parser.add_argument("--no-time", action="store_true", help="leave out milliseconds per image")
-    add_config_options(parser, ["images.folder", "run.device"])
+    add_config_options(parser, ["images.folder", "run.device"], default="each run's own")
     return parser
 
 

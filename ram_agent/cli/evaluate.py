@@ -1,11 +1,11 @@
 """`evaluate`: the test errors of a run, on its own images or on others; its answers to picture files."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import torch
 
+from ram_agent.cli.folders import check_file
 from ram_agent.cli.job import Job
 from ram_agent.cli.notice import loud
 from ram_agent.cli.picture_files import tell
@@ -23,7 +23,9 @@ HARDEST = 20
 
 def evaluate_options(commands: Any) -> Parser:
     parser = commands.add_parser(
-        "evaluate", help="measure a trained run, on its own test set or on other images; ask it about picture files"
+        "evaluate",
+        help="measure a trained run, on its own test set or on other images; ask it about picture files",
+        usage="%(prog)s RUN [--images SOURCE ...] [--confusion FILE] [--section.field VALUE ...]",
     )
     other_data_options(parser)
     parser.add_argument("--confusion", metavar="FILE", help="draw the matrix of targets and answers there, a PNG")
@@ -36,7 +38,7 @@ def evaluate_run(given: Any) -> Job:
     if given.confusion:
         if trained.shown:
             raise ConfigError("--confusion: expected images with labels, got picture files; give them as class folders")
-        Path(given.confusion).parent.mkdir(parents=True, exist_ok=True)
+        check_file(given.confusion)
 
     def answer() -> int:
         env = trained.world.environment("test", trained.world.images_in("test"))

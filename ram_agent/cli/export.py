@@ -16,6 +16,7 @@ from ram_agent.config import Config, ConfigError, changed_config, dump_config, l
 from ram_agent.export import write_export
 from ram_agent.files import write_whole
 from ram_agent.hub import hub_client, push
+from ram_agent.layers import OF_THE_MACHINE
 from ram_agent.options import Parser
 from ram_agent.policy import RecurrentAttentionPolicy
 from ram_agent.results import final_results
@@ -33,6 +34,8 @@ def export_options(commands: Any) -> Parser:
 def export_run(given: Any) -> Job:
     """Write the best weights of a run, its configuration, a model card with results and picture, and one step."""
     folder, target = run_folder(given.run), Path(given.out)
+    if given.private and not given.push_to_hub:
+        raise ConfigError("--private: expected --push-to-hub OWNER/NAME beside it, which says what is to be private")
     if given.push_to_hub:
         hub_client()  # whether it is there, before anything is written
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
@@ -74,12 +77,12 @@ def export_run(given: Any) -> Job:
 
 
 def _without_places(config: Config) -> Config:
-    """The configuration without the folders of the machine that trained: private, and of no meaning elsewhere."""
+    """The configuration without the folders and the device of the machine that trained: of no meaning elsewhere."""
     source, began = Path(config.images.source), config.training.trained_agent
     changed = {
         "images.folder": None,
         "images.source": source.name or "images",
         "training.trained_agent": Path(began).name if began else None,
-        "run.folder": None,
+        **OF_THE_MACHINE,
     }
     return changed_config(config, changed)

@@ -67,3 +67,10 @@ def run_folder(name: str) -> Path:
     if not (folder / "config.yaml").is_file():
         raise ConfigError(f"run {folder}: not a run folder (no config.yaml in it)")
     return folder
+
+
+def check_file(name: str) -> None:
+    """What cannot be written is better known before than after. Raises `ConfigError`."""
+    if Path(name).is_dir():
+        raise ConfigError(f"{name}: is a folder, expected a file")
+    Path(name).parent.mkdir(parents=True, exist_ok=True)

@@ -1,5 +1,6 @@
 """`render`: where a run looks, as pictures."""
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from ram_agent.config import ConfigError
 from ram_agent.evaluation import evaluate
 from ram_agent.gaze import glimpse_paths, glimpse_strip
 from ram_agent.monitoring import watch
-from ram_agent.options import Parser
+from ram_agent.options import Parser, overrides
 from ram_agent.pictures import write_figure, write_gif
 from ram_agent.world import whole_split
 
@@ -22,12 +23,16 @@ COUNT = 12
 
 
 def render_options(commands: Any) -> Parser:
-    parser = commands.add_parser("render", help="draw where a trained run looks: PNG and GIF")
+    parser = commands.add_parser(
+        "render",
+        help="draw where a trained run looks: PNG and GIF",
+        usage="%(prog)s RUN [--images SOURCE ...] [--out FOLDER] [--count COUNT] [--wrong] [--section.field VALUE ...]",
+    )
     other_data_options(parser)
     parser.add_argument(
         "--out",
         metavar="FOLDER",
-        help="where the pictures go [default: RUN/figures, of other images RUN/figures/<their name>]",
+        help="where the pictures go [default: RUN/figures; of other images or scenes a folder called after them in it]",
     )
     parser.add_argument(
         "--count", type=int, metavar="COUNT", help=f"how many images [default: {COUNT}, of picture files all]"
@@ -54,8 +59,8 @@ def render_run(given: Any) -> Job:
     target = Path(given.run) / "figures"
     if given.out:
         target = Path(given.out)
-    elif given.images:
-        target = target / world.dataset.name.replace("/", "_")
+    elif other := _other(trained, overrides(given), given.images):
+        target = target / other
     if given.wrong and not given.out:
         target = target / "wrong"
     there = world.images_in("test")
@@ -78,6 +83,15 @@ def render_run(given: Any) -> Job:
         return 0
 
     return job
+
+
+def _other(trained: Trained, changed: Mapping[str, Any], images: Sequence[str] | None) -> str:
+    """What sets data apart from the run's own, as the name of a folder: its pictures stay what they are."""
+    scene = trained.config.scene
+    parts = [trained.world.dataset.name.replace("/", "_")] if images or "images.source" in changed else []
+    if any(name.startswith("scene.") for name in changed):
+        parts.append(f"{scene.kind}_{scene.height}x{scene.width}")
+    return "_".join(parts)
 
 
 def _wrong(trained: Trained) -> list[int]:

@@ -1,5 +1,6 @@
 """`search`: settings that Optuna suggests, judged by the validation error."""
 
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -7,8 +8,9 @@ from ram_agent.cli.folders import find_config
 from ram_agent.cli.job import Job, Refused
 from ram_agent.cli.notice import loud
 from ram_agent.cli.train import check_means
+from ram_agent.cli.watch import train_command
 from ram_agent.cli.world import World
-from ram_agent.config import ConfigError, load_config
+from ram_agent.config import ConfigError, changed_config, load_config
 from ram_agent.options import Parser, add_config_options, overrides
 from ram_agent.search import Search, check_optuna
 from ram_agent.space import read_space
@@ -33,7 +35,11 @@ def search_settings(given: Any) -> Job:
     check_optuna()
     if given.trials < 1:
         raise ConfigError(f"--trials: expected 1 or more, got {given.trials}")
-    config = load_config(find_config(given.config), overrides(given))
+    changed = overrides(given)
+    if own := {"run.folder", "run.overwrite"} & changed.keys():
+        raise ConfigError(f"--{min(own)}: the search sets it, for every trial another; --out says where they go")
+    config = load_config(find_config(given.config), changed)
+    config = changed_config(config, {"run.folder": None, "run.overwrite": False})  # best.yaml hands them on
     space = read_space(find_config(given.space, "space", "spaces"))
     world = World(config)
     check_means(config, world.device, 1)
@@ -55,9 +61,9 @@ def search_settings(given: Any) -> Job:
             raise Refused(str(error)) from None
         if search.best:
             print(f"\n  best on validation: {search.best.value:.2f} % [{world.dataset.name}]")
-            print(f"  train it:  python train.py {out / 'best.yaml'}")
+            print(f"  train it:  {train_command(out / 'best.yaml')}")
         if interrupted_by:
-            print(f"  interrupted; the same command goes on: ram-agent {' '.join(given.arguments)}")
+            print(f"  interrupted; the same command goes on: {shlex.join(['ram-agent', *given.arguments])}")
         return 128 + interrupted_by if interrupted_by else 0
 
     return job

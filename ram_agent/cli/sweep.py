@@ -1,6 +1,7 @@
 """`sweep`: every row of a table with every seed."""
 
 import argparse
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -52,7 +53,7 @@ def sweep_table(given: Any) -> Job:
         if given.dry_run:
             width = max((len(str(each)) for each in left), default=0)
             for each in left:
-                print(f"  {each!s:{width}}  {states[each]:9}  {' '.join(command(each, states[each]))}")
+                print(f"  {each!s:{width}}  {states[each]:9}  {shlex.join(command(each, states[each]))}")
             return 0
         on_ray = given.backend == "ray" and left
         workers = RayWorkers(given.workers, threads) if on_ray else LocalWorkers(given.workers)
@@ -63,7 +64,7 @@ def sweep_table(given: Any) -> Job:
         for failed, reason in runner.failures.items():
             print(f"  failed: {failed}, {reason}\n          all it said: {failed.log}")
         if status > 128:
-            print(f"  interrupted; the same command goes on: ram-agent {' '.join(given.arguments)}")
+            print(f"  interrupted; the same command goes on: {shlex.join(['ram-agent', *given.arguments])}")
         return status
 
     return job

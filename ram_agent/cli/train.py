@@ -11,13 +11,15 @@ import torch
 from ram_agent.agents import CHECKPOINT
 from ram_agent.beginning import begin_with
 from ram_agent.building import build_policy
+from ram_agent.checkpoint import is_checkpointed
 from ram_agent.cli.folders import find_config, new_run_folder, run_folder
 from ram_agent.cli.job import NUMBERS_GONE_BAD, Job
 from ram_agent.cli.notice import loud
-from ram_agent.cli.watch import PAGE, watch_command
+from ram_agent.cli.watch import PAGE, train_command, watch_command
 from ram_agent.cli.world import World
 from ram_agent.config import Config, ConfigError, dump_config, load_config
 from ram_agent.experiment import run_experiment
+from ram_agent.export import AGENT
 from ram_agent.files import held, write_whole
 from ram_agent.options import Parser, add_config_options, overrides
 from ram_agent.parallel import join_ranks, leave_ranks
@@ -87,12 +89,16 @@ def train_run(given: Any) -> Job:
             loud(world.images.notice)
         print(f"run folder: {folder}", flush=True)
         with tracked(config, folder):
-            results, interrupted_by = run_experiment(config, world, folder, resume=bool(given.resume), ranks=ranks)
+            try:
+                results, interrupted_by = run_experiment(config, world, folder, resume=bool(given.resume), ranks=ranks)
+            except KeyboardInterrupt:  # after the training, which is saved
+                print(f"  go on:     {train_command('--resume', folder)}", flush=True)
+                raise
         print("\n" + results_table(results) + "\n")
         if config.run.tensorboard:
             print(f"  watch it:  {watch_command(folder)}\n             {PAGE}")
         if interrupted_by:
-            print(f"  go on:     python train.py --resume {folder}")
+            print(f"  go on:     {train_command('--resume', folder)}")
             return 128 + interrupted_by
         if "unwritten" in results:
             print(f"error: {results['unwritten']}", file=sys.stderr)
@@ -129,6 +135,10 @@ def _resumed(given: Any) -> tuple[Config, Path]:
             f"{wrong[0] if wrong else given.config} cannot change"
         )
     folder = run_folder(given.resume)
+    if not is_checkpointed(folder / CHECKPOINT) and (folder / AGENT).is_file():
+        raise ConfigError(
+            f"--resume {folder}: an export, which has no training to go on with; begin one with it: -i {folder}"
+        )
     if final_results(folder):
         raise ConfigError(f"--resume {folder}: the run is finished; its results are in {folder / RESULTS}")
     return load_config(folder / "config.yaml", changed), folder

@@ -18,6 +18,7 @@ from ram_agent.config import Config, ConfigError, load_config
 from ram_agent.export import AGENT, read_export
 from ram_agent.options import Parser, add_config_options, overrides
 from ram_agent.policy import Policy
+from ram_agent.threads import fastest_threads
 from ram_agent.world import check_images
 
 
@@ -39,23 +40,28 @@ def other_data_options(parser: Parser) -> None:
         metavar="SOURCE",
         help="other images: mnist, digits, IDX files, .npz, class folders; or picture files, one or several",
     )
-    add_config_options(parser, ["images.", "scene.", "run.device", "run.threads"])
+    add_config_options(parser, ["images.", "scene.", "run.device", "run.threads"], default="the run's own")
 
 
 def trained_agent(given: Any) -> Trained:
     """Open the run that was named, over its own images or over those of `--images`.
 
     Other images are the run's scenes over them; with `--scene.kind plain` and no size, canvases as large as the images.
-    A picture file is its own scene: see `picture_files`.
+    A picture file is its own scene: see `picture_files`. The first look at it is at the centre, where the run's was
+    random: what is answered would depend on chance.
     """
     folder = run_folder(given.run)
     file, saved = _saved(folder)
     changed = overrides(given)
     files = picture_files(given.images or [])
+    if files and changed.get("scene.kind", "plain") != "plain":
+        raise ConfigError(
+            f"--scene.kind: got {changed['scene.kind']} for picture files, expected plain, or nothing: each is a scene"
+        )
     if given.images and not files:
         changed["images.source"] = given.images[0]
     config = load_config(folder / "config.yaml", changed)
-    torch.set_num_threads(config.run.threads or 1)
+    torch.set_num_threads(config.run.threads or fastest_threads())
     with fitting(file):
         own, trained_at = tuple(saved["classes"]), saved.get("image_size")
         channels = int(saved["blueprint"]["glimpse_shape"][0]) // config.sensor.scales
@@ -67,6 +73,8 @@ def trained_agent(given: Any) -> Trained:
         canvas = None if as_large else (config.scene.height, config.scene.width)
         shown, images = lay_out(files, canvas, within, channels, own)
         changed["scene.kind"], as_large = "plain", True
+        if config.environment.first_window == "random":
+            changed["environment.first_window"] = "centre"
     elif "images.source" in changed:
         images = _labelled(config, own)
     if images and as_large:

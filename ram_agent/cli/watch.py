@@ -1,4 +1,4 @@
-"""What to type to see a run in TensorBoard."""
+"""What to type next: to go on with a run, to see it in TensorBoard."""
 
 import os
 import shlex
@@ -8,6 +8,12 @@ from pathlib import Path
 
 PAGE = "http://localhost:6006/#custom_scalars"
 """TensorBoard's own port, and the tab whose layout every run writes."""
+
+
+def train_command(*arguments: object) -> str:
+    """The command that trains, as this one was typed: `train.py` is in a checkout alone."""
+    typed = ["python", sys.argv[0]] if Path(sys.argv[0]).name == "train.py" else ["ram-agent", "train"]
+    return shlex.join([*typed, *map(str, arguments)])
 
 
 def watch_command(folder: Path) -> str:

@@ -12,6 +12,7 @@ from typing import Any
 from ram_agent.agents import CHECKPOINT
 from ram_agent.checkpoint import CheckpointError, read_newest
 from ram_agent.config import Config, ConfigError, load_config
+from ram_agent.export import AGENT
 from ram_agent.full_image import NETWORKS
 from ram_agent.monitoring import whole_rows
 from ram_agent.results import RESULTS
@@ -151,7 +152,7 @@ def _agent(
     elif not unfinished:
         gaps.append("results.json has no test error for it.")
     elif not gap and learned:
-        gaps.append("It was interrupted and has no test error; `python train.py --resume` goes on with it.")
+        gaps.append("It was interrupted and has no test error; `--resume` goes on with it.")
     facts = results or _facts_of_checkpoint(folder / CHECKPOINT)
     dataset = facts.get("dataset")
     dataset = dataset if isinstance(dataset, dict) else {}
@@ -210,7 +211,9 @@ def _read_results(path: Path) -> tuple[dict[str, Any], str]:
     try:
         results = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        return {}, "results.json is missing: the run is not finished; `python train.py --resume` goes on with it."
+        if (path.parent / AGENT).is_file():
+            return {}, "It is an export, without results and learning curve; name the run that it came from."
+        return {}, "results.json is missing: the run is not finished; `--resume` goes on with it."
     except (OSError, ValueError, RecursionError) as error:
         return {}, f"results.json cannot be read ({type(error).__name__}): it is damaged."
     if not isinstance(results, dict):

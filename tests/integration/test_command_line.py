@@ -424,6 +424,12 @@ def assert_one_clear_line(outcome: Outcome, *fragments: str) -> None:
             ["scene.height, scene.width: a 20x60 canvas cannot hold images of 28x28"],
         ),
         (["--run.device", "nonsense"], ["run.device: got 'nonsense'"]),
+        (
+            ["--evaluation.controls", "random,centre,random"],
+            ["evaluation.controls: expected each one once, got random 2 times"],
+        ),
+        (["-i", ""], ["training.trained_agent: got ''"]),
+        (["--images.source", "digits", "--images.size", "14,14"], ["images.size: expected none", "14,14 for digits"]),
         (["--run.folder", "{tmp}/full"], ["run.folder: {tmp}/full exists and is not empty", "--resume"]),
         (["--run.folder", "{tmp}/full", "--run.overwrite", "true"], ["run.overwrite", "nothing was removed"]),
         (["--run.folder", "{tmp}/file"], ["run.folder: {tmp}/file exists"]),

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from zipfile import ZipFile
 
 import pytest
 import torch
@@ -15,6 +16,7 @@ from safetensors.torch import load_file
 from ram_agent.building import best_policy
 from ram_agent.checkpoint import read_checkpoint
 from ram_agent.cli import main
+from ram_agent.compare.gather import gather
 from ram_agent.config import dump_config, load_config
 from ram_agent.experiment import run_experiment
 from ram_agent.export import AGENT, STEP, WEIGHTS, AgentStep, read_export
@@ -147,6 +149,32 @@ def test_it_says_nothing_of_the_machine_that_trained(tmp_path: Path) -> None:
     for file in (tmp_path / "out").iterdir():
         assert b"/home/ann" not in file.read_bytes()
         assert str(tmp_path).encode() not in file.read_bytes()
+    with ZipFile(tmp_path / "out" / STEP) as archive:  # nor where the code lay
+        assert not [
+            name for name in archive.namelist() if str(Path(__file__).parents[2]).encode() in archive.read(name)
+        ]
+
+
+def test_what_was_trained_on_a_gpu_is_not_asked_for_one(tmp_path: Path) -> None:
+    trained = run(tmp_path / "run")
+    config = load_config(trained / "config.yaml", {"run.device": "cuda", "run.cuda_graph": True})
+    (trained / "config.yaml").write_text(dump_config(config))
+    with unchecked():
+        assert main(["export", str(trained), "--out", str(tmp_path / "out")]) == 0
+    shared = load_config(tmp_path / "out" / "config.yaml").run
+    assert (shared.device, shared.cuda_graph) == ("auto", None)
+
+
+def test_an_export_is_not_trained_on_under_its_own_name(
+    exports: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = copied(exports["reinforce"], tmp_path / "shared")
+    before = {file: file.read_bytes() for file in folder.iterdir()}
+    assert main(["train", "--resume", str(folder)]) == 2
+    assert f"--resume {folder}: an export, which has no training to go on with" in capsys.readouterr().err
+    assert {file: file.read_bytes() for file in folder.iterdir()} == before
+    (run_of_it,) = gather([folder])
+    assert run_of_it.gaps[0] == "It is an export, without results and learning curve; name the run that it came from."
 
 
 def test_a_link_within_the_folder_is_followed(exports: dict[str, Path], tmp_path: Path) -> None:
@@ -163,8 +191,12 @@ def test_a_link_within_the_folder_is_followed(exports: dict[str, Path], tmp_path
 class Client:
     """Notes what it was asked for, and what lay in the folder by then."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, private: bool = True) -> None:
         self.asked: list[Any] = []
+        self.private = private
+
+    def repo_info(self, *, repo_id: str) -> Any:
+        return SimpleNamespace(private=self.private)
 
     def create_repo(self, **given: Any) -> str:
         self.asked.append(given)
@@ -187,6 +219,20 @@ def test_a_push_uploads_the_whole_folder_to_the_repository(
     assert repository == "me/ram"
     assert uploaded == {file.name for file in (tmp_path / "out").iterdir()} >= {WEIGHTS, "README.md"}
     assert "https://hub/me/ram" in capsys.readouterr().out
+
+
+def test_what_is_to_be_private_is_not_pushed_to_what_is_public(
+    runs: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    client = Client(private=False)
+    monkeypatch.setitem(sys.modules, "huggingface_hub", SimpleNamespace(HfApi=lambda: client))
+    arguments = ["export", str(runs["reinforce"]), "--out", str(tmp_path / "out"), "--private"]
+    with unchecked():
+        assert main([*arguments, "--push-to-hub", "me/ram"]) == 2
+    assert "it is there, and public: nothing was uploaded" in capsys.readouterr().err
+    assert len(client.asked) == 1
+    assert main(arguments) == 2
+    assert "--private: expected --push-to-hub OWNER/NAME beside it" in capsys.readouterr().err
 
 
 def test_a_push_without_the_client_says_what_to_install_and_writes_nothing(

@@ -4,6 +4,7 @@ The oracle of what is told of a picture file is the agent's own policy on the te
 """
 
 import re
+import shutil
 from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
@@ -178,6 +179,26 @@ def test_render_draws_picture_files_beside_the_pictures_of_the_run(
     assert {path: path.stat().st_mtime_ns for path in before} == before
 
 
+def test_render_draws_other_scenes_beside_the_pictures_of_the_run(coloured: dict[str, Path], say: Say) -> None:
+    run = coloured["crop"]
+    before = {path: path.stat().st_mtime_ns for path in (run / "figures").iterdir() if path.is_file()}
+    scene = load_config(run / "config.yaml").scene
+    out = say("render", run, "--scene.kind", "translated", "--scene.height", scene.height + 2, "--count", 2)
+    assert str(run / "figures" / f"translated_{scene.height + 2}x{scene.width}" / "glimpse_paths.png") in out
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+
+
+def test_a_picture_is_answered_alike_wherever_it_stands(coloured: dict[str, Path], say: Say, tmp_path: Path) -> None:
+    """Also by an agent whose first look falls anywhere."""
+    run = tmp_path / "run"
+    shutil.copytree(coloured["crop"], run)
+    config = load_config(run / "config.yaml", {"environment.first_window": "random"})
+    (run / "config.yaml").write_text(dump_config(config))
+    one, other = written(tmp_path, run, 2)
+    answers = answers_in(say("evaluate", run, "--images", one, one, other, one))
+    assert answers[0] == answers[1] == answers[3]
+
+
 def test_render_wrong_draws_what_is_answered_wrongly_and_that_alone(
     grey: Path, say: Say, refuse: Say, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -275,6 +296,9 @@ def test_what_cannot_be_shown_is_refused_in_one_line(
     assert "FileNotFoundError" in refuse("evaluate", grey, "--images", tmp_path / "none.png")
     confusion = refuse("evaluate", grey, "--images", picture, "--confusion", tmp_path / "c.png")
     assert "expected images with labels" in confusion
+    assert "is a folder, expected a file" in refuse("evaluate", grey, "--confusion", tmp_path)
+    cluttered = refuse("evaluate", grey, "--images", picture, "--scene.kind", "cluttered")
+    assert "--scene.kind: got cluttered for picture files, expected plain, or nothing" in cluttered
     text = tmp_path / "photo.heic"
     text.write_text("")
     assert "single pictures: evaluate, render --images" in refuse("evaluate", grey, "--images", text)

@@ -18,7 +18,7 @@ from ram_agent.experiment import run_experiment
 from ram_agent.export import write_export
 from ram_agent.kinds import rebuild_policy
 from ram_agent.policy import Policy
-from ram_agent.tracking import tracked
+from ram_agent.tracking import TrackingError, tracked
 from tests.making import make_config, make_world, unchecked
 
 OWN = {"run": {"tensorboard": False, "pictures": 0}}
@@ -166,6 +166,18 @@ def test_a_run_is_followed_from_its_start_to_its_end(
         raise KeyError
     assert (client.begun[1]["project"], client.begun[1]["id"]) == ("mine", "abc")  # the page of before
     assert client.codes == [0, 1]
+
+
+def test_what_the_client_refuses_is_one_line(client: Client, tmp_path: Path) -> None:
+    def refused(**_: Any) -> Any:
+        raise RuntimeError("api_key not\nconfigured")
+
+    client.init = refused  # type: ignore[method-assign]
+    with (
+        pytest.raises(TrackingError, match=r"^run\.track: api_key not configured; log in with `wandb login`"),
+        tracked(followed(), tmp_path),
+    ):
+        pass
 
 
 def test_nobody_follows_unasked(client: Client, tmp_path: Path) -> None:

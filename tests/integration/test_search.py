@@ -57,13 +57,13 @@ def test_the_best_settings_are_written_as_a_config_that_trains(
 ) -> None:
     assert main(typed(tmp_path, 3)) == 0
     out = capsys.readouterr().out
-    assert [f"trial {number} of 3" in out for number in (1, 2, 3)] == [True] * 3
+    assert [f"trial {number} ({number + 1} of 3)" in out for number in range(3)] == [True] * 3
     best = load_config(tmp_path / "out" / "best.yaml")
     assert best.name == "smoke_searched"
     assert best.training.batch in (20, 40)
     assert 1e-4 <= best.training.learning_rate <= 3e-2
     assert best.evaluation.controls == load_config(ROOT / "configs" / "smoke.yaml").evaluation.controls
-    assert f"python train.py {tmp_path / 'out' / 'best.yaml'}" in out
+    assert f"ram-agent train {tmp_path / 'out' / 'best.yaml'}" in out
     assert "% on validation images of digits" in (tmp_path / "out" / "best.yaml").read_text()
     assert not list((tmp_path / "out").rglob("results.json"))
 
@@ -220,3 +220,11 @@ def test_two_searches_do_not_share_a_folder_at_the_same_time(tmp_path: Path) -> 
 
     search.world_of = meanwhile
     assert search.run(1) == 0
+
+
+@pytest.mark.parametrize("option", ["run.folder", "run.overwrite"])
+def test_a_folder_for_all_trials_is_refused(option: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """It would be handed on to best.yaml, and a run be replaced that nobody meant."""
+    assert main(typed(tmp_path, 1, f"--{option}", "true")) == 2
+    assert f"--{option}: the search sets it, for every trial another" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()

@@ -3,6 +3,7 @@
 import re
 import subprocess
 import sys
+from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,14 @@ UNUSUAL: dict[str, Any] = {
     "evaluation": {"controls": [], "control_episodes": 7},
     "run": {"folder": "runs/no", "overwrite": True, "seed": 0},
 }
+
+
+def parsed(parser: Parser, arguments: list[str]) -> Namespace:
+    """As the command line does it."""
+    known, unknown = parser.parse_known_args(arguments)
+    if unknown:
+        parser.refuse(unknown[0])
+    return known
 
 
 def complaint(tree: dict[Any, Any]) -> str:
@@ -128,7 +137,7 @@ def test_every_field_is_an_option_of_the_command_line_and_takes_its_own_default(
     for field in describe():
         value = list(field.default) if isinstance(field.default, tuple) else field.default
         arguments += [f"--{field.name}", yaml.safe_dump(value, default_flow_style=True).splitlines()[0]]
-    given = overrides(parser.parse_all(arguments))
+    given = overrides(parsed(parser, arguments))
     assert list(given) == field_names()
     assert load_config(None, given) == Config()
 
@@ -163,7 +172,7 @@ def test_every_field_is_an_option_of_the_command_line_and_takes_its_own_default(
 def test_options_are_read_as_a_person_writes_them(arguments: list[str], name: str, value: Any) -> None:
     parser = Parser(prog="x")
     add_config_options(parser)
-    config = load_config(None, overrides(parser.parse_all(arguments)))
+    config = load_config(None, overrides(parsed(parser, arguments)))
     section, _, field = name.partition(".")
     assert getattr(getattr(config, section), field) == value
 
@@ -343,7 +352,7 @@ def test_options_suggest_the_nearest_right_one(capsys: pytest.CaptureFixture[str
         ("--training.epsiodes", "--training.episodes"),
     ):
         with pytest.raises(SystemExit, match="2"):
-            parser.parse_all([wrong, "3"])
+            parsed(parser, [wrong, "3"])
         assert capsys.readouterr().err == f"x: error: {wrong}: unknown option (did you mean {right}?)\n"
 
 

@@ -24,10 +24,9 @@ def lines(figure: Figure, panel: int) -> dict[str, list[tuple[float, float]]]:
 
 def test_curves_join_the_rows_that_have_them() -> None:
     rows = [
-        {"time/episodes": 100, "train/error": 90.0, "train/loss": 2.5, "train/reinforce_loss": -0.5},
-        {"time/episodes": 200, "train/error": float("nan"), "eval/error": 80.0, "train/loss": ""},
-        {"time/episodes": 300, "train/error": 70.0, "train/loss": 1.5, "note": None},
-        {"train/error": 1.0},
+        {"step": 100, "rollout/error": 90.0, "train/loss": 2.5, "train/reinforce_loss": -0.5},
+        {"step": 200, "rollout/error": float("nan"), "eval/error": 80.0, "train/loss": ""},
+        {"step": 300, "rollout/error": 70.0, "train/loss": 1.5, "note": None},
     ]
     figure = figures.learning_curves(rows)
     render(figure)
@@ -36,15 +35,12 @@ def test_curves_join_the_rows_that_have_them() -> None:
     assert figure.axes[0].get_ylim()[0] == 0
 
 
-def test_curves_fall_back_on_the_reward_and_bear_having_no_rows() -> None:
-    figure = figures.learning_curves([{"time/episodes": 5, "rollout/reward": 0.25}])
-    assert lines(figure, 0) == {"training": [(5, 0.25)]}
-    assert figure.axes[0].get_ylabel() == "mean reward"
+def test_curves_bear_having_no_rows() -> None:
     assert render(figures.learning_curves([])).std() > 0
 
 
 def test_curves_know_the_learner_s_names_and_leave_out_terms_that_it_does_not_have() -> None:
-    rows = [{"time/episodes": n, "rollout/error": 50.0, "train/baseline_loss": 0.0, "train/loss": 1.0} for n in (1, 2)]
+    rows = [{"step": n, "rollout/error": 50.0, "train/baseline_loss": 0.0, "train/loss": 1.0} for n in (1, 2)]
     figure = figures.learning_curves(rows)
     assert lines(figure, 0) == {"training": [(1, 50), (2, 50)]}
     assert lines(figure, 1) == {"total": [(1, 1), (2, 1)]}
@@ -52,7 +48,7 @@ def test_curves_know_the_learner_s_names_and_leave_out_terms_that_it_does_not_ha
 
 def test_an_error_that_falls_by_more_than_ten_times_is_drawn_on_a_logarithmic_axis() -> None:
     def scale(last: float) -> str:
-        rows = [{"time/episodes": 1, "eval/error": 90.0}, {"time/episodes": 2, "eval/error": last}]
+        rows = [{"step": 1, "eval/error": 90.0}, {"step": 2, "eval/error": last}]
         return figures.learning_curves(rows).axes[0].get_yscale()
 
     assert [scale(last) for last in (5.0, 20.0, 0.0)] == ["log", "linear", "linear"]

@@ -8,6 +8,7 @@ import pytest
 import yaml
 
 from ram_agent.config import ConfigError, dump_config, load_config
+from ram_agent.layers import OF_THE_MACHINE
 
 
 def lay(folder: Path, **files: Any) -> Path:
@@ -123,7 +124,9 @@ def test_every_raw_result_is_the_config_that_made_it(path: Path) -> None:
     assert {name: tree[name] for name in stored if not isinstance(stored[name], dict)} == {"name": stored["name"]}
     for section, values in stored.items():
         if isinstance(values, dict):
-            assert {field: tree[section][field] for field in values} == values, section
+            kept = {field: value for field, value in values.items() if f"{section}.{field}" not in OF_THE_MACHINE}
+            assert {field: tree[section][field] for field in kept} == kept, section
+    assert {name: tree["run"][name.removeprefix("run.")] for name in OF_THE_MACHINE} == OF_THE_MACHINE
 
 
 def test_a_result_may_be_a_base_and_leaves_its_folder_to_its_run(tmp_path: Path) -> None:
