@@ -109,7 +109,7 @@ def differences(compared: Compared) -> list[Block]:
             pair.other,
             _points(pair.paired.difference),
             *_split(pair.paired.split),
-            f"{pair.paired.p:.2g}" if pair.paired.p >= 1e-4 else "< 0.0001",
+            f"{pair.paired.p:.2g}" if pair.paired.p > 1e-4 else "≤ 0.0001",
             _points(pair.over_seeds) if pair.over_seeds else NOTHING,
         )
         for pair in compared.pairs
