@@ -152,9 +152,6 @@ def _read(path: Path, size: tuple[int, int] | None) -> tuple[dict[str, Part], Cl
     One part "all" where there are no splits.
     """
     files, called = find_idx(path), None
-    if size is not None and (files or not path.is_dir()):
-        found = f"{size[0]},{size[1]} for {path}"
-        raise refusal("image size", "images.size", "none but for class folders of pictures", found, "leave it out")
     if path.is_dir() and not files:
         parts = read_picture_folder(path, size)
     elif files:

@@ -129,6 +129,7 @@ def trees(draw: st.DrawFn, wild: bool) -> dict[str, dict[str, Any]]:
         training["looks"] = max(2, training["looks"])
     if min(scene["height"], scene["width"]) < 10:
         tree["evaluation"]["controls"] = [name for name in tree["evaluation"]["controls"] if name != "cnn"]
+    tree["evaluation"]["controls"] = list(dict.fromkeys(tree["evaluation"]["controls"]))
     if tree["evaluation"]["signal"] == 1:
         tree["evaluation"]["signal"] = 2
     if isinstance(first := tree["environment"]["first_window"], list):
