@@ -16,6 +16,7 @@ ROWS = {
     "cluttered60_8/hard_best_1200k_lookahead": "cluttered60_hard_best_8",
     "cluttered60_8/gaussian_1200k_lookahead": "cluttered60_gaussian_8",
     "cluttered60_8/stn_1200k_lookahead": "cluttered60_stn_8",
+    "cluttered60_8/hard_reinforce_1200k": "cluttered60_hard_reinforce_8",
     "cluttered100_8/hard_best_1200k_lookahead": "cluttered100_hard_best_8",
     "cluttered100_8/gaussian_1200k_lookahead": "cluttered100_gaussian_8",
     "cluttered100_8/stn_1200k_lookahead": "cluttered100_stn_8",
