@@ -40,6 +40,12 @@ def test_a_row_that_is_measured_is_its_config_as_it_stands(row: str, name: str) 
         assert ran.run.seed == seed
 
 
+@pytest.mark.parametrize("looks", [2, 3])
+def test_a_row_of_one_seed_is_its_config_as_it_stands(looks: int) -> None:
+    ran = load_config(RESULTS / f"mnist28_{looks}" / "hard_best_seed1.json")
+    assert learning(ran) == learning(load_config(find_config(f"mnist28_hard_best_{looks}")))
+
+
 @pytest.mark.parametrize("table", ["algorithms60", "estimators60"])
 def test_a_table_that_is_measured_is_the_table_as_it_stands(table: str) -> None:
     jobs = read_jobs(TABLES / f"table_{table}.yaml", Path("out"), 1, find_config)
