@@ -422,16 +422,10 @@ class GlimpseVectorEnv(VectorEnv[dict[str, Any], dict[str, Any], Any]):
             )
 
     def _observation(self) -> dict[str, Any]:
-        glimpse, window = self._glimpse.flatten(1, 2), self._window
-        if not self.tensors:  # arrays are written to by whoever gets them: each observation has memory of its own
-            glimpse, window = glimpse.clone(), window.clone()
-        return {"glimpse": self._out(glimpse), "window": self._out(window)}
+        return {"glimpse": self._out(self._glimpse.flatten(1, 2)), "window": self._out(self._window)}
 
     def _info(self, lanes: np.ndarray) -> dict[str, Any]:
-        target, place = self._label, self._place
-        if not self.tensors:  # likewise
-            target, place = target.clone(), place.clone()
-        return {**self._entry("target", target, lanes), **self._entry("place", place, lanes)}
+        return {**self._entry("target", self._label, lanes), **self._entry("place", self._place, lanes)}
 
     def _final_observations(self, observation: dict[str, Any], lanes: np.ndarray) -> dict[str, Any]:
         """As Gymnasium's own vector environments put it: an array of objects, one observation a lane."""
@@ -450,7 +444,8 @@ class GlimpseVectorEnv(VectorEnv[dict[str, Any], dict[str, Any], Any]):
         return torch.from_numpy(array).to(self.device)
 
     def _out(self, value: Tensor) -> Any:
-        return value if self.tensors else value.detach().cpu().numpy()
+        """Arrays are written to by whoever gets them: each has memory of its own."""
+        return value if self.tensors else value.detach().cpu().numpy().copy()
 
 
 def _autoreset(mode: AutoresetMode | str) -> AutoresetMode:

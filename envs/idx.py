@@ -73,7 +73,7 @@ def find_idx(folder: Path) -> dict[tuple[str, str], Path]:
         return {}
     found: dict[tuple[str, str], Path] = {}
     for path in sorted(folder.iterdir()):  # sorted puts the plain name before the same name with .gz
-        if path.is_file() and (match := _FILE_NAME.fullmatch(path.name)):  # some unpack each into a folder of its name
+        if (match := _FILE_NAME.fullmatch(path.name)) and path.is_file():  # some unpack each into a folder of its name
             found.setdefault((SPLIT_NAMES[match[1]], match[2]), path)
     return found
 

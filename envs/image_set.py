@@ -49,8 +49,9 @@ def image_sets(parts: dict[str, Part], called: ClassNames | None = None) -> tupl
     labels = {split: _label_values(part) for split, part in parts.items()}
     first = next(iter(parts))
     _, images_name, _, labels_name = parts[first]
+    highest: dict[str, float] = {}
     for split, part in parts.items():
-        _check_range(part.pixels, part.pixels_name)
+        highest[split] = _check_range(part.pixels, part.pixels_name)
         expected, found = pixels[first].shape[1:], pixels[split].shape[1:]
         if found != expected:
             like = f"(channels, height, width) {expected} as in {images_name}"
@@ -65,7 +66,7 @@ def image_sets(parts: dict[str, Part], called: ClassNames | None = None) -> tupl
         raise refusal("labels", labels_name, "two classes or more", only, "add images of another class")
     # One scale for all splits: a dark split of a set in 0..255 must not be taken for one in 0..1. Whole numbers, all of
     # them 0 or 1, are binarised images.
-    in_unit = all(part.pixels.max() <= 1 for part in parts.values() if part.pixels.dtype.kind != "b")
+    in_unit = all(highest[split] <= 1 for split, part in parts.items() if part.pixels.dtype.kind != "b")
     sets: dict[str, ImageSet] = {}
     for split in parts:
         indices = np.searchsorted(values, labels[split]).astype(np.int64)
@@ -89,8 +90,8 @@ def _layout(pixels: np.ndarray, name: str) -> np.ndarray:
     raise refusal("images", name, expected, f"shape {shape}", "reshape the array")
 
 
-def _check_range(pixels: np.ndarray, name: str) -> None:
-    """Refuses what is no brightness: other types, NaN, values below 0 or above 255."""
+def _check_range(pixels: np.ndarray, name: str) -> float:
+    """The highest value. Refuses what is no brightness: other types, NaN, values below 0 or above 255."""
     kind = pixels.dtype.kind
     if kind not in "buif":
         found = f"dtype {pixels.dtype}"
@@ -104,6 +105,7 @@ def _check_range(pixels: np.ndarray, name: str) -> None:
     if low < 0 or high > 255 or (kind == "f" and 1 < high < 2):
         remedy = "scale or clip the values"
         raise refusal("pixels", name, "0..255 (floats: or 0..1)", f"{low:g}..{high:g}", remedy)
+    return float(high)
 
 
 def _eight_bit(pixels: np.ndarray, in_unit: bool) -> np.ndarray:

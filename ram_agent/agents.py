@@ -111,7 +111,7 @@ def train_agent(
         board.text("images", f"{world.dataset.name}, sha256 {world.dataset.sha256}. {world.dataset.notice}")
     try:
         learner.learn(
-            total * env.glimpses - (learner.num_timesteps if saved else 0),
+            total * env.glimpses - learner.num_timesteps,
             callback=callbacks,
             log_interval=max(1, config.run.log_every // learner.lanes),
             progress_bar=config.run.progress,
@@ -146,7 +146,7 @@ def assist(
 ) -> list[Agent]:
     """Train along with the first rank: play lanes of one's own and average gradients, no more."""
     learner, _, saved = make_learner(config, world, folder, look, resume=resume, interruption=interruption, ranks=ranks)
-    steps = learner.training.episodes * learner.env.glimpses - (learner.num_timesteps if saved else 0)
+    steps = learner.training.episodes * learner.env.glimpses - learner.num_timesteps
     learner.learn(steps, log_interval=2**62, reset_num_timesteps=saved is None)
     interruption.received = ranks.largest(interruption.received)
     interruption.unwritten = ranks.share(interruption.unwritten)

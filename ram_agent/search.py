@@ -191,7 +191,13 @@ class Search:
             config = settle(config, world)
             tune_torch(config)
             learner, folder, _ = make_learner(
-                config, world, self._folder(trial), "learned", resume=False, interruption=interruption, ranks=ALONE
+                config,
+                world,
+                self.out / f"trial{trial.number}",
+                "learned",
+                resume=False,
+                interruption=interruption,
+                ranks=ALONE,
             )
         except ValueError as error:  # settings that do not go together, or not with what is at hand
             self.study.tell(trial, state=self.states.PRUNED)
@@ -213,9 +219,6 @@ class Search:
 
     def _with(self, settings: Mapping[str, Any]) -> Config:
         return changed_config(self.config, settings)
-
-    def _folder(self, trial: Any) -> Path:
-        return self.out / f"trial{trial.number}"
 
     def _train(self, learner: Algorithm, config: Config, world: World, folder: Path, trial: Any) -> Watched:
         """The agent's training as `train_agent` does it, watched by the trial; nothing is measured after it."""

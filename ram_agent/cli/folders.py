@@ -4,7 +4,10 @@ import shutil
 from difflib import get_close_matches
 from pathlib import Path
 
+from ram_agent.agents import CHECKPOINT
+from ram_agent.checkpoint import is_checkpointed
 from ram_agent.config import Config, ConfigError
+from ram_agent.export import AGENT
 from ram_agent.files import held
 from ram_agent.layers import SHIPPED, nearest
 
@@ -67,6 +70,11 @@ def run_folder(name: str) -> Path:
     if not (folder / "config.yaml").is_file():
         raise ConfigError(f"run {folder}: not a run folder (no config.yaml in it)")
     return folder
+
+
+def is_export(folder: Path) -> bool:
+    """Whether `ram-agent export` wrote it, and no training has begun in it since."""
+    return (folder / AGENT).is_file() and not is_checkpointed(folder / CHECKPOINT)
 
 
 def check_file(name: str) -> None:

@@ -11,15 +11,13 @@ import torch
 from ram_agent.agents import CHECKPOINT
 from ram_agent.beginning import begin_with
 from ram_agent.building import build_policy
-from ram_agent.checkpoint import is_checkpointed
-from ram_agent.cli.folders import find_config, new_run_folder, run_folder
+from ram_agent.cli.folders import find_config, is_export, new_run_folder, run_folder
 from ram_agent.cli.job import NUMBERS_GONE_BAD, Job
 from ram_agent.cli.notice import loud
 from ram_agent.cli.watch import PAGE, train_command, watch_command
 from ram_agent.cli.world import World
 from ram_agent.config import Config, ConfigError, dump_config, load_config
 from ram_agent.experiment import run_experiment
-from ram_agent.export import AGENT
 from ram_agent.files import held, write_whole
 from ram_agent.options import Parser, add_config_options, overrides
 from ram_agent.parallel import join_ranks, leave_ranks
@@ -66,8 +64,9 @@ def train_run(given: Any) -> Job:
         check_means(config, world.device, ranks.size)
         env = world.environment("train", 1)  # likewise: scenes or a first window that cannot be
         if config.training.trained_agent:
-            _check_apart(config)
-            begin_with(build_policy(env, config, "learned"), Path(config.training.trained_agent), CHECKPOINT)
+            agent = Path(config.training.trained_agent)
+            _check_apart(agent, config.run.folder)
+            begin_with(build_policy(env, config, "learned"), agent, CHECKPOINT)
         folder = ranks.share(_begun(config) if ranks.leads else Path())
     ours = ExitStack()
     if ranks.leads:
@@ -108,10 +107,9 @@ def train_run(given: Any) -> Job:
     return together
 
 
-def _check_apart(config: Config) -> None:
+def _check_apart(agent: Path, folder: str | None) -> None:
     """Raise `ConfigError` where a run would replace the very agent that it is to begin with."""
-    agent, folder = config.training.trained_agent, config.run.folder
-    if agent and folder and Path(agent).resolve().is_relative_to(Path(folder).resolve()):
+    if folder and agent.resolve().is_relative_to(Path(folder).resolve()):
         raise ConfigError(
             f"run.folder: {folder} holds {agent}, which training.trained_agent begins with; choose another folder"
         )
@@ -135,7 +133,7 @@ def _resumed(given: Any) -> tuple[Config, Path]:
             f"{wrong[0] if wrong else given.config} cannot change"
         )
     folder = run_folder(given.resume)
-    if not is_checkpointed(folder / CHECKPOINT) and (folder / AGENT).is_file():
+    if is_export(folder):
         raise ConfigError(
             f"--resume {folder}: an export, which has no training to go on with; begin one with it: -i {folder}"
         )

@@ -10,8 +10,8 @@ import torch
 from envs.images import ImageData, load_test_images
 from ram_agent.agents import CHECKPOINT
 from ram_agent.building import best_policy
-from ram_agent.checkpoint import fitting, is_checkpointed, read_newest
-from ram_agent.cli.folders import run_folder
+from ram_agent.checkpoint import fitting, read_newest
+from ram_agent.cli.folders import is_export, run_folder
 from ram_agent.cli.picture_files import Shown, lay_out, picture_files
 from ram_agent.cli.world import World
 from ram_agent.config import Config, ConfigError, load_config
@@ -94,7 +94,7 @@ def trained_agent(given: Any) -> Trained:
 
 def _saved(folder: Path) -> tuple[Path, Mapping[str, Any]]:
     """What is known of a trained agent, and the file it comes from: its newest checkpoint, or an export."""
-    if not is_checkpointed(folder / CHECKPOINT) and (folder / AGENT).is_file():
+    if is_export(folder):
         return folder / AGENT, read_export(folder)
     return folder / CHECKPOINT, read_newest(folder / CHECKPOINT)
 
