@@ -7,7 +7,7 @@ from typing import Any
 from ram_agent.checkpoint import fitting, judged_weights, read_newest
 from ram_agent.config import ConfigError, PolicyConfig
 from ram_agent.export import AGENT, read_export
-from ram_agent.policy import Policy
+from ram_agent.policy import Blueprint, Policy
 
 
 def begin_with(policy: Policy, source: Path, checkpoint: Path) -> None:
@@ -40,8 +40,10 @@ def _differences(theirs: Mapping[str, Any], ours: Mapping[str, Any]) -> Iterator
             for field, here in value.items():
                 if written[field] != here:
                     yield f"policy.{field} {written[field]}, here {here}"
-        elif _listed(theirs[name]) != _listed(value):
-            yield f"{name} {_listed(theirs[name])}, here {_listed(value)}"
+            continue
+        there = theirs[name] if name in theirs else Blueprint._field_defaults[name]
+        if _listed(there) != _listed(value):
+            yield f"{name} {_listed(there)}, here {_listed(value)}"
 
 
 def _listed(value: Any) -> Any:

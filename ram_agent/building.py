@@ -49,6 +49,7 @@ def build_policy(env: GlimpseEnvironment, config: Config, look: str) -> Policy:
         int(env.single_action_space["label"].n),
         head=head,
         config=config.policy,
+        colours=env.canvas.shape[1],
     ).to(env.device)
 
 

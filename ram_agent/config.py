@@ -106,7 +106,7 @@ class PolicyConfig(Section):
     eye: Literal["dense", "conv", "shared"] = Field(
         default="dense",
         description="what takes in the glimpse: a layer of units (the paper's), or two of filters first: over all "
-        "scales at once (conv), or the same ones over each scale and colour (shared)",
+        "scales at once (conv), or the same ones over each scale (shared)",
     )
     filters: int = Field(
         default=16, ge=1, description="filters of the first layer of an eye of filters; the second has twice as many"

@@ -18,7 +18,8 @@ class GlimpseFeatures(BaseFeaturesExtractor):
     `PPO("MultiInputPolicy", env, policy_kwargs={"features_extractor_class": GlimpseFeatures})`. The sizes are those of
     `PolicyConfig`; `network` is a `GlimpseNetwork`, whose weights an agent of ours and one of theirs can hand each
     other. Glimpses may be flat, as the discrete twin's are, or not. An eye of filters, `eye="conv"` or `eye="shared"`,
-    must know what shape a flat glimpse had: `glimpse_shape=(K·C, G, G)`.
+    must know what shape a flat glimpse had: `glimpse_shape=(K·C, G, G)`; `shared` over images in colour must know
+    `colours=C`, too.
     """
 
     def __init__(
@@ -30,6 +31,7 @@ class GlimpseFeatures(BaseFeaturesExtractor):
         eye: str = PolicyConfig().eye,
         glimpse_shape: Sequence[int] | None = None,
         filters: int = PolicyConfig().filters,
+        colours: int = 1,
     ) -> None:
         super().__init__(observation_space, features)  # type: ignore[arg-type]
         parts = observation_space.spaces if isinstance(observation_space, spaces.Dict) else {}
@@ -42,7 +44,7 @@ class GlimpseFeatures(BaseFeaturesExtractor):
                 f"glimpse_shape: got {glimpse_shape} for an eye of kind {eye!r}, expected the (K·C, G, G) of "
                 f"{prod(seen)} samples"
             )
-        self.network = GlimpseNetwork(self.glimpse_shape, prod(window), what, where, features, eye, filters)
+        self.network = GlimpseNetwork(self.glimpse_shape, prod(window), what, where, features, eye, filters, colours)
         # Stable-Baselines3's orthogonal weights want filters in the usual order of memory.
         self.network.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
 

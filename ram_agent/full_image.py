@@ -70,7 +70,8 @@ class WholeCanvas:
 class FullImagePolicy(Policy):
     """A network over the whole canvas behind a policy's face: one look, no state, nowhere to go.
 
-    `glimpse_shape` is (C, H, W), `head` a name in `NETWORKS`; `config` describes the recurrent model and has no part.
+    `glimpse_shape` is (C, H, W), `head` a name in `NETWORKS`; `config` and `colours` describe the recurrent
+    model and have no part.
     """
 
     def __init__(
@@ -81,9 +82,11 @@ class FullImagePolicy(Policy):
         *,
         head: str = "cnn",
         config: PolicyConfig | None = None,
+        colours: int = 1,
     ) -> None:
         super().__init__()
-        self.blueprint = Blueprint(tuple(glimpse_shape), tuple(first_window), classes, head, config or PolicyConfig())
+        config = config or PolicyConfig()
+        self.blueprint = Blueprint(tuple(glimpse_shape), tuple(first_window), classes, head, config, colours)
         channels, height, width = glimpse_shape
         self.network, features = NETWORKS[head](channels, height, width)
         for layer in self.network:

@@ -12,9 +12,9 @@ class GlimpseNetwork(nn.Module):
     """g = ReLU(W_what ReLU(seen(glimpse)) + W_where ReLU(W_window window)) (Mnih et al. 2014, section 4).
 
     `seen` is a matrix where `eye` is `dense`, as in the paper, and `Filters` where it is `conv` or `shared`.
-    `glimpse_shape` is (K·C, G, G), or for a dense eye the length of a flat glimpse; `window_parameters` is P. The
-    window enters as the action in [-1, 1] that named it, so that every parameter of a soft window (stride, sigma) is
-    known to the network.
+    `glimpse_shape` is (K·C, G, G), or for a dense eye the length of a flat glimpse; `window_parameters` is P, and
+    `colours` C. The window enters as the action in [-1, 1] that named it, so that every parameter of a soft window
+    (stride, sigma) is known to the network.
     """
 
     def __init__(
@@ -26,13 +26,16 @@ class GlimpseNetwork(nn.Module):
         features: int,
         eye: str = "dense",
         filters: int = 16,
+        colours: int = 1,
     ) -> None:
         super().__init__()
         if eye == "dense":
             self.seen = nn.Linear(prod(glimpse_shape), what)
         else:
             planes, side, _ = glimpse_shape
-            self.seen = Filters(planes, side, what, filters, shared=eye == "shared")
+            if planes % colours:
+                raise ValueError(f"colours: got {colours}, expected C of the {planes} = K·C planes of a glimpse")
+            self.seen = Filters(planes, side, what, filters, colours if eye == "shared" else planes)
         self.placed = nn.Linear(window_parameters, where)
         self.what = nn.Linear(what, features)
         self.where = nn.Linear(where, features)
@@ -55,29 +58,29 @@ class Filters(nn.Sequential):
     """Two layers of 3 × 3 filters, so many and twice as many, each halved by maxima, and a matrix to `units`; G ≥ 4.
 
     A filter learns from every place of a glimpse what a dense unit learns at one. The K scales of a glimpse share one
-    grid of samples: they are the planes of one picture, or, `shared`, pictures of their own under the same filters. One
-    sample is another place at every scale, but a stroke looks like a stroke at all of them. Of images in colour every
-    plane, of one scale and one colour, is such a picture: filters that are `shared` see no two colours together.
+    grid of samples: they are the planes of one picture, or, with as many planes `together` as there are colours,
+    pictures of their own under the same filters. One sample is another place at every scale, but a stroke looks like a
+    stroke at all of them.
     """
 
-    def __init__(self, planes: int, side: int, units: int, filters: int, shared: bool = False) -> None:
+    def __init__(self, planes: int, side: int, units: int, filters: int, together: int) -> None:
         maps = 2 * filters * (side // 4) ** 2
         super().__init__(
-            nn.Conv2d(1 if shared else planes, filters, 3, padding=1),
+            nn.Conv2d(together, filters, 3, padding=1),
             nn.MaxPool2d(2),
             nn.ReLU(),
             nn.Conv2d(filters, 2 * filters, 3, padding=1),
             nn.MaxPool2d(2),
             nn.ReLU(),
             nn.Flatten(),
-            nn.Linear(maps * planes if shared else maps, units),
+            nn.Linear(maps * (planes // together), units),
         )
-        self.shared = shared
+        self.together = together
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def forward(self, glimpse: Float[Tensor, "lanes planes side side"]) -> Float[Tensor, "lanes units"]:  # type: ignore[override]
         *layers, matrix = self
-        maps = glimpse.flatten(0, 1)[:, None] if self.shared else glimpse
+        maps = glimpse.unflatten(1, (-1, self.together)).flatten(0, 1)
         for layer in layers:
             maps = layer(maps)
         return matrix(maps.reshape(glimpse.shape[0], -1))  # len() would be a number to torch.export

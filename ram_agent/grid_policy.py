@@ -60,10 +60,11 @@ class GridPolicy(Policy):
         *,
         head: str,
         config: PolicyConfig | None = None,
+        colours: int = 1,
     ) -> None:
         super().__init__()
         config = config or PolicyConfig()
-        self.blueprint = Blueprint(tuple(glimpse_shape), tuple(first_window), classes, head, config)
+        self.blueprint = Blueprint(tuple(glimpse_shape), tuple(first_window), classes, head, config, colours)
         self.settings = policy_settings(self.blueprint)
         seen = spaces.Dict(
             {
@@ -109,6 +110,7 @@ def policy_settings(blueprint: Blueprint) -> dict[str, Any]:
     features = {
         **config.model_dump(include={"what", "where", "features", "eye", "filters"}),
         "glimpse_shape": blueprint.glimpse_shape,
+        "colours": blueprint.colours,
     }
     settings: dict[str, Any] = {
         "features_extractor_class": GlimpseFeatures,

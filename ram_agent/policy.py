@@ -24,6 +24,8 @@ class Blueprint(NamedTuple):
     classes: int
     head: str
     config: PolicyConfig
+    colours: int = 1
+    """Planes of a scale that filters which are `shared` see together. Agents of before it was told have 1."""
 
     def as_plain(self) -> dict[str, Any]:
         """Plain values, for a checkpoint; `Policy.rebuild` takes them back."""
@@ -91,7 +93,8 @@ class RecurrentAttentionPolicy(Policy):
     With `policy.scan` it also knows how many looks it has had: a part of its state, and the last entries of h_t.
 
     `glimpse_shape` is (K·C, G, G) and `first_window` the P numbers of the eye at rest: both as the environment gives
-    them; `head` is a kind of `make_window_head`. Nothing here knows which kind of eye it drives but by `window_head`.
+    them; `colours` is C; `head` is a kind of `make_window_head`. Nothing here knows which kind of eye it drives but by
+    `window_head`.
     """
 
     def __init__(
@@ -102,10 +105,11 @@ class RecurrentAttentionPolicy(Policy):
         *,
         head: str = "sampled",
         config: PolicyConfig | None = None,
+        colours: int = 1,
     ) -> None:
         super().__init__()
         config = config or PolicyConfig()
-        self.blueprint = Blueprint(tuple(glimpse_shape), tuple(first_window), classes, head, config)
+        self.blueprint = Blueprint(tuple(glimpse_shape), tuple(first_window), classes, head, config, colours)
         self.glimpse = GlimpseNetwork(
             glimpse_shape,
             len(first_window),
@@ -114,6 +118,7 @@ class RecurrentAttentionPolicy(Policy):
             config.features,
             config.eye,
             config.filters,
+            colours,
         )
         self.core = Core(config.core, config.features, config.hidden)
         self.window_head = make_window_head(head, first_window, config)

@@ -95,9 +95,9 @@ def test_an_agent_of_other_shapes_is_refused_by_what_differs(
 
 
 def test_an_agent_of_before_a_field_was_is_told_by_its_default(trained: Path, tmp_path: Path) -> None:
-    """A blueprint without `scan` is that of an agent which has none."""
+    """A blueprint without `scan` is that of an agent which has none; without `colours`, of one that sees each alone."""
     saved = read_checkpoint(trained / CHECKPOINT)
-    del saved["blueprint"]["config"]["scan"]
+    del saved["blueprint"]["config"]["scan"], saved["blueprint"]["colours"]
     write_checkpoint(tmp_path / CHECKPOINT, saved)
     begin_with(fresh(), tmp_path, CHECKPOINT)
     with pytest.raises(ConfigError, match=r"has other shapes than this agent: policy\.scan 0, here 2"):

@@ -34,11 +34,12 @@ def test_it_computes_its_equation() -> None:
     assert [matrix.shape for matrix, _ in (seen, placed, what, where)] == [(7, 48), (5, 6), (9, 7), (9, 5)]
 
 
-@pytest.mark.parametrize(("filters", "shared"), [(3, False), (16, False), (3, True)])
-def test_the_filters_of_an_eye_are_what_they_are_called(filters: int, shared: bool) -> None:
+@pytest.mark.parametrize(("filters", "planes", "together"), [(3, 3, 3), (16, 3, 3), (3, 3, 1), (3, 6, 3), (3, 6, 2)])
+def test_the_filters_of_an_eye_are_what_they_are_called(filters: int, planes: int, together: int) -> None:
     """Filter by filter and place by place: 3 x 3 products with background around, ReLU, maxima over 2 x 2; twice.
 
-    Shared ones see each plane as a picture of its own, and the matrix what came of all of them, plane after plane.
+    Shared ones see each scale, in all its colours, as a picture of its own, and the matrix what came of all of them,
+    scale after scale.
     """
 
     def filtered(maps: np.ndarray, layer: torch.nn.Conv2d) -> np.ndarray:
@@ -52,15 +53,15 @@ def test_the_filters_of_an_eye_are_what_they_are_called(filters: int, shared: bo
         return out[:, : 2 * half, : 2 * half].reshape(len(weight), half, 2, half, 2).max(axis=(2, 4))
 
     torch.manual_seed(0)
-    eye = Filters(planes=3, side=6, units=5, filters=filters, shared=shared).double()
+    eye = Filters(planes, side=6, units=5, filters=filters, together=together).double()
     for layer in eye:
         if isinstance(layer, torch.nn.Conv2d):
             torch.nn.init.normal_(layer.bias, std=0.1)  # type: ignore[arg-type]
-    glimpse = torch.rand(2, 3, 6, 6, dtype=torch.float64)
+    glimpse = torch.rand(2, planes, 6, 6, dtype=torch.float64)
     first, second, last = (layer for layer in eye if hasattr(layer, "weight"))
     assert (len(first.weight), len(second.weight)) == (filters, 2 * filters)
     for lane in range(2):
-        pictures = glimpse[lane].numpy()[:, None] if shared else [glimpse[lane].numpy()]
+        pictures = np.split(glimpse[lane].numpy(), planes // together)
         maps = [filtered(filtered(picture, first), second).ravel() for picture in pictures]
         expected = last.weight.detach().numpy() @ np.concatenate(maps) + last.bias.detach().numpy()
         np.testing.assert_allclose(eye(glimpse)[lane].detach(), expected, atol=1e-12)
@@ -74,6 +75,11 @@ def test_what_and_where_both_reach_the_feature(eye: str) -> None:
     gradients = torch.autograd.grad(net(glimpse, window).square().sum(), (glimpse, window))
     for gradient in gradients:
         assert (gradient.abs().amax(dim=0) > 0).all()
+
+
+def test_colours_that_are_not_of_a_glimpse_are_named() -> None:
+    with pytest.raises(ValueError, match=r"^colours: got 2, expected C of the 3 = K·C planes of a glimpse$"):
+        GlimpseNetwork((3, 4, 4), window_parameters=2, what=3, where=3, features=3, eye="shared", colours=2)
 
 
 @pytest.mark.parametrize("eye", ["conv", "shared"])

@@ -8,11 +8,15 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ram_agent import heads
+from ram_agent.building import build_policy
 from ram_agent.config import PolicyConfig
 from ram_agent.controls import CONTROLS, Hint
 from ram_agent.estimators import log_probability, score_function_loss
-from ram_agent.policy import RecurrentAttentionPolicy, make_window_head
+from ram_agent.glimpse import Filters
+from ram_agent.kinds import rebuild_policy
+from ram_agent.policy import Policy, RecurrentAttentionPolicy, make_window_head
 from ram_agent.sensor import Sensor, make_sensor
+from tests.making import make_config, make_world
 
 SMALL = {"hidden": 12, "what": 8, "where": 6, "features": 10, "location": 7}
 CLASSES = 3
@@ -146,6 +150,23 @@ def test_an_untrained_agent_looks_at_its_first_window_again() -> None:
     policy = RecurrentAttentionPolicy((1, 4, 4), (0.2, -0.4), CLASSES, config=PolicyConfig.model_validate(SMALL))
     move = policy.move(torch.randn(3, 12))
     torch.testing.assert_close(move.window, torch.tensor([0.2, -0.4]).expand(3, -1))
+
+
+@pytest.mark.parametrize("method", ["reinforce", "ppo"])
+def test_shared_filters_see_the_colours_of_a_scale_together(method: str) -> None:
+    """Agents of before `colours` was a part of a blueprint see each alone, and can be built again."""
+    config = make_config(policy={"eye": "shared", "filters": 2}, training={"method": method, "batch": 2})
+    world = make_world(config, channels=3)
+    policy = build_policy(world.environment("train", 2), config, "learned")
+    blueprint = policy.blueprint.as_plain()
+    assert filters_of(policy).together == filters_of(rebuild_policy(blueprint)).together == 3
+    del blueprint["colours"]
+    assert filters_of(rebuild_policy(blueprint)).together == 1
+
+
+def filters_of(policy: Policy) -> Filters:
+    (found,) = (module for module in policy.modules() if isinstance(module, Filters))
+    return found
 
 
 @pytest.mark.parametrize("channels", [1, 3])
