@@ -70,10 +70,20 @@ def named(page: Path) -> str:
 
 
 def runs_of_a_reader() -> None:
-    """Two runs, as `python train.py` with and without a config leaves them, but shorter; images of another size."""
-    few = ["--training.episodes", "128", "--evaluation.controls=[]", "--evaluation.signal", "0", "--run.threads", "1"]
+    """Three runs, as `python train.py` with and without a config leaves them, but shorter; images of another size."""
+    few = [
+        "--training.episodes",
+        "128",
+        "--training.batch",
+        "64",
+        "--evaluation.controls=[]",
+        "--evaluation.signal",
+        "0",
+        "--run.threads",
+        "1",
+    ]
     few += ["--evaluation.votes", "1", "--run.pictures", "0", "--run.tensorboard", "false"]
-    for name in ("default", "cluttered60_stn"):
+    for name in ("default", "cluttered60_hard_best_8", "cluttered60_stn_8"):
         assert main(["train", name, "--images.source", "digits", *few]) == 0
     rng = np.random.default_rng(0)
     np.savez("my_canvases.npz", images=rng.integers(0, 256, (20, 80, 90), np.uint8), labels=np.arange(20) % 10)
