@@ -23,6 +23,12 @@ ROWS = {
     "mnist28_6/hard_best_1200k_scan": "mnist28_hard_best_6",
 }
 """What is measured over three seeds → its config."""
+SINGLE = {
+    "mnist28_2/hard_best": "mnist28_hard_best_2",
+    "mnist28_3/hard_best": "mnist28_hard_best_3",
+    "cluttered100_8/hard_reinforce_1200k": "cluttered100_hard_reinforce_8",
+}
+"""What is measured once → its config."""
 
 
 def learning(config: Config) -> dict[str, Any]:
@@ -40,10 +46,10 @@ def test_a_row_that_is_measured_is_its_config_as_it_stands(row: str, name: str) 
         assert ran.run.seed == seed
 
 
-@pytest.mark.parametrize("looks", [2, 3])
-def test_a_row_of_one_seed_is_its_config_as_it_stands(looks: int) -> None:
-    ran = load_config(RESULTS / f"mnist28_{looks}" / "hard_best_seed1.json")
-    assert learning(ran) == learning(load_config(find_config(f"mnist28_hard_best_{looks}")))
+@pytest.mark.parametrize(("row", "name"), SINGLE.items())
+def test_a_row_of_one_seed_is_its_config_as_it_stands(row: str, name: str) -> None:
+    ran = load_config(RESULTS / f"{row}_seed1.json")
+    assert learning(ran) == learning(load_config(find_config(name)))
 
 
 @pytest.mark.parametrize("table", ["algorithms60", "estimators60"])
