@@ -15,7 +15,7 @@ from ram_agent.cli import main
 from ram_agent.cli.world import World
 from ram_agent.config import Config, load_config
 from ram_agent.experiment import run_experiment
-from ram_agent.monitoring import Best, Validation
+from ram_agent.monitoring import Best, Validation, whole_rows
 from ram_agent.search import Search, Unseen
 from ram_agent.space import read_space
 from tests.making import make_config, make_world
@@ -85,6 +85,29 @@ def test_a_search_never_builds_an_environment_over_the_test_set(
     for ask in (lambda: unseen.environment("test", 1), lambda: unseen.images_in("test")):
         with pytest.raises(PermissionError, match="never sees the test set"):
             ask()
+
+
+def test_a_trial_is_judged_by_the_least_of_its_validation_errors_and_the_least_of_all_is_written(
+    tmp_path: Path,
+) -> None:
+    """Errors as they stand in the trials' own files; every trial has settings of its own."""
+    space = {"training.learning_rate": {"log": [1e-3, 1e-1]}}
+    training = {"episodes": 160, "learning_rate_schedule": "constant"}
+    search = search_of(tmp_path, space, training=training, evaluation={"every": 16})
+    assert search.run(5) == 0
+    ended = search.study.trials
+    assert len({trial.params["training.learning_rate"] for trial in ended}) == 5
+    complete = [trial for trial in ended if trial.state.name == "COMPLETE"]
+    curves = []
+    for trial in complete:
+        rows = whole_rows(search.out / f"trial{trial.number}" / "metrics.csv")
+        curves.append([float(row["eval/error"]) for row in rows if row["eval/error"]])
+        assert trial.value == pytest.approx(min(curves[-1]))
+    assert any(curve[-1] > min(curve) for curve in curves), "the last error is to be told from the least"
+    least = min(complete, key=lambda trial: trial.value)
+    assert least.value < max(trial.value for trial in complete), "the best trial is to be told from the worst"
+    written = load_config(search.out / "best.yaml").training.learning_rate
+    assert written in {trial.params["training.learning_rate"] for trial in complete if trial.value == least.value}
 
 
 def test_the_same_command_goes_on_and_ends_as_if_it_had_never_been_stopped(tmp_path: Path) -> None:

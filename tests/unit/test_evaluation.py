@@ -1,8 +1,14 @@
-"""What an evaluation says of each class, counted by hand."""
+"""What an evaluation says of each class, counted by hand; how votes are counted; who is asked what."""
+
+from typing import Any
 
 import numpy as np
+import pytest
+import torch
 
-from ram_agent.evaluation import Evaluation
+from ram_agent import evaluation
+from ram_agent.evaluation import Evaluation, evaluate
+from tests.making import make_env, make_policy
 
 
 def test_classes_are_told_with_their_images_errors_and_what_they_are_taken_for() -> None:
@@ -14,3 +20,36 @@ def test_classes_are_told_with_their_images_errors_and_what_they_are_taken_for()
         ("bee", 2, 0.0, ""),
         ("dog", 1, 100.0, "ant"),  # no cow was shown
     ]
+
+
+@pytest.mark.parametrize(
+    ("passes", "voted"),
+    [
+        ([[0.999999, 1e-6], [0.3, 0.7], [0.3, 0.7], [0.3, 0.7]], 1),  # the mean of log p would say 0
+        ([[0.3, 0.7], [0.3, 0.7], [0.3, 0.7], [0.999999, 1e-6]], 1),  # and so would the last pass
+        ([[0.9, 0.1], [0.45, 0.55], [0.45, 0.55]], 0),  # and a count of answers 1
+    ],
+)
+def test_votes_are_mean_probabilities(passes: list[list[float]], voted: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    env = make_env(2, tensors=True)
+    policy, turn = make_policy(env), iter(passes)
+    rollout = evaluation.rollout
+
+    def answered(*given: Any, **more: Any) -> Any:
+        episode = rollout(*given, **more)
+        return episode._replace(logits=torch.tensor(next(turn)).log().expand(3, 2, 2))
+
+    monkeypatch.setattr(evaluation, "rollout", answered)
+    result = evaluate(policy, env, 2, std=0.1, votes=len(passes))
+    assert result.answers.tolist() == 3 * [[voted, voted]]
+
+
+def test_a_batch_that_is_not_full_counts_each_of_its_images_once() -> None:
+    """Seven scenes three at a time are those that seven lanes show at once."""
+    env, wide = make_env(3, tensors=True), make_env(7, tensors=True)
+    policy = make_policy(env, seed=4)
+    few, all_at_once = evaluate(policy, env, 7), evaluate(policy, wide, 7)
+    np.testing.assert_array_equal(few.answers, all_at_once.answers)
+    np.testing.assert_array_equal(few.target, all_at_once.target)
+    np.testing.assert_allclose(few.fixations, all_at_once.fixations, atol=1e-6)
+    assert len(set(few.target.tolist())) > 1

@@ -164,6 +164,14 @@ def test_shared_filters_see_the_colours_of_a_scale_together(method: str) -> None
     assert filters_of(rebuild_policy(blueprint)).together == 1
 
 
+def test_an_agent_begins_where_the_environment_has_it_begin() -> None:
+    config = make_config(environment={"first_window": (0.3, -0.6)})
+    env = make_world(config).environment("train", 2)
+    policy = build_policy(env, config, "learned")
+    assert policy.blueprint.first_window == (0.3, -0.6)
+    torch.testing.assert_close(policy.move(torch.zeros(2, 12)).mean, torch.tensor([0.3, -0.6]).expand(2, -1))
+
+
 def filters_of(policy: Policy) -> Filters:
     (found,) = (module for module in policy.modules() if isinstance(module, Filters))
     return found

@@ -304,6 +304,13 @@ def test_a_row_is_averaged_over_its_seeds_and_never_over_different_images(tmp_pa
     assert "no mean over different images" in table
 
 
+def test_one_seed_that_failed_is_in_the_mean(tmp_path: Path) -> None:
+    jobs = [job for job in jobs_of(tmp_path, seeds=[1, 2, 3]) if job.row == "a"]
+    for job, error in zip(jobs, (4.0, 5.0, 90.0), strict=True):
+        lay(job, error=error)
+    assert summarise(jobs)[0].test_error == 33.0
+
+
 def test_seeds_that_ended_alike_have_no_interval(tmp_path: Path) -> None:
     a1, _, a2, _ = jobs = jobs_of(tmp_path)
     lay(a1, error=4.0)
