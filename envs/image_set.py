@@ -1,13 +1,14 @@
 """Parts as files have them → image sets: checked, of one size, 8 bits a channel, labels 0..Y-1."""
 
 from dataclasses import dataclass
+from difflib import get_close_matches
 
 import numpy as np
 import torch
 from jaxtyping import Int64, UInt8
 from torch import Tensor
 
-from envs.class_names import ClassNames
+from envs.class_names import ClassNames, checked
 from envs.parts import Part, refusal
 
 
@@ -67,12 +68,35 @@ def image_sets(parts: dict[str, Part], called: ClassNames | None = None) -> tupl
     # One scale for all splits: a dark split of a set in 0..255 must not be taken for one in 0..1. Whole numbers, all of
     # them 0 or 1, are binarised images.
     in_unit = all(highest[split] <= 1 for split, part in parts.items() if part.pixels.dtype.kind != "b")
+    for split, part in parts.items():
+        if part.pixels.dtype.kind == "f" and highest[split] <= 1 and not in_unit:
+            bright = max(parts, key=lambda other: highest[other])
+            if parts[bright].pixels.dtype.kind in "ui":  # one was divided by 255, and the other was forgotten
+                found = f"0..{highest[split]:g} here, 0..{highest[bright]:g} in {parts[bright].pixels_name}"
+                raise refusal(
+                    "pixels", part.pixels_name, "one scale in all splits", found, "divide both by 255, or none"
+                )
+    _check_classes(labels, parts)
     sets: dict[str, ImageSet] = {}
     for split in parts:
         indices = np.searchsorted(values, labels[split]).astype(np.int64)
         sets[split] = ImageSet(torch.from_numpy(_eight_bit(pixels[split], in_unit)), torch.from_numpy(indices))
     has_numbers = values.dtype.kind != "U"
     return sets, called.of(values) if called and has_numbers else tuple(str(value) for value in values)
+
+
+def _check_classes(labels: dict[str, np.ndarray], parts: dict[str, Part]) -> None:
+    """Refuses a class that no training image has: whatever is answered to it is wrong."""
+    if "train" not in labels:
+        return
+    learned = np.unique(labels["train"])
+    for split, values in labels.items():
+        if len(unknown := np.setdiff1d(values, learned)):
+            nearest = get_close_matches(str(unknown[0]), [str(value) for value in learned], n=1)
+            meant = f" (is it {nearest[0]!r}?)" if nearest else ""
+            found = f"{str(unknown[0])!r} in {split} alone{meant}"
+            remedy = "correct the label, or add training images of it"
+            raise refusal("labels", parts[split].labels_name, "classes that training images have", found, remedy)
 
 
 def _layout(pixels: np.ndarray, name: str) -> np.ndarray:
@@ -124,9 +148,13 @@ def _label_values(part: Part) -> np.ndarray:
         remedy = "make labels and images match (of one-hot labels take the argmax)"
         raise refusal("labels", name, expected, f"shape {labels.shape}", remedy)
     if labels.dtype.kind == "U":
+        checked([str(value) for value in np.unique(labels)], name)
         return labels
     if labels.dtype.kind not in "bui":
         raise refusal("labels", name, "integers or text", f"dtype {labels.dtype}", "convert the array")
+    if labels.max() > np.iinfo(np.int64).max:
+        found = f"{labels.max()} for image {labels.argmax()}"
+        raise refusal("labels", name, "numbers below 2^63", found, "number the classes from 0")
     labels = labels.astype(np.int64)
     if labels.min() < 0:
         found = f"{labels.min()} for image {labels.argmin()}"

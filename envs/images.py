@@ -7,6 +7,7 @@ Whatever the source, the result is one `ImageData`: three splits of one image si
 import difflib
 import hashlib
 import os
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -107,16 +108,21 @@ def load_images(
             return replace(_digits(validation), notice=f"{DIGITS_NOTICE} ({absence})")
         return _data("mnist", "mnist", parts, validation)
     path = _existing(source)
+    if size is not None and (not path.is_dir() or find_idx(path)):
+        found = f"{size[0]},{size[1]}"
+        raise refusal("image size", source, "none but for class folders of pictures", found, "leave images.size out")
     parts, called = _read(path, size)
     return _data(_name(path), path, parts, validation, called=called)
 
 
 def load_test_images(
-    source: str, folder: str | Path | None = None, *, size: tuple[int, int] | None = None
+    source: str, folder: str | Path | None = None, *, size: tuple[int, int] | None = None, trained_on: str = ""
 ) -> tuple[str, ImageSet, tuple[str, ...]]:
     """Name, images and classes to test a trained agent on: the test split, or all where there are no splits.
 
-    Labels count the classes of `source`; the caller compares their names with those of the training.
+    Of images without splits that the agent was trained on, whose sha256 is `trained_on`, those that were dealt to the
+    test split then: all others it knows. `size` is that of class folders; other sources are taken as they are. Labels
+    count the classes of `source`; the caller compares their names with those of the training.
     Raises: ImageError, as `load_images`.
     """
     if source in SOURCES:
@@ -126,6 +132,10 @@ def load_test_images(
     sets, classes = image_sets(*_read(path, size))
     if "test" not in sets and "all" not in sets:
         raise _no_split("test", path, sets)
+    if "all" in sets and trained_on:
+        with suppress(ImageError):  # too few to be dealt, and hence never trained on
+            if (dealt := _dealt(_name(path), path, sets, classes, None)).sha256 == trained_on:
+                return dealt.name, dealt.test, classes
     return _name(path), sets["test"] if "test" in sets else sets["all"], classes
 
 
@@ -185,7 +195,19 @@ def _data(
     called: ClassNames | None = None,
 ) -> ImageData:
     """The data of `parts`. `validation` and `test` say how many images to deal, None the customary shares."""
-    sets, classes = image_sets(parts, called)
+    return _dealt(name, file, *image_sets(parts, called), validation, test=test)
+
+
+def _dealt(
+    name: str,
+    file: str | Path,
+    sets: dict[str, ImageSet],
+    classes: tuple[str, ...],
+    validation: int | None,
+    *,
+    test: int | None = None,
+) -> ImageData:
+    """The data of sets: what has no split of its own is dealt."""
     if "all" not in sets and not {"train", "test"} <= sets.keys():
         raise _no_split("train" if "test" in sets else "test", file, sets)
     if "validation" in sets and validation is not None:

@@ -12,6 +12,7 @@ from ram_agent.checkpoint import fitting, is_checkpointed
 from ram_agent.config import Config, dump_config
 from ram_agent.files import remove_partials
 from ram_agent.finite import NumbersGoneBad
+from ram_agent.gaze import of_each_class
 from ram_agent.interruption import Interruption
 from ram_agent.monitoring import Best, Board, Checkpoints, Pictures, Signal, Validation
 from ram_agent.parallel import ALONE, Ranks
@@ -78,6 +79,7 @@ def train_agent(
     remove_partials(folder)
     resume_at = learner.episodes if saved else -1 if resume else None
     writing = Writing(folder, interruption.give_up if config.run.on_write_error == "stop" else None)
+    told = any(folder.glob("events.out.tfevents.*"))
     board = Board(folder, world.dataset.name, tensorboard=config.run.tensorboard, resume_at=resume_at, writing=writing)
     learner.set_logger(board.logger)
     total, every = training.episodes, config.evaluation.every
@@ -97,17 +99,17 @@ def train_agent(
     )
     callbacks = [validation, checkpoints]
     if config.run.pictures and look == "learned":
-        callbacks.insert(
-            1, Pictures(world.environment("validation", min(images, config.run.pictures)), every, total, board)
-        )
+        scenes = of_each_class(world.labels_in("validation"), config.run.pictures)
+        callbacks.insert(1, Pictures(world.environment("validation", len(scenes)), scenes, every, total, board))
     if config.evaluation.signal and look == "learned":
         own = world.environment("train", env.num_envs)
         callbacks.insert(1, Signal(own, config.evaluation.signal, every, total, board))
     if saved:
         validation.best = Best(**saved["best"]) if saved["best"] else None
-    else:
+    if not (saved and told):  # a resumed run may be the first that TensorBoard is told of
         board.layout(config.environment.glimpses)
-        board.text("config", f"```yaml\n{dump_config(config)}```")
+        trained = config.model_copy(update={"training": training})
+        board.text("config", f"```yaml\n{dump_config(trained)}```")
         board.text("images", f"{world.dataset.name}, sha256 {world.dataset.sha256}. {world.dataset.notice}")
     try:
         learner.learn(

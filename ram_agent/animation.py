@@ -120,7 +120,8 @@ def _draw_mosaic(gaze: Gaze, mosaic: _Mosaic, seen: Sequence[_Seen], look: int, 
             artist.set_clip_path(frame)
         below = top + height + 5
         text, colour = gaze.verdict(lane) if over else (gaze.belief(look, lane), INK)
-        ax.text(left, below, text, fontsize=LABEL, color=colour, va="top", weight="bold" if over else "normal")
+        weight = "bold" if over else "normal"
+        ax.text(left, below, text, fontsize=LABEL, color=colour, va="top", weight=weight, parse_math=False)
     left, top = mosaic.corners[0]
     ax.text(left, top - 6, f"glimpse {look + 1} of {looks}", fontsize=LABEL, color=FAINT, va="bottom")
     ax.text(left + mosaic.second, top - 6, "seen so far", fontsize=LABEL, color=FAINT, va="bottom")

@@ -15,7 +15,7 @@ from ram_agent.evaluation import Evaluation
 from ram_agent.figures import confusion_matrix, error_by_glimpse, learning_curves
 from ram_agent.files import write_whole
 from ram_agent.finite import NumbersGoneBad
-from ram_agent.gaze import glimpse_paths, glimpse_strip
+from ram_agent.gaze import glimpse_paths, glimpse_strip, of_each_class
 from ram_agent.interruption import Interruption
 from ram_agent.monitoring import watch
 from ram_agent.parallel import ALONE, Ranks
@@ -120,7 +120,8 @@ def write_pictures(
     if config.run.pictures:
         agent.learner.policy.load_state_dict(agent.best.weights)
         lanes = min(world.images_in("test"), config.run.pictures)
-        gaze = watch(agent.learner.policy, world.environment("test", lanes))
+        scenes = of_each_class(world.labels_in("test"), lanes)
+        gaze = watch(agent.learner.policy, world.environment("test", lanes), scenes)
         write_figure(glimpse_paths(gaze), target / "glimpse_paths.png")
         write_gif(gaze_frames(gaze), target / "glimpse_paths.gif")
         write_figure(glimpse_strip(gaze, 0), target / "glimpse_strip.png")
@@ -138,9 +139,10 @@ def write_pictures(
 def _close(config: Config, agent: Agent, results: dict[str, Any]) -> None:
     measured = results if agent.look == "learned" else results.get("controls", {}).get(agent.look, {})
     if "test_error" in measured:
+        trained = config.model_copy(update={"training": agent.learner.training})
         settings = {"look": agent.look, "seed": config.run.seed} | {
             f"{section}.{name}": value
-            for section, values in config.model_dump(mode="json").items()
+            for section, values in trained.model_dump(mode="json").items()
             if isinstance(values, dict) and section not in ("run", "evaluation")
             for name, value in values.items()
         }

@@ -96,8 +96,8 @@ def confusion_matrix(counts: Int[Tensor, "targets answers"], classes: Sequence[s
             text = f"{table[row, column]:.0f}"
             ax.text(column, row, text, ha="center", va="center", fontsize=SMALL - (len(text) > 3), color=colour)
     step = 1 if number <= 32 else 10
-    ax.set_xticks(range(0, number, step), classes[::step], fontsize=SMALL)
-    ax.set_yticks(range(0, number, step), classes[::step], fontsize=SMALL)
+    ax.set_xticks(range(0, number, step), classes[::step], fontsize=SMALL, parse_math=False)
+    ax.set_yticks(range(0, number, step), classes[::step], fontsize=SMALL, parse_math=False)
     if max(map(len, classes), default=0) > 3:
         ax.tick_params(axis="x", labelrotation=90)
     ax.set_xlabel("answer", fontsize=LABEL)

@@ -117,10 +117,24 @@ def glimpse_strip(gaze: Gaze, lane: int) -> Figure:
         mark, colour = gaze.mark(look, lane)
         below = axes[-1][look]
         belief = gaze.belief(look, lane, "\n" if gaze.has_long_names else " · ") + mark
-        below.set_xlabel(belief, fontsize=LABEL, color=colour, labelpad=4)
+        below.set_xlabel(belief, fontsize=LABEL, color=colour, labelpad=4, parse_math=False)
     text, colour = gaze.verdict(lane)
-    figure.text(0.5, 1 - 0.06 / figure.get_figheight(), text, fontsize=TITLE, color=colour, ha="center", va="top")
+    above = 1 - 0.06 / figure.get_figheight()
+    figure.text(0.5, above, text, fontsize=TITLE, color=colour, ha="center", va="top", parse_math=False)
     return figure
+
+
+def of_each_class(labels: Sequence[int], count: int) -> list[int]:
+    """Which of the images to draw, so many, by their labels: the first of every class, then the second, and so on.
+
+    Images from class folders lie class by class: the first ones alone would all be of one.
+    """
+    rank: dict[int, int] = {}
+    turns = []
+    for place, label in enumerate(labels):
+        rank[label] = rank.get(label, -1) + 1
+        turns.append((rank[label], place))
+    return [place for _, place in sorted(turns)[:count]]
 
 
 def count_fixations(
@@ -201,7 +215,7 @@ def show_path(ax: Axes, gaze: Gaze, lane: int, width: float) -> None:
     view = _view_width(*gaze.canvas.shape[-2:])
     draw_path(ax, centres(boxes), time_colours(len(boxes)), unit=72 * width / view)
     text, colour = gaze.verdict(lane, " →\n" if gaze.has_long_names else " → ")
-    ax.set_title(text, fontsize=TITLE, color=colour, pad=4)
+    ax.set_title(text, fontsize=TITLE, color=colour, pad=4, parse_math=False)
 
 
 def show_canvas(ax: Axes, canvas: Tensor) -> None:

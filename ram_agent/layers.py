@@ -96,7 +96,9 @@ def _laid_over(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, 
 def read_yaml(path: Path, kind: str, key: str) -> dict[str, Any]:
     """The mapping that a YAML file holds; `kind` and `key` say in an error what was expected. Raises `ConfigError`."""
     try:
-        tree = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+        tree = yaml.load(path.read_text(encoding="utf-8"), _EachKeyOnce) or {}
+    except _StandsTwice as error:
+        raise ConfigError(f"{kind} {path}: {error}") from None
     except OSError as error:
         raise ConfigError(f"{kind} {path}: {error.strerror or error}") from None
     except RecursionError:
@@ -106,6 +108,26 @@ def read_yaml(path: Path, kind: str, key: str) -> dict[str, Any]:
     if not isinstance(tree, dict):
         raise ConfigError(f"{kind} {path}: expected sections such as '{key}', got {type(tree).__name__}")
     return tree
+
+
+class _StandsTwice(Exception):
+    """A key that stands twice in a mapping: YAML takes the last, and the first would be lost without a word."""
+
+
+class _EachKeyOnce(yaml.SafeLoader):
+    """What `yaml.safe_load` loads with, but for keys that stand twice."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        lines: dict[str, int] = {}
+        for key, _ in node.value:
+            if not isinstance(key, yaml.ScalarNode):
+                continue
+            line = key.start_mark.line + 1
+            if key.value in lines:
+                first = lines[key.value]
+                raise _StandsTwice(f"{key.value!r} stands twice, in lines {first} and {line}; keep one of the two")
+            lines[key.value] = line
+        return super().construct_mapping(node, deep)
 
 
 def nearest(name: str, names: Sequence[str]) -> str:

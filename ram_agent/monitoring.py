@@ -316,16 +316,16 @@ class Pictures(BaseCallback):
 
     model: Algorithm  # type: ignore[assignment]
 
-    def __init__(self, env: GlimpseEnvironment, every: int, total: int, board: Board) -> None:
+    def __init__(self, env: GlimpseEnvironment, scenes: Sequence[int], every: int, total: int, board: Board) -> None:
         super().__init__()
-        self.env, self.every, self.total, self.board = env, every, total, board
+        self.env, self.scenes, self.every, self.total, self.board = env, scenes, every, total, board
 
     def _on_step(self) -> bool:
         return True
 
     def _on_rollout_end(self) -> None:
         if self.board.writer and _due(self.model, pictured_every(self.every, self.total), self.total):
-            gaze = watch(self.model.judged, self.env)
+            gaze = watch(self.model.judged, self.env, self.scenes)
             step = self.model.episodes
             self.board.figure("gaze/paths", glimpse_paths(gaze), step)
             self.board.figure("gaze/strip", glimpse_strip(gaze, 0), step)

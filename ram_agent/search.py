@@ -6,7 +6,7 @@ on where it was. Which settings trial n gets depends on its number, the seed and
 was interrupted.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from importlib import import_module
@@ -62,6 +62,10 @@ class Unseen:
     def images_in(self, split: str) -> int:
         self._refuse(split)
         return self.world.images_in(split)
+
+    def labels_in(self, split: str) -> Sequence[int]:
+        self._refuse(split)
+        return self.world.labels_in(split)
 
     def _refuse(self, split: str) -> None:
         if split == "test":
@@ -224,6 +228,8 @@ class Search:
         """The agent's training as `train_agent` does it, watched by the trial; nothing is measured after it."""
         total = config.training.episodes
         board = Board(folder, world.dataset.name, tensorboard=config.run.tensorboard)
+        board.layout(config.environment.glimpses)
+        board.text("config", f"```yaml\n{dump_config(config)}```")
         learner.set_logger(board.logger)
         env, images = whole_split(world, "validation")
         validation = Watched(trial, env, images, config.evaluation.every, total, board)
@@ -235,6 +241,10 @@ class Search:
                 progress_bar=config.run.progress,
                 progress_title=f"trial {trial.number} [{world.dataset.name}]",
             )
+            if validation.best:
+                board.results(
+                    trial.user_attrs["settings"], {"eval/best_error": validation.best.error}, learner.episodes
+                )
         finally:
             learner.release()
             board.close()

@@ -19,12 +19,17 @@ class TrackingError(Exception):
 
 
 def wandb_client() -> Any:
-    """The client's module. Raises `ConfigError` where it, an extra, is not installed."""
+    """The client's module. Raises `ConfigError` where it, an extra, is not installed, or not of this environment."""
     try:
         return import_module("wandb")
     except ImportError:
         raise ConfigError(
             "run.track: needs wandb, which is not installed; pip install 'ram-agent[track]', or leave --track out"
+        ) from None
+    except Exception as error:  # as of a client that is older than the NumPy here
+        said = " ".join(f"{type(error).__name__} {error}".split())
+        raise ConfigError(
+            f"run.track: wandb cannot be imported ({said}); install it anew, or leave --track out"
         ) from None
 
 

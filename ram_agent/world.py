@@ -1,6 +1,6 @@
 """Where environments come from. They come from outside, through `World`: this package never imports them."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
@@ -37,6 +37,7 @@ class World(Protocol):
         ...
 
     def images_in(self, split: str) -> int: ...
+    def labels_in(self, split: str) -> Sequence[int]: ...
 
 
 LANES = 500

@@ -12,7 +12,7 @@ from ram_agent.cli.job import Job
 from ram_agent.cli.trained import Trained, other_data_options, trained_agent
 from ram_agent.config import ConfigError
 from ram_agent.evaluation import evaluate
-from ram_agent.gaze import glimpse_paths, glimpse_strip
+from ram_agent.gaze import glimpse_paths, glimpse_strip, of_each_class
 from ram_agent.monitoring import watch
 from ram_agent.options import Parser, overrides
 from ram_agent.pictures import write_figure, write_gif
@@ -67,7 +67,11 @@ def render_run(given: Any) -> Job:
     count = min(given.count or (there if trained.shown else COUNT), there)
 
     def job() -> int:
-        scenes = _wrong(trained)[:count] if given.wrong else range(count)
+        labels = world.labels_in("test")
+        among = _wrong(trained) if given.wrong else range(there)
+        scenes = [among[place] for place in of_each_class([labels[scene] for scene in among], count)]
+        if trained.shown:
+            scenes = list(range(count))  # picture files, as they were named
         if not scenes:
             print(f"none of {there:,} images is answered wrongly: nothing to draw")
             return 0

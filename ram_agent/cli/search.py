@@ -39,6 +39,10 @@ def search_settings(given: Any) -> Job:
     if own := {"run.folder", "run.overwrite"} & changed.keys():
         raise ConfigError(f"--{min(own)}: the search sets it, for every trial another; --out says where they go")
     config = load_config(find_config(given.config), changed)
+    if config.run.track:
+        raise ConfigError(
+            "run.track: a search tells Weights & Biases nothing; leave it out, and track the run of best.yaml"
+        )
     config = changed_config(config, {"run.folder": None, "run.overwrite": False})  # best.yaml hands them on
     space = read_space(find_config(given.space, "space", "spaces"))
     world = World(config)

@@ -25,7 +25,7 @@ from ram_agent.replay import check_replayable
 from ram_agent.report import results_table
 from ram_agent.results import RESULTS, final_results
 from ram_agent.stable_baselines import algorithm_class
-from ram_agent.tracking import tracked, wandb_client
+from ram_agent.tracking import TrackingError, tracked, wandb_client
 
 UNWRITTEN = 4
 """Exit status of a training whose files could not be written at its end, or that stopped for it."""
@@ -87,7 +87,13 @@ def train_run(given: Any) -> Job:
         if world.dataset.notice:
             loud(world.images.notice)
         print(f"run folder: {folder}", flush=True)
-        with tracked(config, folder):
+        with ExitStack() as following:
+            try:
+                following.enter_context(tracked(config, folder))
+            except TrackingError:
+                if not given.resume:
+                    _withdraw(folder)
+                raise
             try:
                 results, interrupted_by = run_experiment(config, world, folder, resume=bool(given.resume), ranks=ranks)
             except KeyboardInterrupt:  # after the training, which is saved
@@ -120,6 +126,13 @@ def _begun(config: Config) -> Path:
     folder = new_run_folder(config)
     write_whole(folder / "config.yaml", dump_config(config).encode())
     return folder
+
+
+def _withdraw(folder: Path) -> None:
+    """Take back a run folder that has nothing in it but its config: the same command is to have its name again."""
+    if [file.name for file in folder.iterdir()] == ["config.yaml"]:
+        (folder / "config.yaml").unlink()
+        folder.rmdir()
 
 
 def _resumed(given: Any) -> tuple[Config, Path]:

@@ -76,7 +76,7 @@ def trained_agent(given: Any) -> Trained:
         if config.environment.first_window == "random":
             changed["environment.first_window"] = "centre"
     elif "images.source" in changed:
-        images = _labelled(config, own)
+        images = _labelled(config, own, str(saved.get("sha256", "")))
     if images and as_large:
         height, width = images.image_size
         config = load_config(folder / "config.yaml", changed | {"scene.height": height, "scene.width": width})
@@ -99,9 +99,12 @@ def _saved(folder: Path) -> tuple[Path, Mapping[str, Any]]:
     return folder / CHECKPOINT, read_newest(folder / CHECKPOINT)
 
 
-def _labelled(config: Config, own: tuple[str, ...]) -> ImageData:
-    """The test images of another source, their labels counting the classes `own`."""
-    name, other, classes = load_test_images(config.images.source, config.images.folder, size=config.images.size)
+def _labelled(config: Config, own: tuple[str, ...], trained_on: str) -> ImageData:
+    """The test images of another source, their labels counting the classes `own`; of the one that it was `trained_on`
+    those that it was tested on.
+    """
+    source, size = config.images, config.images.size
+    name, other, classes = load_test_images(source.source, source.folder, size=size, trained_on=trained_on)
     if not set(classes) <= set(own):
         raise ConfigError(
             f"images.source: {name} has classes {', '.join(sorted(set(classes) - set(own)))}, "

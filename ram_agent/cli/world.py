@@ -1,5 +1,6 @@
 """The environments of a configuration: here the agent is tied to them (and in `bench`, which measures both)."""
 
+from collections.abc import Sequence
 from functools import cached_property
 from typing import Any, get_args
 
@@ -62,6 +63,9 @@ class World:
 
     def images_in(self, split: str) -> int:
         return len(self.images.split(split))  # type: ignore[arg-type]
+
+    def labels_in(self, split: str) -> Sequence[int]:
+        return self.images.split(split).labels.tolist()  # type: ignore[arg-type]
 
 
 def find_device(name: str) -> torch.device:

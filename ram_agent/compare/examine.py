@@ -16,7 +16,7 @@ from ram_agent.checkpoint import CheckpointError, read_newest
 from ram_agent.compare.gather import Run
 from ram_agent.config import Config
 from ram_agent.evaluation import TEST_SEED, evaluate
-from ram_agent.gaze import Gaze, centres, count_fixations
+from ram_agent.gaze import Gaze, centres, count_fixations, of_each_class
 from ram_agent.monitoring import watch
 from ram_agent.policy import Policy
 from ram_agent.rollout import GlimpseEnvironment, rollout
@@ -25,7 +25,7 @@ from ram_agent.world import World, check_images
 LANES = 500
 """Test images shown at once, and those whose fixations are counted."""
 PICTURED = 6
-"""Test images in the picture of glimpse paths: the first ones, whatever became of them."""
+"""Test images in the picture of glimpse paths: the first ones of each class, whatever became of them."""
 BATCHES = (1, 256)
 ROUNDS, LIMIT = 9, 20.0
 """Timings of each method, and the seconds that all together may take."""
@@ -87,7 +87,8 @@ def examine(agent: Revived) -> Examined:
     gaze = watch(agent.policy, env)
     points, (height, width) = centres(gaze.boxes[:, :, 0].numpy()), gaze.canvas.shape[-2:]
     fixations = count_fixations(points, (height, width))
-    return Examined(result.wrong[-1], result.target, fixations, _first(gaze, PICTURED))
+    chosen = of_each_class(gaze.target.tolist(), PICTURED)
+    return Examined(result.wrong[-1], result.target, fixations, _of(gaze, chosen))
 
 
 @torch.no_grad()
@@ -147,13 +148,13 @@ def _shown(env: GlimpseEnvironment, images: int) -> dict[str, Any]:
     return {"seed": np.full(len(lanes), TEST_SEED), "scenes": lanes % images, "generator": generator}
 
 
-def _first(gaze: Gaze, lanes: int) -> Gaze:
-    """The first episodes alone; a whole batch of canvases would be kept in memory otherwise."""
+def _of(gaze: Gaze, lanes: list[int]) -> Gaze:
+    """Some episodes alone; a whole batch of canvases would be kept in memory otherwise."""
     return gaze._replace(
-        canvas=gaze.canvas[:lanes].clone(),
-        boxes=gaze.boxes[:, :lanes],
-        glimpses=gaze.glimpses[:, :lanes].clone(),
-        target=gaze.target[:lanes],
-        answers=gaze.answers[:, :lanes],
-        probability=gaze.probability[:, :lanes],
+        canvas=gaze.canvas[lanes],
+        boxes=gaze.boxes[:, lanes],
+        glimpses=gaze.glimpses[:, lanes],
+        target=gaze.target[lanes],
+        answers=gaze.answers[:, lanes],
+        probability=gaze.probability[:, lanes],
     )

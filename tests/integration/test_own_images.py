@@ -199,6 +199,16 @@ def test_a_picture_is_answered_alike_wherever_it_stands(coloured: dict[str, Path
     assert answers[0] == answers[1] == answers[3]
 
 
+def test_of_its_own_images_a_run_is_shown_those_that_it_was_tested_on(
+    coloured: dict[str, Path], photographs: Path, say: Say
+) -> None:
+    """Most of a source without splits it was trained on."""
+    results = final_results(coloured["crop"]) or {}
+    told = say("evaluate", coloured["crop"], "--images", photographs)
+    assert f"{results['test_error']:.2f}" in told
+    assert f"{results['test_images']} images" in told
+
+
 def test_render_wrong_draws_what_is_answered_wrongly_and_that_alone(
     grey: Path, say: Say, refuse: Say, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

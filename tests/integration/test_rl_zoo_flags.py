@@ -18,7 +18,7 @@ from ram_agent.experiment import run_experiment
 from ram_agent.export import write_export
 from ram_agent.kinds import rebuild_policy
 from ram_agent.policy import Policy
-from ram_agent.tracking import TrackingError, tracked
+from ram_agent.tracking import TrackingError, tracked, wandb_client
 from tests.making import make_config, make_world, unchecked
 
 OWN = {"run": {"tensorboard": False, "pictures": 0}}
@@ -178,6 +178,30 @@ def test_what_the_client_refuses_is_one_line(client: Client, tmp_path: Path) -> 
         tracked(followed(), tmp_path),
     ):
         pass
+
+
+def test_a_run_that_the_client_refuses_leaves_nothing_in_its_way(
+    client: Client, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """After `wandb login` the same command is to have the folder that it names."""
+
+    def refused(**_: Any) -> Any:
+        raise RuntimeError("api_key not configured")
+
+    client.init = refused  # type: ignore[method-assign]
+    run = tmp_path / "run"
+    assert main(["train", "smoke", "--track", "--run.folder", str(run)]) != 0
+    assert "run.track: api_key not configured" in capsys.readouterr().err
+    assert not run.exists()
+
+
+def test_a_client_that_cannot_be_imported_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(name: str) -> Any:
+        raise AttributeError("`np.float_` was removed\nin NumPy 2")
+
+    monkeypatch.setattr("ram_agent.tracking.import_module", broken)
+    with pytest.raises(ConfigError, match=r"^run\.track: wandb cannot be imported \(AttributeError `np\.float_` was "):
+        wandb_client()
 
 
 def test_nobody_follows_unasked(client: Client, tmp_path: Path) -> None:

@@ -10,6 +10,9 @@ from typing import Any
 
 import pytest
 import yaml
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.plugins.hparams import metadata
+from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 
 from ram_agent.cli import main
 from ram_agent.cli.world import World
@@ -243,6 +246,26 @@ def test_two_searches_do_not_share_a_folder_at_the_same_time(tmp_path: Path) -> 
 
     search.world_of = meanwhile
     assert search.run(1) == 0
+
+
+def test_a_search_is_not_tracked_and_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """It would be handed on to best.yaml."""
+    assert main(typed(tmp_path, 1, "--run.track", "true", "--run.tensorboard", "true")) == 2
+    assert "run.track: a search tells Weights & Biases nothing" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_tensorboard_has_a_trial_s_settings_beside_its_validation_error(tmp_path: Path) -> None:
+    search = search_of(tmp_path)
+    assert search.run(1) == 0
+    (trial,) = search.study.trials
+    accumulator = EventAccumulator(str(search.out / "trial0"))
+    accumulator.Reload()
+    assert "config/text_summary" in accumulator.Tags()["tensors"]
+    tags = accumulator.PluginTagToContent(metadata.PLUGIN_NAME)
+    start = HParamsPluginData.FromString(tags[metadata.SESSION_START_INFO_TAG]).session_start_info.hparams
+    assert {name: start[name].number_value for name in start} == pytest.approx(trial.params)
+    assert accumulator.Scalars("eval/best_error")[-1].value == pytest.approx(trial.value)
 
 
 @pytest.mark.parametrize("option", ["run.folder", "run.overwrite"])

@@ -314,6 +314,8 @@ def test_fields_that_only_look_contradictory_are_taken(tree: dict[str, Any]) -> 
         ("just a sentence", "expected sections such as 'scene:', got str"),
         ("scene: 3", "scene: got 3"),
         ("scene: {height: 1, hieght: 2}", "scene.hieght: unknown setting"),
+        ("training: {looks: 1}\nrun: {seed: 2}\ntraining: {batch: 1}", "'training' stands twice, in lines 1 and 3"),
+        ("run: {seed: 2, threads: 1, seed: 3}", "'seed' stands twice, in lines 1 and 1; keep one of the two"),
     ],
 )
 def test_a_file_that_is_no_configuration_is_refused_by_its_path(

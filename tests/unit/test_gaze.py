@@ -5,8 +5,9 @@ import pytest
 import torch
 from matplotlib.patches import Circle, Rectangle
 
-from ram_agent.figures import INK
-from ram_agent.gaze import RIGHT, WRONG, glimpse_paths, glimpse_strip
+from ram_agent.animation import gaze_frames
+from ram_agent.figures import INK, confusion_matrix
+from ram_agent.gaze import RIGHT, WRONG, glimpse_paths, glimpse_strip, of_each_class
 from tests.drawing import SHAPES, make_gaze, render
 
 
@@ -81,3 +82,23 @@ def test_a_strip_shows_every_scale_of_every_look_and_the_belief_below() -> None:
         boxes = sorted(tuple(patch.get_bbox().extents) for patch in column[0].patches if isinstance(patch, Rectangle))
         np.testing.assert_allclose(boxes, sorted(map(tuple, gaze.boxes[look, 1].tolist())), rtol=1e-6)
     assert [ax.get_xlabel() for ax in figure.axes[-looks:]] == ["2 · 10 % ✗", "2 · 50 % ✗", "2 · 90 % ✗"]
+
+
+def test_images_to_draw_are_of_every_class_in_turn() -> None:
+    """As class folders have them, class by class, and as MNIST has them."""
+    assert of_each_class([0] * 5 + [1] * 3 + [2], 6) == [0, 5, 8, 1, 6, 2]
+    assert of_each_class([7, 2, 1, 0, 4, 1, 4], 6) == [0, 1, 2, 3, 4, 5]
+    assert of_each_class([3, 3], 9) == [0, 1]
+
+
+def test_class_names_are_no_formulas() -> None:
+    """With dollars they would be set as TeX, or end in an error."""
+    gaze = make_gaze()._replace(classes=("$1", r"$\nope$", "$10"))
+    figures = [glimpse_paths(gaze), glimpse_strip(gaze, 0), confusion_matrix(torch.ones(3, 3).long(), gaze.classes)]
+    for figure in figures:
+        assert render(figure).std() > 0
+    assert len(gaze_frames(gaze)) > 0
+    told = [label.get_text() for label in figures[2].axes[0].get_xticklabels()]
+    assert told == list(gaze.classes)
+    drawn = [label for axes in figures[0].axes for label in (axes.title, axes.xaxis.label)]
+    assert all(not label.get_parse_math() for label in drawn if "$" in label.get_text())

@@ -322,6 +322,35 @@ def test_hparams_lie_in_the_same_event_file_with_the_test_errors_as_metrics(smok
     ]
 
 
+def test_a_control_says_how_it_was_trained_itself(tmp_path: Path) -> None:
+    """By the right answers, for as many episodes as controls have: not as the agent beside it."""
+    config = make_config(
+        training={"method": "reinforce", "episodes": 32},
+        evaluation={"controls": ["random"], "control_episodes": 16},
+    )
+    run_experiment(config, make_world(config), tmp_path)
+    for folder, method, episodes in [(tmp_path, "reinforce", 32), (tmp_path / "controls" / "random", "pathwise", 16)]:
+        accumulator = load(folder)
+        tags = accumulator.PluginTagToContent(metadata.PLUGIN_NAME)
+        content = HParamsPluginData.FromString(tags[metadata.SESSION_START_INFO_TAG])
+        told = content.session_start_info.hparams
+        assert (told["training.method"].string_value, told["training.episodes"].number_value) == (method, episodes)
+        text = accumulator.Tensors("config/text_summary")[0].tensor_proto.string_val[0].decode()
+        assert f"method: {method}" in text
+
+
+def test_a_run_that_tells_tensorboard_nothing_until_it_is_resumed_tells_it_all_then(tmp_path: Path) -> None:
+    config = make_config(training={"episodes": 160}, run={"tensorboard": False, "checkpoint_every": 32})
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Checkpoints, "_on_training_end", lambda self: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            run_experiment(config, make_world(config), tmp_path)
+    assert not list(tmp_path.glob("events.*"))
+    config = config.model_copy(update={"run": config.run.model_copy(update={"tensorboard": True})})
+    run_experiment(config, make_world(config), tmp_path, resume=True)
+    assert {"config/text_summary", "images/text_summary"} <= set(load(tmp_path).Tags()["tensors"])
+
+
 def pictured() -> set[str]:
     """Pictures that docs/tensorboard.md names."""
     (section,) = re.findall(r"^## Pictures$(.*?)^## ", DOCUMENT.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)

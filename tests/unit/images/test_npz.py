@@ -241,3 +241,56 @@ def test_npz_with_damaged_content_or_a_bare_array_is_refused(tmp_path: Path) -> 
     with path.open("wb") as file:
         np.save(file, pictures(40, 4, 4))
     refused(lambda: load_images(str(path)), str(path), "a .npz file", "TypeError")
+
+
+def test_one_split_divided_by_255_and_the_other_not_is_refused(tmp_path: Path) -> None:
+    """Its images would all be black."""
+    pixels, labels = pictures(40, 4, 4), cycle(40)
+    arrays = {"y_train": labels, "y_test": labels}
+    path = save(tmp_path / "a.npz", x_train=pixels / 255, x_test=pixels, **arrays)
+    refused(lambda: load_images(path), "x_train", "one scale in all splits", "0..1 here, 0..255 in", "x_test")
+    dark = save(tmp_path / "b.npz", x_train=pixels.astype(float), x_test=np.full((40, 4, 4), 0.5), **arrays)
+    assert int(load_images(dark).test.pixels.max()) == 0  # of one kind it may be a dark split
+    both = save(tmp_path / "c.npz", x_train=pixels / 255, x_test=pixels / 255, **arrays)
+    np.testing.assert_array_equal(load_images(both).test.pixels[:, 0].numpy(), pixels)
+
+
+@pytest.mark.parametrize(
+    ("train", "test", "told"),
+    [
+        (["ape", "bee"] * 10, ["Ape", "bee"], "'Ape' in test alone (is it 'ape'?)"),
+        ([1, 2, 3] * 10, [0, 1, 2], "'0' in test alone"),
+    ],
+)
+def test_a_class_that_no_training_image_has_is_refused(tmp_path: Path, train: list, test: list, told: str) -> None:
+    arrays = {"x_train": pictures(len(train), 4, 4), "x_test": pictures(len(test), 4, 4)}
+    path = save(tmp_path / "a.npz", **arrays, y_train=np.array(train), y_test=np.array(test))
+    refused(lambda: load_images(path), "y_test", "classes that training images have", told, "correct the label")
+
+
+@pytest.mark.parametrize(("label", "told"), [("", "''"), ("a\nb", r"'a\nb'")])
+def test_text_labels_are_checked_as_class_names_are(tmp_path: Path, label: str, told: str) -> None:
+    path = save(tmp_path / "a.npz", images=pictures(30, 4, 4), labels=np.array([label, "b", "c"] * 10))
+    refused(lambda: load_images(path), "labels", "a name for each label", told)
+
+
+def test_a_label_beyond_63_bits_is_told_as_it_is(tmp_path: Path) -> None:
+    labels = np.array([0, 1, 2**63 + 5] * 10, np.uint64)
+    path = save(tmp_path / "a.npz", images=pictures(30, 4, 4), labels=labels)
+    refused(lambda: load_images(path), "labels", "9223372036854775813 for image 2", "number the classes from 0")
+
+
+def test_arrays_have_a_size_of_their_own(tmp_path: Path) -> None:
+    path = save(tmp_path / "a.npz", images=pictures(30, 4, 4), labels=cycle(30))
+    refused(lambda: load_images(path, size=(8, 8)), "none but for class folders", "8,8", "leave images.size out")
+
+
+def test_of_the_images_that_an_agent_was_trained_on_those_that_it_was_tested_on(tmp_path: Path) -> None:
+    """Without splits all others are new to it, and shown whole."""
+    path = save(tmp_path / "a.npz", images=pictures(30, 4, 4), labels=cycle(30))
+    trained = load_images(path)
+    name, test, classes = load_test_images(path, trained_on=trained.sha256)
+    assert (name, classes) == (trained.name, trained.classes)
+    assert torch.equal(test.pixels, trained.test.pixels)
+    assert torch.equal(test.labels, trained.test.labels)
+    assert len(load_test_images(path, trained_on="f" * 64)[1]) == 30
