@@ -26,6 +26,7 @@ ROWS = {
 SINGLE = {
     "mnist28_2/hard_best": "mnist28_hard_best_2",
     "mnist28_3/hard_best": "mnist28_hard_best_3",
+    "mnist28_4/hard_best": "mnist28_hard_best_4",
     "cluttered100_8/hard_reinforce_1200k": "cluttered100_hard_reinforce_8",
 }
 """What is measured once → its config."""
