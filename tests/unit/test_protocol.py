@@ -54,6 +54,7 @@ def protocol(tmp_path_factory: pytest.TempPathFactory) -> Protocol:
             "episodes": 320,
             "learning_rate": 0.01,
             "learning_rate_schedule": "constant",
+            "weight_average": 16,
             "window_std": START,
             "window_std_end": END,
         },
@@ -119,7 +120,7 @@ def test_weights_are_chosen_by_the_error_on_all_validation_images(protocol: Prot
     assert errors[-1] > min(errors), "the last weights are to be told from the best"
     assert protocol.results["validation_error"] == pytest.approx(min(errors))
     assert protocol.results["validation_error"] == pytest.approx(error_by_hand(protocol, best["weights"], "validation"))
-    last = protocol.checkpoint["learner"]["policy"]
+    last = protocol.checkpoint["learner"]["average"]["policy"]
     assert errors[-1] == pytest.approx(error_by_hand(protocol, last, "validation"))
     first = episodes[errors.index(min(errors))]
     assert protocol.results["best_at_episode"] == best["episodes"] == first
@@ -151,8 +152,13 @@ def test_the_signal_is_measured_on_training_images_at_the_exploration_of_the_tim
         assert std == pytest.approx(START + (END - START) * number / 5)
 
 
-def test_pictures_of_a_training_are_of_validation_images(protocol: Protocol) -> None:
+def test_pictures_of_a_training_are_of_validation_images_seen_by_the_weights_that_are_judged(
+    protocol: Protocol,
+) -> None:
     assert [split for split, _ in protocol.watched] == 5 * ["validation"]
+    learner = protocol.checkpoint["learner"]
+    assert same(protocol.watched[-1][1], learner["average"]["policy"])
+    assert not same(protocol.watched[-1][1], learner["policy"])
 
 
 def test_as_many_checkpoints_are_kept_as_the_config_says(protocol: Protocol) -> None:
