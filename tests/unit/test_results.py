@@ -21,6 +21,7 @@ ROWS = {
     "cluttered100_8/gaussian_1200k_lookahead": "cluttered100_gaussian_8",
     "cluttered100_8/stn_1200k_lookahead": "cluttered100_stn_8",
     "mnist28_6/hard_best_1200k_scan": "mnist28_hard_best_6",
+    "mnist28_6/hard_reinforce_1200k_scan": "mnist28_hard_reinforce_6",
 }
 """What is measured over three seeds → its config."""
 SINGLE = {
