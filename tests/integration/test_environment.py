@@ -712,3 +712,28 @@ def test_observations_are_float32_whatever_torchs_default_is() -> None:
         assert env.observation_space.contains(env.reset(seed=1)[0])
     finally:
         torch.set_default_dtype(torch.float32)
+
+
+@pytest.mark.parametrize("kind", ["crop", "stn"])
+def test_a_peek_moves_no_eye_that_moves_by_steps(kind: str) -> None:
+    env, other = (make_env(5, sensor=kind, moves="relative") for _ in range(2))
+    for each in (env, other):
+        each.reset(seed=4)
+    env.action_space.seed(1)
+    for _ in range(env.glimpses):
+        action = env.action_space.sample()
+        env.peek(-action["window"])
+        np.testing.assert_array_equal(env.step(action)[0]["window"], other.step(action)[0]["window"])
+
+
+def test_a_step_carries_the_gradient_of_its_own_window_and_of_none_before() -> None:
+    """Otherwise the graph would grow from step to step."""
+    env = make_env(2, sensor="stn", tensors=True, moves="relative", first_window="centre")
+    env.reset(seed=0)
+    label = torch.zeros(2, dtype=torch.long)
+    first, second = (torch.full((2, 4), 0.1, requires_grad=True) for _ in range(2))
+    env.step({"window": first, "label": label})
+    seen, *_ = env.step({"window": second, "label": label})
+    before, own = torch.autograd.grad(seen["glimpse"].square().sum(), (first, second), allow_unused=True)
+    assert before is None
+    assert (own[:, :2].abs() > 0).any()

@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import yaml
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
@@ -17,6 +18,7 @@ from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 from ram_agent.cli import main
 from ram_agent.cli.world import World
 from ram_agent.config import Config, load_config
+from ram_agent.evaluation import Evaluation
 from ram_agent.experiment import run_experiment
 from ram_agent.monitoring import Best, Validation, whole_rows
 from ram_agent.search import Search, Unseen
@@ -274,3 +276,21 @@ def test_a_folder_for_all_trials_is_refused(option: str, tmp_path: Path, capsys:
     assert main(typed(tmp_path, 1, f"--{option}", "true")) == 2
     assert f"--{option}: the search sets it, for every trial another" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
+
+
+def test_a_trial_reports_the_error_of_now_and_is_told_by_its_least(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    errors = iter([10, 50, 30, 40])
+
+    def planned(*_: Any, **__: Any) -> Evaluation:
+        answers = np.zeros((3, 100), int)
+        answers[:, : next(errors)] = 1
+        return Evaluation(answers, np.zeros(100, int), np.zeros((3, 100, 2), np.float32))
+
+    monkeypatch.setattr("ram_agent.monitoring.evaluate", planned)
+    search = search_of(tmp_path, {"training.learning_rate": {"log": [1e-3, 1e-2]}})
+    assert search.run(1) == 0
+    (trial,) = search.study.trials
+    assert trial.intermediate_values == {1: 10.0, 2: 50.0, 3: 30.0}
+    assert trial.value == 10.0

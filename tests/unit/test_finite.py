@@ -17,6 +17,7 @@ from ram_agent.controls import RandomWindowHead
 from ram_agent.finite import TERMS, Circumstances, Divergence, Guard, NumbersGoneBad, likely_cause
 from ram_agent.interruption import Interruption
 from ram_agent.learner import REINFORCE, Learner
+from ram_agent.monitoring import whole_rows
 from tests.making import make_config, make_env, make_learner, make_world
 
 NAN, INFINITY = float("nan"), float("inf")
@@ -318,3 +319,27 @@ def test_in_tensors_a_nan_window_comes_back_and_nothing_breaks(sensor: str) -> N
     assert observation["window"].isnan().any(dim=1).tolist() == [False, True, False]
     assert observation["glimpse"][[0, 2]].isfinite().all()
     assert first["glimpse"].shape == observation["glimpse"].shape
+
+
+@pytest.mark.parametrize(("at", "kept"), [(8, 4), (9, 8)], ids=["before a save", "before a validation"])
+def test_a_step_that_ruins_a_weight_costs_no_checkpoint_and_is_not_measured(
+    at: int, kept: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Saved after updates 4, 8 and 10, validated after 3, 6, 9 and 10."""
+    config, interruption = make_config(run={"tensorboard": False}), Interruption()
+    original = Learner.update
+
+    def update(self: Learner, on_step: Any = None) -> Any:
+        facts = original(self, on_step)
+        if self.updates == at:
+            with torch.no_grad():
+                self.policy.classifier.bias[0] = math.nan
+        return facts
+
+    monkeypatch.setattr(Learner, "update", update)
+    with pytest.raises(NumbersGoneBad, match=rf"^learned: update {at}: its step made classifier\.bias NaN"):
+        train_agent(config, make_world(config), tmp_path, "learned", resume=False, interruption=interruption)
+    saved = read_checkpoint(tmp_path / CHECKPOINT)
+    assert saved["learner"]["updates"] == kept
+    assert all(value.isfinite().all() for value in saved["learner"]["policy"].values())
+    assert [row["step"] for row in whole_rows(tmp_path / "metrics.csv") if row["eval/error"]] == ["24", "48"]

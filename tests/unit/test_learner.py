@@ -849,3 +849,16 @@ def test_callbacks_may_come_as_a_list_or_not_at_all(tmp_path: Path) -> None:
     learner.learn(8 * LOOKS)
     assert isinstance(make_learner("pathwise"), Pathwise)
     assert gymnasium.spaces.Discrete(4) == learner.get_env().single_action_space["label"]
+
+
+def test_a_loaded_learner_has_the_seed_that_was_saved(tmp_path: Path) -> None:
+    """Its next update shows the images, and draws the noise, of that seed."""
+    learner = make_learner(seed=7)
+    learner.update()
+    learner.save(tmp_path / "agent")
+    again = REINFORCE.load(tmp_path / "agent", make_env(8, tensors=True))
+    assert again.seed == 7
+    for each in (learner, again):
+        each.update()
+    assert torch.equal(learner.env.canvas, again.env.canvas)
+    assert all(torch.equal(*pair) for pair in zip(learner.policy.parameters(), again.policy.parameters(), strict=True))

@@ -4,12 +4,13 @@ Errors are counted here image by image, by an agent that plays single episodes; 
 weights, is noted down while an experiment runs.
 """
 
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
 import torch
 
-from ram_agent import agents, monitoring, results
+from ram_agent import agents, experiment, monitoring, results
 from ram_agent.checkpoint import read_checkpoint
 from ram_agent.cli.world import World
 from ram_agent.config import Config
@@ -43,6 +44,8 @@ class Protocol(NamedTuple):
     """Split, std and number of the update at every measurement of the signal."""
     watched: list[tuple[str, dict[str, torch.Tensor]]]
     """Split and weights of every picture that training drew."""
+    pictured: list[tuple[str, dict[str, torch.Tensor]]]
+    """And of those in `figures/`."""
     kept: list[str]
     """Checkpoints in the run folder."""
 
@@ -65,6 +68,7 @@ def protocol(tmp_path_factory: pytest.TempPathFactory) -> Protocol:
     shown: list[Shown] = []
     signals: list[tuple[str, float, int]] = []
     watched: list[tuple[str, dict[str, torch.Tensor]]] = []
+    pictured: list[tuple[str, dict[str, torch.Tensor]]] = []
     evaluate, gradient_signal, watch = results.evaluate, monitoring.gradient_signal, monitoring.watch
 
     def weights_of(policy: Policy) -> dict[str, torch.Tensor]:
@@ -82,14 +86,21 @@ def protocol(tmp_path_factory: pytest.TempPathFactory) -> Protocol:
         watched.append((env.scenes.split, weights_of(policy)))
         return watch(policy, env, *more)
 
+    def pictures(policy: Policy, env: Any, *more: Any) -> Any:
+        pictured.append((env.scenes.split, weights_of(policy)))
+        return watch(policy, env, *more)
+
     with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(experiment, "watch", pictures)
         patch.setattr(results, "evaluate", evaluated)
         patch.setattr(monitoring, "evaluate", evaluated)
         patch.setattr(monitoring, "gradient_signal", measured)
         patch.setattr(monitoring, "watch", drawn)
         numbers, _ = run_experiment(config, world, folder)
     kept = sorted(path.name for path in (folder / agents.CHECKPOINT).parent.glob("*.pt"))
-    return Protocol(config, world, numbers, read_checkpoint(folder / agents.CHECKPOINT), shown, signals, watched, kept)
+    return Protocol(
+        config, world, numbers, read_checkpoint(folder / agents.CHECKPOINT), shown, signals, watched, pictured, kept
+    )
 
 
 def same(ours: dict[str, torch.Tensor], theirs: dict[str, torch.Tensor]) -> bool:
@@ -163,3 +174,25 @@ def test_pictures_of_a_training_are_of_validation_images_seen_by_the_weights_tha
 
 def test_as_many_checkpoints_are_kept_as_the_config_says(protocol: Protocol) -> None:
     assert protocol.kept == ["agent-000004.pt", "agent-000005.pt", "agent.pt"]  # the last by its short name, too
+
+
+def test_the_pictures_at_the_end_are_of_the_chosen_weights_on_test_images(protocol: Protocol) -> None:
+    ((split, weights),) = protocol.pictured
+    assert split == "test"
+    assert same(weights, protocol.checkpoint["best"]["weights"])
+
+
+def test_each_agent_has_a_validation_error_of_its_own(tmp_path: Path) -> None:
+    config = make_config(
+        training={"learning_rate": 0.01, "episodes": 160},
+        evaluation={"controls": ["oracle", "cnn"], "signal": 0},
+        run={"tensorboard": False},
+    )
+    numbers, _ = run_experiment(config, make_world(config), tmp_path)
+    controls = tmp_path / "controls"
+    found = {}
+    for look, folder in [("learned", tmp_path), ("oracle", controls / "oracle"), ("cnn", controls / "cnn")]:
+        rows = monitoring.whole_rows(folder / "metrics.csv")
+        found[look] = min(float(row["eval/error"]) for row in rows if row["eval/error"])
+    assert len(set(found.values())) > 1
+    assert numbers["validation_errors"] == pytest.approx(found)

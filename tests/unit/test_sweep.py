@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -412,3 +413,12 @@ def signalled(
     status, _, _ = run(tmp_path, jobs_of(tmp_path), {"a1": mode}, monkeypatch, say=said.append)
     assert signal.getsignal(number) is before
     return status, said
+
+
+def test_a_folder_of_another_seed_is_refused(tmp_path: Path) -> None:
+    job, _, other, *_ = jobs_of(tmp_path)
+    lay(job, error=4.0)
+    assert state_of(job) == "done"
+    mixed = replace(job, config=other.config.model_copy(update={"name": job.config.name}))
+    with pytest.raises(ConfigError, match=r"another run\.seed"):
+        state_of(mixed)

@@ -146,3 +146,10 @@ def test_an_average_has_what_batch_norm_has_seen_too() -> None:
     assert any(bool((value != 0).any()) for name, value in theirs.items() if name.endswith("running_mean"))
     for name, value in theirs.items():
         torch.testing.assert_close(ours[name], value)
+
+
+def test_a_count_that_begins_anew_logs_no_update_from_before() -> None:
+    learner = make_learner()
+    learner.running.add({"train/loss": torch.tensor(1e6)})  # of updates that no row of the log has told yet
+    (row,) = logged(learner, updates=1, interval=1)
+    assert row["train/loss"] < 1e3

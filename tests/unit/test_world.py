@@ -1,5 +1,7 @@
 """What a configuration says of images and eye is what its environments have; and what a control is trained by."""
 
+from typing import Any
+
 import pytest
 import torch
 
@@ -64,3 +66,10 @@ def test_sgd_is_the_papers_with_momentum_of_nine_tenths() -> None:
         before = before - 0.1 * speed
         optimizer.step()
     torch.testing.assert_close(weight.detach(), before)
+
+
+@pytest.mark.parametrize("reward", ["success", "each_look"])
+def test_the_twin_pays_what_the_config_says(reward: str) -> None:
+    config = make_config(training={"method": "ppo"}, sb3={"reward": reward})
+    env: Any = make_world(config).vec_env(8).env
+    assert env.unwrapped.rules.reward == reward
