@@ -108,9 +108,6 @@ def load_images(
             return replace(_digits(validation), notice=f"{DIGITS_NOTICE} ({absence})")
         return _data("mnist", "mnist", parts, validation)
     path = _existing(source)
-    if size is not None and (not path.is_dir() or find_idx(path)):
-        found = f"{size[0]},{size[1]}"
-        raise refusal("image size", source, "none but for class folders of pictures", found, "leave images.size out")
     parts, called = _read(path, size)
     return _data(_name(path), path, parts, validation, called=called)
 

@@ -96,7 +96,7 @@ def _laid_over(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, 
 def read_yaml(path: Path, kind: str, key: str) -> dict[str, Any]:
     """The mapping that a YAML file holds; `kind` and `key` say in an error what was expected. Raises `ConfigError`."""
     try:
-        tree = yaml.load(path.read_text(encoding="utf-8"), _EachKeyOnce) or {}
+        tree = _loaded(path.read_text(encoding="utf-8")) or {}
     except _StandsTwice as error:
         raise ConfigError(f"{kind} {path}: {error}") from None
     except OSError as error:
@@ -112,6 +112,14 @@ def read_yaml(path: Path, kind: str, key: str) -> dict[str, Any]:
 
 class _StandsTwice(Exception):
     """A key that stands twice in a mapping: YAML takes the last, and the first would be lost without a word."""
+
+
+def _loaded(text: str) -> Any:
+    loader = _EachKeyOnce(text)
+    try:
+        return loader.get_single_data()
+    finally:
+        loader.dispose()
 
 
 class _EachKeyOnce(yaml.SafeLoader):

@@ -280,11 +280,6 @@ def test_a_label_beyond_63_bits_is_told_as_it_is(tmp_path: Path) -> None:
     refused(lambda: load_images(path), "labels", "9223372036854775813 for image 2", "number the classes from 0")
 
 
-def test_arrays_have_a_size_of_their_own(tmp_path: Path) -> None:
-    path = save(tmp_path / "a.npz", images=pictures(30, 4, 4), labels=cycle(30))
-    refused(lambda: load_images(path, size=(8, 8)), "none but for class folders", "8,8", "leave images.size out")
-
-
 def test_of_the_images_that_an_agent_was_trained_on_those_that_it_was_tested_on(tmp_path: Path) -> None:
     """Without splits all others are new to it, and shown whole."""
     path = save(tmp_path / "a.npz", images=pictures(30, 4, 4), labels=cycle(30))
