@@ -114,11 +114,12 @@ def test_speed_is_episodes_over_the_seconds_of_updates() -> None:
     assert row["time/glimpses_per_second"] == pytest.approx(40 * 3 / learner.seconds)
 
 
+@pytest.mark.parametrize("core", ["rnn", "gru", "lstm"])
 @pytest.mark.parametrize(("precision", "inside"), [("bfloat16", torch.bfloat16), ("float32", torch.float32)])
-def test_the_precision_of_a_training_is_that_of_the_glimpse_network_and_of_nothing_else(
-    precision: str, inside: torch.dtype, played: list[tuple[Episode, float]]
+def test_the_precision_of_a_training_is_that_of_its_products_and_of_nothing_that_is_remembered_or_said(
+    precision: str, inside: torch.dtype, core: str, played: list[tuple[Episode, float]]
 ) -> None:
-    learner = make_learner(precision=precision)
+    learner = make_learner(precision=precision, policy={"core": core})
     seen: list[torch.dtype] = []
     asked: dict[str, list[torch.dtype]] = {"window_head": [], "classifier": []}
     note: Callable[..., Any] = lambda module, given, out: seen.append(out.dtype)  # noqa: E731
