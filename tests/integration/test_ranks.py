@@ -6,6 +6,7 @@ import shutil
 import socket
 import subprocess
 import sys
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,8 @@ ROOT = Path(__file__).parents[2]
 LANES = 6
 METHODS = {"pathwise": "stn", "reinforce": "crop"}
 """And the eye of each."""
+HORIZON = 13
+"""Episodes that the average of the weights reaches back over, hardly more than the lanes of both processes."""
 
 
 def make_learner(method: str, lanes: int, ranks: Ranks = ALONE, **settings: Any) -> Learner:
@@ -66,12 +69,14 @@ def work(target: Path) -> None:
     """What one of two processes does."""
     ranks = join_ranks()
     for method in METHODS:
-        learner = make_learner(method, LANES, ranks)
-        found = {"gradient": gradient_of(learner)}
+        learner = make_learner(method, LANES, ranks, weight_average=HORIZON)
+        found: dict[str, Any] = {"gradient": gradient_of(learner), "steps": []}
         learner.policy.zero_grad()
         for _ in range(3):
             learner.update()
+            found["steps"].append(deepcopy(learner.policy.state_dict()))
         found["weights"] = learner.policy.state_dict()
+        found["average"] = learner.judged.state_dict()
         torch.save(found, target / f"{method}-{ranks.rank}.pt")
     leave_ranks()
 
@@ -103,9 +108,22 @@ def test_both_processes_hold_the_same_gradient_and_stay_together(
     method: str, two_processes: dict[str, list[Any]]
 ) -> None:
     one, other = two_processes[method]
-    for part in ("gradient", "weights"):
+    for part in ("gradient", "weights", "average"):
         for name, value in one[part].items():
             assert torch.equal(value, other[part][name]), (part, name)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_an_average_of_weights_reaches_back_over_the_episodes_of_both_processes(
+    method: str, two_processes: dict[str, list[Any]]
+) -> None:
+    """Of 12 episodes an update and 13 in reach, a step leaves a thirteenth of what was; of six it would leave seven."""
+    first, *later = two_processes[method][0]["steps"]
+    for name, value in two_processes[method][0]["average"].items():
+        expected = first[name]
+        for step in later:
+            expected = expected / HORIZON + step[name] * (1 - 1 / HORIZON)
+        torch.testing.assert_close(value, expected, rtol=1e-5, atol=1e-8)
 
 
 def test_two_processes_give_the_gradient_of_one_with_the_lanes_of_both(two_processes: dict[str, list[Any]]) -> None:
