@@ -23,9 +23,9 @@ from ram_agent.rollout import GlimpseEnvironment, rollout
 from ram_agent.world import World, check_images
 
 LANES = 500
-"""Test images shown at once, and those whose fixations are counted."""
+"""Test images shown at once; fixations are counted on as many, evenly over a split that may lie class by class."""
 PICTURED = 6
-"""Test images in the picture of glimpse paths: the first ones of each class, whatever became of them."""
+"""Of those, in the picture of glimpse paths: the first ones of each class, whatever became of them."""
 BATCHES = (1, 256)
 ROUNDS, LIMIT = 9, 20.0
 """Timings of each method, and the seconds that all together may take."""
@@ -83,8 +83,9 @@ def examine(agent: Revived) -> Examined:
     """Measured as at the end of a training: the same scenes, the same generator."""
     env = agent.few(LANES)
     generator = torch.Generator(env.device).manual_seed(TEST_SEED)
-    result = evaluate(agent.policy, env, agent.world.images_in("test"), generator=generator)
-    gaze = watch(agent.policy, env)
+    images = agent.world.images_in("test")
+    result = evaluate(agent.policy, env, images, generator=generator)
+    gaze = watch(agent.policy, env, [lane * images // env.num_envs for lane in range(env.num_envs)])
     points, (height, width) = centres(gaze.boxes[:, :, 0].numpy()), gaze.canvas.shape[-2:]
     fixations = count_fixations(points, (height, width))
     chosen = of_each_class(gaze.target.tolist(), PICTURED)

@@ -147,14 +147,15 @@ def _gaze(pictures: Pictures) -> list[Block]:
     blocks: list[Block] = [
         Heading("Where they look"),
         Paragraph(
-            f"Centres of the windows on the first {LANES} test images at mean locations, all seeds together; without "
-            "the first glimpse, which no agent chooses. Each map has a colour scale of its own."
+            f"Centres of the windows on {LANES} images, evenly over the test set (on all, where there are fewer), at "
+            "mean locations, all seeds together; without the first glimpse, which no agent chooses. Each map has a "
+            "colour scale of its own."
         ),
         Gallery(pictures.fixations),
     ]
     caption = (
-        f"Glimpse paths on the first {PICTURED} test images, one seed a method: the same image in a column. Above each "
-        "the label and the answer."
+        f"Glimpse paths on {PICTURED} of these images, the first of each class, one seed a method: the same image in a "
+        "column. Above each the label and the answer."
     )
     return blocks + [Picture(file, caption) for file in pictures.paths]
 

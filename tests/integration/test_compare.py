@@ -15,9 +15,10 @@ import yaml
 
 from ram_agent.cli import main
 from ram_agent.cli.world import World
-from ram_agent.compare.examine import count_flops, revive
+from ram_agent.compare.examine import count_flops, examine, revive
 from ram_agent.compare.gather import gather
 from ram_agent.config import ConfigError
+from ram_agent.gaze import of_each_class
 
 ROOT = Path(__file__).parents[2]
 TINY = [
@@ -171,6 +172,22 @@ def test_operations_are_those_of_the_matrices(runs: Path):
 
     each = weights(policy.glimpse) + weights(policy.core) + weights(policy.classifier)
     assert count_flops(agent) == 2 * (looks * each + (looks - 1) * weights(policy.window_head))
+
+
+def test_where_they_look_is_counted_evenly_over_a_test_set_that_may_lie_class_by_class(
+    runs: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """Of 360 digits every fortieth, where nine are counted."""
+    (run,) = (run for run in gather([runs / "hard"]) if run.look == "learned")
+    monkeypatch.setattr("ram_agent.compare.examine.LANES", 9)
+    monkeypatch.setattr("ram_agent.compare.examine.PICTURED", 9)
+    agent = revive(run, World)
+    examined = examine(agent)
+    every_fortieth = examined.target[::40]
+    assert sorted(examined.gaze.target.tolist()) == sorted(every_fortieth.tolist())
+    assert examined.gaze.target.tolist() == every_fortieth[of_each_class(every_fortieth.tolist(), 9)].tolist()
+    counted = run.config.environment.glimpses - 1
+    assert examined.fixations.sum() == 9 * counted
 
 
 def test_without_evaluation_nothing_needs_the_weights(runs: Path, tmp_path: Path):
