@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from ram_agent.figures import FAINT, INK, LABEL, as_array
+from ram_agent.fonts import legible
 from ram_agent.gaze import Gaze, as_picture, centres, draw_path, outline, scale_colour, time_colours
 
 UNSEEN = 72
@@ -125,5 +126,6 @@ def _draw_mosaic(gaze: Gaze, mosaic: _Mosaic, seen: Sequence[_Seen], look: int, 
     left, top = mosaic.corners[0]
     ax.text(left, top - 6, f"glimpse {look + 1} of {looks}", fontsize=LABEL, color=FAINT, va="bottom")
     ax.text(left + mosaic.second, top - 6, "seen so far", fontsize=LABEL, color=FAINT, va="bottom")
+    legible(figure)
     agg.draw()
     return np.asarray(agg.buffer_rgba())[..., :3].copy()

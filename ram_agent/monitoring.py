@@ -24,6 +24,7 @@ from ram_agent.dashboard import layout_summary, settings_summaries
 from ram_agent.evaluation import TEST_SEED, Evaluation, at_rest, evaluate
 from ram_agent.figures import confusion_matrix, error_by_glimpse, fixation_map
 from ram_agent.files import write_whole
+from ram_agent.fonts import legible
 from ram_agent.gaze import Gaze, count_fixations, glimpse_paths, glimpse_strip
 from ram_agent.pictures import encode_gif
 from ram_agent.policy import Policy
@@ -140,6 +141,7 @@ class Board:
     def figure(self, tag: str, figure: Any, step: int) -> None:
         """A matplotlib figure as a picture."""
         file = io.BytesIO()
+        legible(figure)
         figure.savefig(file, format="png", dpi=100)
         png = file.getvalue()
         width, height = (int.from_bytes(png[at : at + 4], "big") for at in (16, 20))  # as its header has them

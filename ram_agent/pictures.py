@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from ram_agent.files import write_whole
+from ram_agent.fonts import legible
 
 DPI = 150
 
@@ -19,6 +20,7 @@ def write_figure(figure: Figure, path: str | Path) -> None:
     """Write a PNG; `path` holds either the whole picture or what it held before."""
     buffer = io.BytesIO()
     FigureCanvasAgg(figure)
+    legible(figure)
     figure.savefig(buffer, format="png", dpi=DPI, metadata={"Software": None})
     write_whole(Path(path), buffer.getvalue())
 
