@@ -5,7 +5,6 @@
 
 import os
 from collections.abc import Sequence
-from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,15 +18,18 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 from torch import Tensor
 
+from envs.actions import as_action, as_numbers
 from envs.distortion import Distortion
 from envs.draws import uniform
-from envs.images import ImageData, load_images
+from envs.images import ImageData
 from envs.rendering import draw_frame
-from envs.rules import Action, Moves, Reward, Rules
+from envs.rules import Moves, Reward, Rules
 from envs.scenes import Kind, SceneMaker, Split, without_border
+from envs.seeds import Seeds, lane_seeds, seed_of_all
+from envs.shared_images import shared_images
 from ram_agent.sensor import Sensor, make_sensor
 
-Seeds = int | Sequence[int | None] | np.ndarray | Tensor | None
+_IMPORTED_BY = os.getpid()
 
 FIRST_X, FIRST_Y = 1 << 20, (1 << 20) + 1
 """Numbers of the draws for a random first window, far from those of the scene itself."""
@@ -47,9 +49,9 @@ class GlimpseVectorEnv(VectorEnv[dict[str, Any], dict[str, Any], Any]):
 
     Action space (each lane)
         `Dict(window=Box(-1, 1, (P,)), label=Discrete(Y))`. Windows are clipped to [-1, 1]. P is 2 for `crop`, 4 for
-        `stn`, 6 for `gaussian`. The label rides on every action; only that of the last step counts. NaN is refused in
-        arrays; in tensors it is not looked for (a GPU would have to be waited for), has the eye look anywhere, and
-        comes back in the observation's window.
+        `stn`, 6 for `gaussian`. The label rides on every action; only that of the last step counts. NaN, and labels
+        that there are not, are refused in arrays; in tensors they are not looked for (a GPU would have to be waited
+        for): such a label is wrong, and NaN has the eye look anywhere and comes back in the observation's window.
         `moves`, `reward` and `early_answer` change what an action is: see `envs.rules.Rules`.
 
     Rewards
@@ -67,6 +69,8 @@ class GlimpseVectorEnv(VectorEnv[dict[str, Any], dict[str, Any], Any]):
     Info
         `target` (N): the right labels, and `place` (N, 2): the centre of the image in [-1, 1] of the canvas, for
         training, controls and diagnosis only: an agent that reads them cheats. `is_success` (N) at the last step.
+        The window that looks at a place is `place / env.sensor.reach`: 1 in an action is `reach` (0.9) of the way to
+        the border.
 
     Rendering
         `render_mode="rgb_array"`: each lane's scene, the boxes of every scale, the path so far, and what the eye sees.
@@ -83,7 +87,8 @@ class GlimpseVectorEnv(VectorEnv[dict[str, Any], dict[str, Any], Any]):
         moves, farthest_move, reward, early_answer, look_cost: the rules, see `envs.rules.Rules`. Of torch actions on a
         device, `answer` is waited for.
         device: where everything lives. tensors: torch in and out instead of NumPy; then, with a differentiable sensor,
-        the glimpse carries the gradient to the window that was asked for.
+        the glimpse carries the gradient to the window that was asked for. These tensors are the environment's own
+        memory: clone them before writing to them.
 
     Version history
         v0: first version.
@@ -99,7 +104,7 @@ class GlimpseVectorEnv(VectorEnv[dict[str, Any], dict[str, Any], Any]):
         self,
         num_envs: int = 1,
         *,
-        images: str | ImageData = "auto",
+        images: str | os.PathLike[str] | ImageData = "auto",
         folder: str | Path | None = None,
         split: Split = "train",
         scene: Kind = "cluttered",
@@ -123,10 +128,10 @@ class GlimpseVectorEnv(VectorEnv[dict[str, Any], dict[str, Any], Any]):
         autoreset_mode: AutoresetMode | str = AutoresetMode.DISABLED,
         render_mode: str | None = None,
     ) -> None:
-        if num_envs < 1:
-            raise ValueError(f"num_envs: got {num_envs}, expected at least 1 lane")
-        if glimpses < 1:
-            raise ValueError(f"glimpses: got {glimpses}, expected at least 1 look per episode")
+        if not _is_whole(num_envs) or num_envs < 1:
+            raise ValueError(f"num_envs: got {num_envs}, expected a whole number, at least 1 lane")
+        if not _is_whole(glimpses) or glimpses < 1:
+            raise ValueError(f"glimpses: got {glimpses}, expected a whole number, at least 1 look per episode")
         if render_mode not in (None, *self.metadata["render_modes"]):
             raise ValueError(f"render_mode: got {render_mode!r}, expected 'rgb_array' or None")
         self.device = torch.device(device)
@@ -138,10 +143,17 @@ class GlimpseVectorEnv(VectorEnv[dict[str, Any], dict[str, Any], Any]):
         self.autoreset_mode = _autoreset(autoreset_mode)
         self.metadata = {**self.metadata, "autoreset_mode": self.autoreset_mode}
 
-        if isinstance(images, str):
-            images = _loaded(images, str(folder) if folder else None, os.environ.get("RAM_AGENT_DATA"))
+        if os.getpid() != _IMPORTED_BY:  # a fork of it: OpenMP waits for ever for threads that stayed behind
+            torch.set_num_threads(1)
+        if isinstance(images, str | os.PathLike):
+            images = shared_images(images, folder)
             if images.notice:
                 gymnasium.logger.warn(images.notice)
+        if not isinstance(images, ImageData):
+            raise ValueError(
+                f"images: got {type(images).__name__}, expected 'auto', 'mnist', 'digits', a path or an ImageData; "
+                "write arrays into a file: numpy.savez('mine.npz', images=..., labels=...)"
+            )
         self.images = images.to(self.device)
         self.sensor = make_sensor(sensor, size=glimpse_size, scales=scales) if isinstance(sensor, str) else sensor
         height, width = size
@@ -217,7 +229,7 @@ class GlimpseVectorEnv(VectorEnv[dict[str, Any], dict[str, Any], Any]):
 
     def step(self, actions: dict[str, Any]) -> tuple[dict[str, Any], Any, Any, Any, dict[str, Any]]:
         """Move every window, or answer; `actions` is `{"window": (N, P), "label": (N,)}`, or what the rules want."""
-        action = self._as_action(actions)
+        action = as_action(actions, self._action_shapes, len(self.images.classes), self.device)
         over = self._over
         if self._looks.min() == 0 or (over.any() and self.autoreset_mode != AutoresetMode.NEXT_STEP):
             raise ResetNeeded("an episode is over or never began: call reset() before the next step()")
@@ -267,11 +279,9 @@ class GlimpseVectorEnv(VectorEnv[dict[str, Any], dict[str, Any], Any]):
         """
         if self._looks.min() == 0:
             raise ResetNeeded("peek: there is nothing to see before reset()")
-        asked = torch.as_tensor(window, dtype=torch.float32, device=self.device)
+        asked = as_numbers("window", window if isinstance(window, Tensor) else np.asarray(window), self.device)
         if asked.shape != self._window.shape:
             raise ValueError(f"peek: expected windows of shape {tuple(self._window.shape)}, got {tuple(asked.shape)}")
-        if not isinstance(window, Tensor):
-            self._check_window(np.asarray(window, dtype=np.float32))
         seen = self.sensor.read(self._retina, self.sensor.window(asked.clamp(-1, 1)))
         return self._out(seen.flatten(1, 2))
 
@@ -353,30 +363,25 @@ class GlimpseVectorEnv(VectorEnv[dict[str, Any], dict[str, Any], Any]):
             self._boxes[where, self._looks[where]] = boxes[where]
 
     def _seed(self, seed: Seeds, lanes: np.ndarray) -> None:
-        if isinstance(seed, int | np.integer):
-            self._np_random, self._np_random_seed = np_random(int(seed))
-            seed = [int(seed) + lane for lane in range(self.num_envs)]
-        if seed is not None and len(seed) != self.num_envs:
-            raise ValueError(
-                f"seed: got {len(seed)} seeds, expected one integer or one for each of {self.num_envs} lanes"
-            )
+        if (one := seed_of_all(seed)) is not None:
+            self._np_random, self._np_random_seed = np_random(one)
         given = lanes
         if self._seeds is None:
             drawn = self.np_random.integers(0, 2**62, self.num_envs, dtype=np.int64)
             self._seeds, given = torch.from_numpy(drawn).to(self.device), np.ones_like(lanes)
         if seed is None:
             return
-        if not isinstance(seed, np.ndarray | Tensor):
-            given = given & np.array([value is not None for value in seed])
-            # Gymnasium's seeds know no bound, ours have 63 bits.
-            seed = np.array([0 if value is None else int(value) % 2**63 for value in seed], dtype=np.int64)
-        seeds = torch.as_tensor(seed, dtype=torch.long, device=self.device)
+        named, seeds = lane_seeds(seed, self.num_envs)
+        given, seeds = given & named, seeds.to(self.device)
         self._seeds = self._where(given, seeds, self._seeds)
         self._episodes = self._where(given, torch.zeros_like(self._episodes), self._episodes)
 
     def _scenes_named(self, scene: Any) -> Tensor:
         """`options["scene"]`, for every lane. Raises `ValueError` where it is no whole number, or not one a lane."""
-        named = torch.as_tensor(scene, device=self.device)
+        try:
+            named = torch.as_tensor(scene, device=self.device)
+        except (TypeError, ValueError, RuntimeError):
+            named = torch.tensor(torch.nan)
         if named.is_floating_point() or named.is_complex() or named.shape not in ((), (1,), (self.num_envs,)):
             raise ValueError(f"scene: got {scene!r}, expected a whole number, or one for each of {self.num_envs} lanes")
         return named.long().expand(self.num_envs)
@@ -386,40 +391,6 @@ class GlimpseVectorEnv(VectorEnv[dict[str, Any], dict[str, Any], Any]):
         return new if lanes.all() else torch.where(self._on_device(lanes), new, kept)
 
     # ---------------------------------------------------------------- NumPy or torch, in and out
-
-    def _as_action(self, actions: dict[str, Any]) -> Action:
-        names = " and ".join(repr(name) for name in self._action_shapes)
-        try:
-            given = {name: actions[name] for name in self._action_shapes}
-        except (TypeError, KeyError, IndexError):
-            raise ValueError(f"actions: expected a dict with {names}, got {type(actions).__name__}") from None
-        answer = given.pop("answer", None)
-        if not isinstance(given["window"], Tensor):  # a device would have to be waited for: tensors are their owner's
-            self._check_window(np.asarray(given["window"], dtype=np.float32))
-        parts = {
-            name: torch.as_tensor(value, dtype=None if name == "label" else torch.float32, device=self.device)
-            for name, value in given.items()
-        }
-        if answer is None:
-            answers = np.zeros(self.num_envs, dtype=bool)
-        else:
-            answers = np.asarray(answer.cpu() if isinstance(answer, Tensor) else answer) != 0
-        shapes = {name: tuple(part.shape) for name, part in (parts | {"answer": answers}).items()}
-        if any(shapes[name] != shape for name, shape in self._action_shapes.items()):
-            raise ValueError(f"actions: expected the shapes {self._action_shapes}, got {shapes}")
-        belief = parts.get("belief")
-        label = parts["label"] if belief is None else belief.argmax(dim=-1)
-        return Action(parts["window"], label, belief, answers)
-
-    @staticmethod
-    def _check_window(window: np.ndarray) -> None:
-        if np.isnan(window).any():
-            windows = np.atleast_2d(window)
-            lane = np.argwhere(np.isnan(windows))[0, 0]
-            raise ValueError(
-                f"actions: window of lane {lane}: got {windows[lane].tolist()}, expected numbers in [-1, 1]; NaN "
-                "comes of a policy whose weights have gone bad: go back to an earlier one, and lower its learning rate"
-            )
 
     def _observation(self) -> dict[str, Any]:
         return {"glimpse": self._out(self._glimpse.flatten(1, 2)), "window": self._out(self._window)}
@@ -459,10 +430,8 @@ def _autoreset(mode: AutoresetMode | str) -> AutoresetMode:
         raise ValueError(f"autoreset_mode: got {mode!r}, expected one of {modes}") from None
 
 
-@lru_cache(maxsize=4)
-def _loaded(source: str, folder: str | None, data: str | None) -> ImageData:
-    """Environments over the same images share them in memory; `data` is what the search depends on besides."""
-    return load_images(source, folder)
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, int | np.integer)
 
 
 def _with(kept: Tensor, lanes: Any, new: Tensor) -> Tensor:

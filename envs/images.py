@@ -37,6 +37,7 @@ class ImageData:
 
     `name`: "mnist", "digits", or the name of the folder or file. `classes`: the names of labels 0, 1, ...
     `sha256`: of pixels and labels of all splits, however stored. `notice`: "", or the line to show loudly.
+    Raises `ImageError` where splits differ in the shape of their images, or a label has no name.
     """
 
     name: str
@@ -46,6 +47,18 @@ class ImageData:
     classes: tuple[str, ...]
     sha256: str
     notice: str = ""
+
+    def __post_init__(self) -> None:
+        for split in ("test", "validation", "train"):
+            images = self.split(split)
+            expected, found = self.train.pixels.shape[1:], images.pixels.shape[1:]
+            if found != expected:
+                like = f"(channels, height, width) {tuple(expected)} as in training"
+                raise refusal("image shape", f"the {split} split", like, f"{tuple(found)}", "bring all splits to one")
+            on_host = images.labels.device.type == "cpu"  # another device would have to be waited for
+            if on_host and len(images) and (highest := int(images.labels.max())) >= len(self.classes):
+                expected = f"0 to {len(self.classes) - 1}, as there are {len(self.classes)} classes"
+                raise refusal("labels", f"the {split} split", expected, str(highest), "name all classes")
 
     @property
     def image_size(self) -> tuple[int, int]:
@@ -71,7 +84,7 @@ class ImageData:
 
 
 def load_images(
-    source: str = "auto",
+    source: str | os.PathLike[str] = "auto",
     folder: str | Path | None = None,
     *,
     size: tuple[int, int] | None = None,
@@ -93,6 +106,7 @@ def load_images(
         splits are dealt 70 / 10 / 20. All dealing is by one fixed seed and keeps the shares of the classes.
     Raises: ImageError, one line, for whatever cannot be used.
     """
+    source = os.fspath(source)
     if source in SOURCES and size is not None:
         found = f"{size[0]},{size[1]} for {source}"
         raise refusal("image size", "images.size", "none but for class folders of pictures", found, "leave it out")

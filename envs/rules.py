@@ -32,9 +32,9 @@ class Action(NamedTuple):
 class Rules:
     """How the glimpse environment is played; the defaults are Mnih et al. 2014's.
 
-    moves: with `absolute` the first two numbers of a window are the place (x, y) to look at, in [-1, 1]. With
-        `relative` they are a displacement from where the eye is, in units of `farthest_move`; the place stops at the
-        border. The other parameters of a soft window are absolute either way.
+    moves: with `absolute` the first two numbers of a window are the place (x, y) to look at, in [-1, 1], where 1 is
+        `Sensor.reach` of the way to the border. With `relative` they are a displacement from where the eye is, in units
+        of `farthest_move`; the place stops at 1. The other parameters of a soft window are absolute either way.
     reward: `success`, 1 for the right label at the last step. `each_look`, 1/T at every step whose label is right.
         `log_probability`, 1/T · log p(right label) at every step; the action then has a `belief` in place of a `label`.
         The last two say at every look how good it was; over an episode they add up to a mean over T looks.
@@ -53,6 +53,8 @@ class Rules:
         for name, kinds in (("moves", get_args(Moves)), ("reward", get_args(Reward))):
             if getattr(self, name) not in kinds:
                 raise ValueError(f"{name}: got {getattr(self, name)!r}, expected one of {', '.join(kinds)}")
+        if not isinstance(self.early_answer, bool | np.bool_):
+            raise ValueError(f"early_answer: got {self.early_answer!r}, expected True or False")
         if not 0 < self.farthest_move <= 2:
             raise ValueError(
                 f"farthest_move: got {self.farthest_move}, expected above 0 and at most 2, the canvas's whole width"

@@ -8,6 +8,7 @@ environment equals a single environment, the CPU equals the GPU bit for bit, and
 from dataclasses import dataclass
 from typing import Literal, NamedTuple, get_args
 
+import numpy as np
 import torch
 from jaxtyping import Float, Int, UInt8
 from torch import Tensor
@@ -89,6 +90,11 @@ class SceneMaker:
             raise SceneError(f"scene.kind: got {self.kind!r}, expected one of {', '.join(KINDS)}")
         if self.split not in SPLITS:
             raise SceneError(f"split: got {self.split!r}, expected one of {', '.join(SPLITS)}")
+        numbers = {"scene.height": self.size[0], "scene.width": self.size[1]}
+        numbers |= {"scene.clutter": self.clutter, "scene.clutter_size": self.clutter_size}
+        for name, number in numbers.items():
+            if not isinstance(number, int | np.integer):
+                raise SceneError(f"{name}: got {number!r}, expected a whole number")
         if self.size[0] < height or self.size[1] < width:
             raise SceneError(
                 f"scene.height, scene.width: a {self.size[0]}x{self.size[1]} canvas cannot hold images of "

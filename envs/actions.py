@@ -1,0 +1,72 @@
+"""What is handed to `step`, as an `Action` on the environment's device.
+
+Arrays, and all that NumPy makes arrays of, are checked whole before anything moves, and copied. Of tensors the shapes
+alone: to look at their numbers a device would have to be waited for.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from envs.rules import Action
+
+GONE_BAD = "comes of a policy whose weights have gone bad: go back to an earlier one, and lower its learning rate"
+
+
+def as_action(actions: Any, shapes: Mapping[str, tuple[int, ...]], classes: int, device: torch.device) -> Action:
+    """Parts of a batch of actions, by name, each of its shape: `window`, `label` or `belief`, perhaps `answer`.
+
+    Raises `ValueError` where a part is missing, of another shape, or of values that its space does not have; but
+    windows are clipped, and so are beliefs.
+    """
+    try:
+        given = {name: actions[name] for name in shapes}
+    except (TypeError, KeyError, IndexError):
+        names = " and ".join(map(repr, shapes))
+        raise ValueError(f"actions: expected a dict with {names}, got {type(actions).__name__}") from None
+    given = {name: part if isinstance(part, Tensor) else np.asarray(part) for name, part in given.items()}
+    found = {name: tuple(part.shape) for name, part in given.items()}
+    if found != dict(shapes):
+        raise ValueError(f"actions: expected the shapes {dict(shapes)}, got {found}")
+    window = as_numbers("window", given["window"], device)
+    belief = as_numbers("belief", given["belief"], device) if "belief" in given else None
+    label = _as_counted("label", given["label"], classes, device) if belief is None else belief.argmax(dim=-1)
+    if "answer" in given:
+        answer = _as_counted("answer", given["answer"], 2, torch.device("cpu")).numpy() != 0
+    else:
+        answer = np.zeros(shapes["window"][0], dtype=bool)
+    return Action(window, label, belief, answer)
+
+
+def as_numbers(name: str, given: Tensor | np.ndarray, device: torch.device) -> Tensor:
+    """Real numbers of each lane; raises `ValueError` for NaN in an array."""
+    if isinstance(given, Tensor):
+        return given.to(device, torch.float32)
+    numbers = np.array(given, dtype=np.float32)
+    if np.isnan(numbers).any():
+        lanes = np.atleast_2d(numbers)
+        lane = np.argwhere(np.isnan(lanes))[0, 0]
+        expected = "numbers in [-1, 1]" if name == "window" else "probabilities"
+        raise ValueError(
+            f"actions: {name} of lane {lane}: got {lanes[lane].tolist()}, expected {expected}; NaN {GONE_BAD}"
+        )
+    return torch.from_numpy(numbers).to(device)
+
+
+def _as_counted(name: str, given: Tensor | np.ndarray, number: int, device: torch.device) -> Tensor:
+    """A number from 0 up for each lane; raises `ValueError` for anything else in an array."""
+    if isinstance(given, Tensor):
+        return given.to(device)
+    if given.dtype.kind not in "iub":
+        raise ValueError(f"actions: {name}: got {given.dtype}, expected whole numbers from 0 to {number - 1}")
+    wrong = (given < 0) | (given >= number)
+    if wrong.any():
+        lane = int(wrong.argmax())
+        raise ValueError(
+            f"actions: {name} of lane {lane}: got {given[lane]}, expected a whole number from 0 to {number - 1}, "
+            "also where it does not count"
+        )
+    return torch.from_numpy(given.astype(np.int64)).to(device)
