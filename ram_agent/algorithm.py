@@ -205,6 +205,7 @@ class Algorithm(ABC):
         if found:
             self.updates -= found.skipped
             self.num_timesteps -= found.skipped * self.lanes * self.env.glimpses
+            self.guard.reset()  # it is told here, and whoever goes on is to be told of what comes then
             raise NumbersGoneBad(describe(self.updates + 1, found, bad_parameters(self.policy), self.circumstances()))
         if weights and (bad := bad_parameters(self.policy)):
             raise NumbersGoneBad(describe(self.updates, None, bad, self.circumstances()))

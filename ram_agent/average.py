@@ -5,6 +5,7 @@ from copy import deepcopy
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from ram_agent.policy import Policy
 
@@ -28,9 +29,9 @@ class Average:
         """How many are in it; before the first it is of nothing."""
 
     @torch.no_grad()
-    def update(self, policy: Policy) -> None:
-        """Take in the weights as they stand; the first time, take them over."""
-        share = max(1 - self.kept, YOUNG / (YOUNG + self.updates))
+    def update(self, policy: Policy, bad: Tensor) -> None:
+        """Take in the weights as they stand; the first time, take them over. Where `bad` is 1 nothing is taken in."""
+        share = (1 - bad) * max(1 - self.kept, YOUNG / (YOUNG + self.updates))
         for mean, now in zip(self.policy.state_dict().values(), policy.state_dict().values(), strict=True):
             if mean.is_floating_point():
                 mean.lerp_(now, share)

@@ -67,13 +67,15 @@ def run_experiment(
     writing = Writing(
         folder, so="the table is all that there will be, and --resume makes up for it where there is room"
     )
+    answered = None
     if interruption.asked:
         results |= {"interrupted": True}
     else:
         numbers, answered = measure(config, world, agents)
         results |= numbers
-        writing.attempt("the figures", lambda: write_pictures(config, world, agents, results, answered, folder))
     writing.attempt("results.json", lambda: write_results(folder, results))
+    if answered:
+        writing.attempt("the figures", lambda: _draw(config, world, agents, results, answered, folder))
     for agent in agents:
         _close(config, agent, results)
     if unwritten := interruption.unwritten or next(iter(writing.trouble.values()), ""):
@@ -106,6 +108,16 @@ def tune_torch(config: Config) -> None:
     if config.run.deterministic:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # without it torch refuses products on a GPU
     torch.use_deterministic_algorithms(config.run.deterministic)
+
+
+def _draw(*drawn: Any) -> None:
+    """Write the pictures; what they cannot be drawn for, a name or a font, is not to cost a run its end."""
+    try:
+        write_pictures(*drawn)
+    except OSError:
+        raise
+    except Exception as error:
+        warn(f"the figures could not be drawn ({type(error).__name__}: {error}); results.json is whole")
 
 
 def write_pictures(

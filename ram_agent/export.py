@@ -73,9 +73,9 @@ def write_export(folder: Path, policy: RecurrentAttentionPolicy, facts: Mapping[
     files = {WEIGHTS: save_tensors(weights, metadata={"format": "pt"}), STEP: export_step(policy)}
     digests = {name: sha256(content).hexdigest() for name, content in files.items()}
     agent = {"format": FORMAT, "files": digests, "blueprint": policy.blueprint.as_plain(), **facts}
-    write_whole(folder / AGENT, (json.dumps(agent, indent=2) + "\n").encode())
     for name, content in files.items():
         write_whole(folder / name, content)
+    write_whole(folder / AGENT, (json.dumps(agent, indent=2) + "\n").encode())  # last: it vouches for the others
 
 
 def read_export(folder: Path) -> dict[str, Any]:

@@ -45,9 +45,13 @@ def sync_folder(folder: Path) -> None:
 
 def remove_partials(folder: Path) -> None:
     """Remove what writers that were killed have left. Only for a folder that nobody else writes to."""
-    for file in folder.glob(".*"):
-        if re.fullmatch(r"\..+\.[0-9a-f]{8}", file.name) and file.is_file():
-            file.unlink(missing_ok=True)
+    for file in filter(is_partial, folder.glob(".*")):
+        file.unlink(missing_ok=True)
+
+
+def is_partial(path: Path) -> bool:
+    """Whether it is what a writer that was killed has left."""
+    return re.fullmatch(r"\..+\.[0-9a-f]{8}", path.name) is not None and path.is_file()
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""Fonts for texts in any script: for Chinese, Japanese, Korean or Thai matplotlib's own has but boxes."""
+"""Texts as they are written: in any script, though matplotlib's own font may have but boxes, and with any dollars."""
 
 import warnings
 from collections.abc import Sequence
@@ -13,10 +13,12 @@ def legible(figure: Figure) -> None:
     """Give each text of a figure the fonts of this machine that have what its own lacks; to be called before drawing.
 
     Such a text is of normal weight: few of those fonts have another. Warns of characters that no font has, with the
-    remedy.
+    remedy. Dollars are dollars: only ticks have formulas.
     """
     for text in figure.findobj(Text):
         assert isinstance(text, Text)
+        if not text.get_text().startswith(r"$\mathdefault"):
+            text.set_parse_math("$" not in text.get_text())
         own = text.get_fontfamily()
         missing = set(filter(str.isprintable, text.get_text())) - _has(findfont(FontProperties(family=own)))
         if missing:

@@ -106,7 +106,7 @@ class Learner(Algorithm):
             for _ in range(self.env.glimpses if on_step else 0):  # a replay has no steps of its own
                 on_step()  # type: ignore[misc]
         if self._average:
-            self._average.update(self.policy)
+            self._average.update(self.policy, self.guard.bad)
         self.updates += 1
         self.guard.count()
         return facts
@@ -235,7 +235,7 @@ class Learner(Algorithm):
         return Circumstances(
             learning_rate=float(self.optimizer.param_groups[0]["lr"]),
             window_std=self.window_std(self.progress) if samples else None,
-            smallest_sigma=sensor.sigmas[0] if sensor.kind == "gaussian" else None,
+            smallest_sigma=sensor.smallest_sigma,
             largest_parameter=max(float(value.detach().abs().amax()) for value in self.policy.parameters()),
             precision=self.training.precision,
         )

@@ -44,10 +44,12 @@ class MetricsFile(KVWriter):
     def __init__(self, path: Path, images: str, resume_at: int | None = None) -> None:
         self.path, self.images = path, images
         self.rows: list[dict[str, Any]] = []
+        self._columns: dict[str, None] = {}
         self.torn = False
         """Whether the last row may stand there in part."""
         if resume_at is not None and path.exists():
             self.rows = [row for row in whole_rows(path) if int(row["step"]) <= resume_at]
+            self._columns = {key: None for row in self.rows for key in row}
             self._rewrite()
 
     def write(self, key_values: dict[str, Any], key_excluded: dict[str, tuple[str, ...]], step: int = 0) -> None:
@@ -57,22 +59,20 @@ class MetricsFile(KVWriter):
             for key, value in key_values.items()
             if isinstance(value, float | int) and "csv" not in (key_excluded.get(key) or ())
         }
-        new_columns = not self.rows or not row.keys() <= self._columns().keys()
+        new_columns = not self.rows or not row.keys() <= self._columns.keys()
         self.rows.append(row)
+        self._columns |= dict.fromkeys(row)
         if new_columns or self.torn:
             self._rewrite()
         else:
             self.torn = True
             with self.path.open("a", newline="", encoding="utf-8") as file:
-                csv.DictWriter(file, list(self._columns())).writerow(row)
+                csv.DictWriter(file, list(self._columns)).writerow(row)
         self.torn = False
-
-    def _columns(self) -> dict[str, None]:
-        return {key: None for row in self.rows for key in row}
 
     def _rewrite(self) -> None:
         text = io.StringIO(newline="")
-        writer = csv.DictWriter(text, list(self._columns()))
+        writer = csv.DictWriter(text, list(self._columns))
         writer.writeheader()
         writer.writerows(self.rows)
         write_whole(self.path, text.getvalue().encode())

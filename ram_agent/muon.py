@@ -65,7 +65,7 @@ def orthogonalised(matrix: Float[Tensor, "rows columns"]) -> Float[Tensor, "rows
     """U Vᵀ of U S Vᵀ, roughly: singular values from 0.7 to 1.2, those that were next to nothing less.
 
     Newton-Schulz: X ← p(X Xᵀ) X with p(G) = a + b G + c G². All p are polynomials of the same X Xᵀ and commute, so that
-    for a long X their product is gathered on the short side, and X is multiplied once: the work of 28 products of
+    for a long X their product is gathered on the short side, and X is multiplied once: the work of 25 products of
     (m, m) in place of 45 where n = 4 m.
     """
     tall = matrix.shape[0] > matrix.shape[1]

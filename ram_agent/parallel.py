@@ -5,7 +5,8 @@
 """
 
 import os
-from typing import NamedTuple, TypeVar
+from inspect import signature
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 import torch.distributed
@@ -31,7 +32,8 @@ class Ranks(NamedTuple):
         if self.size == 1:
             return module
         # Every update is the same graph; some weights have no part in it, as the baseline's in soft attention.
-        return DistributedDataParallel(module, static_graph=True, broadcast_buffers=False)
+        settings: dict[str, Any] = {_SYNCHRONISE: False}
+        return DistributedDataParallel(module, static_graph=True, **settings)
 
     def largest(self, number: int) -> int:
         """The largest of all ranks' numbers; all must ask together."""
@@ -51,6 +53,11 @@ class Ranks(NamedTuple):
 
 
 ALONE = Ranks(0, 1)
+_SYNCHRONISE = next(
+    name
+    for name in ("forward_sync_buffers", "broadcast_buffers")  # newer and older PyTorch's; ours has no buffers to send
+    if name in signature(DistributedDataParallel).parameters
+)
 
 
 def join_ranks() -> Ranks:

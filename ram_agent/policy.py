@@ -69,8 +69,8 @@ class Policy(nn.Module, ABC):
     ) -> heads.Move:
         """Decide where to look next; `std` is the exploration of heads that sample, 0 for the mean.
 
-        `hint` goes to controls alone: a learned head has no argument that could take it. Always in full precision:
-        bfloat16 has 8 bits for a place.
+        `hint` goes to controls alone: a learned head has no argument that could take it. Never in bfloat16, which has
+        8 bits for a place.
         """
         with torch.autocast(hidden.device.type, enabled=False):
             if isinstance(self.window_head, ControlWindowHead):
@@ -82,7 +82,7 @@ class Policy(nn.Module, ABC):
         return [eye.inner.weight for eye in self.modules() if isinstance(eye, Filters)]
 
     def answer(self, hidden: Float[Tensor, "*batch hidden"]) -> Float[Tensor, "*batch classes"]:
-        """Logits; always in full precision."""
+        """Logits; never in bfloat16."""
         with torch.autocast(hidden.device.type, enabled=False):
             return self.classifier(hidden)
 

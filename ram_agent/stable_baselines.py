@@ -126,6 +126,16 @@ class StableBaselines(Algorithm):
         }
         return {name: torch.tensor(float(value)) for name, value in facts.items()}
 
+    def predict(  # type: ignore[override]
+        self,
+        observation: Any,
+        state: tuple[np.ndarray, ...] | None = None,
+        episode_start: np.ndarray | None = None,
+        deterministic: bool = False,
+    ) -> tuple[np.ndarray, tuple[np.ndarray, ...] | None]:
+        """As the model has it: cells and labels for what `lanes_env` observes, flat and of one lane or of many."""
+        return self.model.predict(observation, state, episode_start, deterministic)
+
     def _learning_rate(self) -> float:
         """The schedule runs over the whole training; Stable-Baselines3's own progress knows one `learn` alone."""
         return self.training.learning_rate * decay(self.training.learning_rate_schedule, self.progress)

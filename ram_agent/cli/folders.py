@@ -8,8 +8,14 @@ from ram_agent.agents import CHECKPOINT
 from ram_agent.checkpoint import is_checkpointed
 from ram_agent.config import Config, ConfigError
 from ram_agent.export import AGENT
-from ram_agent.files import held
+from ram_agent.files import held, is_partial
 from ram_agent.layers import SHIPPED, nearest
+
+OF_A_RUN = (
+    *("config.yaml", "NOTICE.txt", "metrics.csv", "results.json", "events.out.tfevents.*"),
+    *("checkpoints", "controls", "figures", "wandb", ".DS_Store"),
+)
+"""What a run writes into its folder, and a file manager."""
 
 
 def find_config(name: str, kind: str = "config", below: str = ".") -> Path:
@@ -55,10 +61,16 @@ def new_run_folder(config: Config) -> Path:
 
 
 def _clear_run(folder: Path) -> None:
-    """Remove a run that is to be replaced; a folder that is not a run's is left alone."""
+    """Remove a run that is to be replaced; a folder that is not a run's, or holds more than one, is left alone."""
     if not (folder / "config.yaml").is_file():
         raise ConfigError(
             f"run.overwrite: {folder} does not hold a run of ram-agent (no config.yaml); nothing was removed"
+        )
+    others = (entry for entry in folder.iterdir() if not any(map(entry.match, OF_A_RUN)) and not is_partial(entry))
+    if strangers := sorted(entry.name for entry in others):
+        raise ConfigError(
+            f"run.overwrite: {folder} holds {strangers[0]}, which is not of a run; move it elsewhere; nothing was "
+            "removed"
         )
     with held(folder):
         shutil.rmtree(folder)

@@ -56,6 +56,11 @@ class Sensor(ABC):
                 "even when scales > 1: only then do all scales share one centre on whole pixels",
             )
 
+    @property
+    def smallest_sigma(self) -> float | None:
+        """In pixels; None for a kernel that has none."""
+        return None
+
     def check(self, canvas_size: tuple[int, int]) -> None:
         """Raise `ValueError` if the finest scale does not fit on a canvas of `(height, width)` pixels."""
         _require(

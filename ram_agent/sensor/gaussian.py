@@ -24,6 +24,10 @@ class Gaussian(Sensor):
     window_parameters: ClassVar[int] = 6
     whole_pixels: ClassVar[bool] = False
 
+    @property
+    def smallest_sigma(self) -> float:
+        return self.sigmas[0]
+
     def window(self, action: Float[Tensor, "lanes parameters"]) -> Window:
         return Window(
             super().window(action).centre,

@@ -252,3 +252,23 @@ def test_a_folder_that_holds_something_is_not_written_to(
     assert main(["export", str(runs["reinforce"]), "--out", str(tmp_path)]) == 2
     assert "--out: " in capsys.readouterr().err
     assert [file.name for file in tmp_path.iterdir()] == ["mine"]
+
+
+def test_what_vouches_for_the_files_of_an_export_is_written_last(
+    runs: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A disk that is full at the weights leaves nothing that passes for an export."""
+
+    def full(path: Path, content: bytes) -> None:
+        raise OSError(28, f"No space left on device: {path.name}")
+
+    monkeypatch.setattr("ram_agent.export.write_whole", full)
+    with unchecked():
+        main(["export", str(runs["reinforce"]), "--out", str(tmp_path / "out")])
+    assert not (tmp_path / "out" / AGENT).exists()
+    written: list[str] = []
+    monkeypatch.setattr("ram_agent.export.write_whole", lambda path, content: written.append(path.name))
+    with unchecked():
+        main(["export", str(runs["reinforce"]), "--out", str(tmp_path / "again")])
+    assert written[-1] == AGENT
+    assert set(written) == {AGENT, WEIGHTS, STEP}

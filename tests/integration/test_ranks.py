@@ -167,6 +167,7 @@ def test_torchrun_trains_resumes_and_only_the_first_process_speaks_and_writes(
     whole = torchrun(*small, "--training.batch", "25", "--run.folder", str(tmp_path / "whole"))
     assert whole.returncode == 0, whole.stderr
     assert whole.stdout.count("test error in percent") == 1
+    assert "Warning" not in whole.stderr
     results = json.loads((tmp_path / "whole" / "results.json").read_text())
     assert results["processes"] == 2
     assert results["episodes"] == 2000

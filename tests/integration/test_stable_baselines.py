@@ -242,6 +242,17 @@ def test_a_saved_learner_is_loaded_with_its_settings(tmp_path: Path) -> None:
     assert torch.equal(weights(again.policy), weights(learner.policy))
 
 
+def test_it_predicts_for_the_environment_that_it_was_given() -> None:
+    """Stable-Baselines3's own evaluation takes it, and its answers are its model's."""
+    learner = learner_of(configure("ppo"))
+    seen = learner.lanes_env.reset()
+    actions, _ = learner.predict(seen, deterministic=True)
+    expected, _ = learner.model.predict(seen, deterministic=True)
+    np.testing.assert_array_equal(actions, expected)
+    reward, _ = evaluate_policy(learner, learner.lanes_env, n_eval_episodes=2 * LANES)
+    assert 0 <= reward <= 1
+
+
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A whole run with a memory, its control beside it."""

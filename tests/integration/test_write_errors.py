@@ -1,6 +1,7 @@
 """A full disk, a read-only one, a run folder that vanishes: said once, survived or stopped in order, nothing lost."""
 
 import errno
+import json
 import os
 import shutil
 import subprocess
@@ -280,3 +281,15 @@ def test_events_that_a_disk_refused_are_offered_again_from_a_whole_record_on(dis
     events.close()
     assert events.error is None
     assert path.read_bytes() == b"headone" + b"x" * 9000 + b"two"
+
+
+def test_pictures_that_cannot_be_drawn_cost_a_run_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def broken(*_: Any) -> None:
+        raise ValueError("Expected end of text")
+
+    monkeypatch.setattr("ram_agent.experiment.error_by_glimpse", broken)
+    results = train(configure("continue"), tmp_path / "run")
+    assert json.loads((tmp_path / "run" / "results.json").read_text())["test_error"] == results["test_error"]
+    assert "the figures could not be drawn (ValueError: Expected end of text)" in capsys.readouterr().err

@@ -98,8 +98,23 @@ def test_a_device_that_is_asked_seldom_has_not_taken_a_single_step_since(monkeyp
     last = weights(learner)
     assert all(torch.equal(last[name], value) for name, value in steps[3].items())
     assert any(not torch.equal(steps[2][name], value) for name, value in steps[3].items())
-    with pytest.raises(NumbersGoneBad):  # it does not heal by itself
-        learner.learn(8 * 3)
+
+
+def test_who_goes_on_after_a_bad_update_is_told_of_what_comes_then(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither the weights nor their average have moved, and an update without fault is one."""
+    learner = make_learner(weight_average=24)
+    learner.learn(2 * 8 * 3)
+    before = {name: value.clone() for name, value in learner.judged.state_dict().items()}
+    with monkeypatch.context() as patch:
+        spoil(learner, "baseline", NAN, 3, patch)
+        patch.setattr(learner, "check_numbers", lambda: None)  # as on a GPU, which is asked seldom
+        learner.learn(4 * 8 * 3, reset_num_timesteps=False)
+    with pytest.raises(NumbersGoneBad, match=r"^update 3: baseline loss nan"):
+        learner.check_numbers()
+    assert all(torch.equal(before[name], value) for name, value in learner.judged.state_dict().items())
+    learner.learn(8 * 3, reset_num_timesteps=False)
+    assert learner.updates == 3
+    assert any(not torch.equal(before[name], value) for name, value in learner.judged.state_dict().items())
 
 
 def test_loaded_weights_begin_with_a_clean_slate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

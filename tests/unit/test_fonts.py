@@ -67,6 +67,25 @@ def test_a_text_gets_a_font_that_has_what_the_usual_one_lacks() -> None:
         drawn(figure)
 
 
+def test_dollars_are_dollars_and_ticks_have_their_formulas() -> None:
+    """Matplotlib would take what stands between two of them for a formula, here one that it cannot read."""
+    figure = Figure(figsize=(3, 2))
+    ax = figure.subplots()
+    ax.plot([0, 1], [1, 1000], label="us_$_and_ca_$_notes.npz")
+    ax.legend()
+    ax.set_yscale("log")
+    ax.set_ylabel("error of $a^ and $b^")
+    with pytest.raises(ValueError, match="Expected"):
+        drawn(figure)
+    legible(figure)
+    drawn(figure)
+    ticks = [text.get_text() for text in ax.get_yticklabels()]
+    assert any(text.startswith(r"$\mathdefault") for text in ticks)
+    again = drawn(figure)
+    legible(figure)
+    assert drawn(figure) == again  # ticks that have been drawn, too
+
+
 def test_a_text_that_lacks_nothing_stays_as_it_is() -> None:
     figure = titled("Кошка, σκύλος, 10 %\nover two lines")
     before = drawn(figure)

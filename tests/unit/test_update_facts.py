@@ -142,7 +142,7 @@ def test_an_average_has_what_batch_norm_has_seen_too() -> None:
     policy = FullImagePolicy((1, 32, 32), (0.0, 0.0), 4, head="modern_cnn")
     average = Average(policy, kept=0.0)
     policy.train().look(env.canvas, torch.zeros(16, 2), ())
-    average.update(policy)
+    average.update(policy, torch.zeros(()))
     ours, theirs = dict(average.policy.named_buffers()), dict(policy.named_buffers())
     assert any(bool((value != 0).any()) for name, value in theirs.items() if name.endswith("running_mean"))
     for name, value in theirs.items():

@@ -1,0 +1,39 @@
+"""A run that is to be replaced goes, and nothing that is not of it."""
+
+from pathlib import Path
+
+import pytest
+
+from ram_agent.cli.folders import new_run_folder
+from ram_agent.config import Config, ConfigError, parse_config
+
+OF_A_RUN = (
+    *("config.yaml", "NOTICE.txt", "metrics.csv", "results.json", "events.out.tfevents.1.vm.2.0", ".DS_Store"),
+    *("checkpoints/agent.pt", "controls/random/metrics.csv", "figures/glimpse_paths.png", ".results.json.0123abcd"),
+)
+
+
+def replacing(folder: Path) -> Config:
+    return parse_config({"run": {"folder": str(folder), "overwrite": True}})
+
+
+def fill(folder: Path, *names: str) -> None:
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text("kept")
+
+
+def test_a_run_is_replaced_with_all_that_it_wrote(tmp_path: Path) -> None:
+    fill(tmp_path / "run", *OF_A_RUN)
+    assert list(new_run_folder(replacing(tmp_path / "run")).iterdir()) == []
+
+
+@pytest.mark.parametrize("stranger", ["thesis.tex", "src/a.py", "another_run/config.yaml", ".git/config", "notes"])
+def test_what_no_run_wrote_keeps_all_of_it_and_is_named(stranger: str, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    fill(folder, *OF_A_RUN, stranger)
+    with pytest.raises(
+        ConfigError, match=f"holds {stranger.split('/')[0]}, which is not of a run; .*nothing was removed"
+    ):
+        new_run_folder(replacing(folder))
+    assert all((folder / name).read_text() == "kept" for name in (*OF_A_RUN, stranger))
