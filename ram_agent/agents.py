@@ -16,13 +16,9 @@ from ram_agent.gaze import of_each_class
 from ram_agent.interruption import Interruption
 from ram_agent.monitoring import Best, Board, Checkpoints, Pictures, Signal, Validation
 from ram_agent.parallel import ALONE, Ranks
+from ram_agent.run_files import CHECKPOINT, DIAGNOSTIC, agent_folder
 from ram_agent.world import World, check_images, whole_split
 from ram_agent.writing import Writing
-
-CHECKPOINT = Path("checkpoints") / "agent.pt"
-"""Where a run folder keeps its learner; those before it lie beside it (see `checkpoint.py`)."""
-DIAGNOSTIC = CHECKPOINT.with_name("diagnostic.pt")
-"""And what it was like when its numbers went bad."""
 
 
 @dataclass
@@ -45,8 +41,7 @@ def make_learner(
     config: Config, world: World, folder: Path, look: str, *, resume: bool, interruption: Interruption, ranks: Ranks
 ) -> tuple[Algorithm, Path, Mapping[str, Any] | None]:
     """The learner of the agent, or of one control; its folder, and what was saved of it if it goes on where it was."""
-    if look != "learned":
-        folder = folder / "controls" / look
+    folder = agent_folder(folder, look)
     learner = build_learner(config, world, look, ranks)
     interruption.learner = learner
     learner.stop_requested = interruption.asked  # the signal may have come before there was a learner

@@ -4,7 +4,7 @@ What happens in an update is not said here, but in `learner.py`.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from time import perf_counter
@@ -68,6 +68,8 @@ class Algorithm(ABC):
     """
 
     optimizer: torch.optim.Optimizer
+    terms: Sequence[str] = ()
+    """Names of what the guard examines in each update."""
 
     def __init__(
         self,
@@ -99,7 +101,7 @@ class Algorithm(ABC):
         self.stop_requested = False
         """Set by a signal handler: `learn` finishes the update at hand and returns."""
         self.running = Running()
-        self.guard = Guard(self.device)
+        self.guard = Guard(self.device, self.terms)
         self.divergence = Divergence(training.clip, policy.window_head.learns)
         self._logger: Logger | None = None
 

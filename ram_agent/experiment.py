@@ -23,6 +23,7 @@ from ram_agent.pictures import write_figure, write_gif
 from ram_agent.precision import set_products, warn_of_slow_products, with_precision
 from ram_agent.progress import warn
 from ram_agent.results import describe_run, measure, write_results
+from ram_agent.run_files import CONFIG, FIGURES, NOTICE, RESULTS
 from ram_agent.threads import fastest_threads
 from ram_agent.world import World
 from ram_agent.writing import Writing
@@ -41,9 +42,9 @@ def run_experiment(
     config = ranks.share(settle(config, world))
     tune_torch(config)
     if ranks.leads:
-        write_whole(folder / "config.yaml", dump_config(config).encode())
+        write_whole(folder / CONFIG, dump_config(config).encode())
         if world.dataset.notice:
-            write_whole(folder / "NOTICE.txt", (world.dataset.notice + "\n").encode())
+            write_whole(folder / NOTICE, (world.dataset.notice + "\n").encode())
     interruption = Interruption()
     agents: list[Agent] = []
     gone_bad: dict[str, str] = {}
@@ -73,7 +74,7 @@ def run_experiment(
     else:
         numbers, answered = measure(config, world, agents)
         results |= numbers
-    writing.attempt("results.json", lambda: write_results(folder, results))
+    writing.attempt(RESULTS, lambda: write_results(folder, results))
     if answered:
         writing.attempt("the figures", lambda: _draw(config, world, agents, results, answered, folder))
     for agent in agents:
@@ -127,7 +128,7 @@ def write_pictures(
     confusions.
     """
     agent = agents[0]
-    target = folder / "figures"
+    target = folder / FIGURES
     target.mkdir(exist_ok=True)
     if config.run.pictures:
         agent.learner.policy.load_state_dict(agent.best.weights)

@@ -4,14 +4,11 @@ The guard lives on the device and decides there: an optimiser that is told so le
 for an answer. Whoever asks, asks later, and is told which update it was and what was wrong in it.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
-
-TERMS = ("classification loss", "reinforce loss", "baseline loss", "lookahead loss", "loss", "gradient norm")
-"""What is examined in each update, in the order in which one spoils the next."""
 
 
 class NumbersGoneBad(ArithmeticError):
@@ -34,13 +31,17 @@ class Found(NamedTuple):
 
 
 class Guard:
-    """Remembers, on the device, the first update that was not finite; from then on `bad` is 1 and no step is taken."""
+    """Remembers, on the device, the first update that was not finite; from then on `bad` is 1 and no step is taken.
 
-    def __init__(self, device: torch.device) -> None:
+    `terms` are the names of what is examined in each update, in the order in which one spoils the next.
+    """
+
+    def __init__(self, device: torch.device, terms: Sequence[str] = ()) -> None:
+        self.terms = tuple(terms)
         self.bad = torch.zeros((), device=device)
         """As an optimiser takes it (`found_inf`)."""
         self._sound = torch.zeros((), device=device)
-        self._values = torch.zeros(len(TERMS), device=device)
+        self._values = torch.zeros(len(self.terms), device=device)
         self._looked = 0
 
     def examine(self, values: Tensor) -> None:
@@ -63,7 +64,7 @@ class Guard:
         self._sound.zero_()
         if not bad:
             return None
-        return Found(round(sound), looked - round(sound), dict(zip(TERMS, values, strict=True)))
+        return Found(round(sound), looked - round(sound), dict(zip(self.terms, values, strict=True)))
 
     def reset(self) -> None:
         """Other weights came in."""

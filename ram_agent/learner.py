@@ -51,6 +51,7 @@ class Learner(Algorithm):
     method: str
     head: str
     """The kind of window head that it trains."""
+    terms = (*(f"{name} loss" for name in Losses._fields), "loss", "gradient norm")
 
     def __init__(
         self,

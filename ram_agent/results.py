@@ -16,10 +16,8 @@ from ram_agent.evaluation import TEST_SEED, Evaluation, evaluate
 from ram_agent.files import write_whole
 from ram_agent.policy import Policy
 from ram_agent.rollout import GlimpseEnvironment
+from ram_agent.run_files import RESULTS
 from ram_agent.world import World, whole_split
-
-RESULTS = "results.json"
-"""Where a run folder keeps them."""
 
 
 def measure(config: Config, world: World, agents: list[Agent]) -> tuple[dict[str, Any], Evaluation]:

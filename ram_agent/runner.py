@@ -7,12 +7,12 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
 
-from ram_agent.agents import CHECKPOINT
 from ram_agent.checkpoint import is_checkpointed
 from ram_agent.config import dump_config
 from ram_agent.files import write_whole
 from ram_agent.interruption import heard_by
 from ram_agent.results import final_results
+from ram_agent.run_files import CHECKPOINT
 from ram_agent.sweep import State, command, in_order, last_line, summarise
 from ram_agent.table import SWEEP, Job
 from ram_agent.workers import Outcome, Running, Task, Workers

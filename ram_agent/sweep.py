@@ -11,12 +11,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from ram_agent.agents import CHECKPOINT
 from ram_agent.checkpoint import is_checkpointed
 from ram_agent.compare.statistics import interval_over_seeds
 from ram_agent.config import Config, ConfigError, load_config
 from ram_agent.files import in_use
 from ram_agent.results import final_results
+from ram_agent.run_files import CHECKPOINT, CONFIG
 from ram_agent.table import Job
 
 State = Literal["done", "to resume", "new"]
@@ -34,7 +34,7 @@ def state_of(job: Job) -> State:
     results = final_results(job.folder)
     if results is None and not is_checkpointed(job.folder / CHECKPOINT):
         return "new"
-    ran = load_config(job.folder / "config.yaml")
+    ran = load_config(job.folder / CONFIG)
     if name := next(different(job.config, ran), None):
         raise ConfigError(
             f"{job.folder}: was run with another {name} than the table asks for; "

@@ -21,13 +21,14 @@ from tensorboard.backend.event_processing.plugin_event_accumulator import EventA
 from tensorboard.summary.writer import event_file_writer
 
 from ram_agent import experiment, monitoring
-from ram_agent.agents import CHECKPOINT, train_agent
+from ram_agent.agents import train_agent
 from ram_agent.checkpoint import read_checkpoint
 from ram_agent.config import Config
 from ram_agent.experiment import run_experiment
 from ram_agent.interruption import Interruption
 from ram_agent.learner import Learner
 from ram_agent.monitoring import Board
+from ram_agent.run_files import CHECKPOINT
 from tests.making import make_config, make_world, unchecked
 
 # 10 updates of 8 episodes: evaluations after 3, 6, 9 and 10; checkpoints after 4, 8 and 10; a row every 2.

@@ -6,7 +6,6 @@ from typing import Any
 
 import torch
 
-from ram_agent.agents import CHECKPOINT
 from ram_agent.building import best_policy
 from ram_agent.card import PICTURES, model_card
 from ram_agent.checkpoint import fitting, read_newest
@@ -20,6 +19,7 @@ from ram_agent.layers import OF_THE_MACHINE
 from ram_agent.options import Parser
 from ram_agent.policy import RecurrentAttentionPolicy
 from ram_agent.results import final_results
+from ram_agent.run_files import CHECKPOINT, CONFIG, FIGURES, NOTICE
 
 
 def export_options(commands: Any) -> Parser:
@@ -41,14 +41,14 @@ def export_run(given: Any) -> Job:
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise ConfigError(f"--out: {target} exists and is not an empty folder; choose another")
     saved = read_newest(folder / CHECKPOINT)
-    config = load_config(folder / "config.yaml")
+    config = load_config(folder / CONFIG)
     if config.training.by_sb3:
         raise ConfigError(
             f"run {folder}: an agent of Stable-Baselines3's ({config.training.method}) is not exported; "
             "expected one trained by reinforce, straight_through or pathwise"
         )
     results = final_results(folder)
-    notice = folder / "NOTICE.txt"
+    notice = folder / NOTICE
     with fitting(folder / CHECKPOINT):
         policy = best_policy(saved, torch.device("cpu"))
         known = {name: saved[name] for name in ("training", "seed", "images", "sha256", "classes")}
@@ -57,10 +57,10 @@ def export_run(given: Any) -> Job:
 
     def job() -> int:
         write_export(target, policy, known)
-        write_whole(target / "config.yaml", dump_config(_without_places(config)).encode())
-        shown = [name for name in PICTURES if (folder / "figures" / name).is_file()]
+        write_whole(target / CONFIG, dump_config(_without_places(config)).encode())
+        shown = [name for name in PICTURES if (folder / FIGURES / name).is_file()]
         for name in shown:
-            shutil.copyfile(folder / "figures" / name, target / name)
+            shutil.copyfile(folder / FIGURES / name, target / name)
         said = notice.read_text(encoding="utf-8").strip() if notice.is_file() else ""
         begins = policy.initial_state(1)
         card = model_card(config, begins, results, saved["images"], saved["classes"], said, shown[0] if shown else None)

@@ -4,18 +4,15 @@ import shutil
 from difflib import get_close_matches
 from pathlib import Path
 
-from ram_agent.agents import CHECKPOINT
 from ram_agent.checkpoint import is_checkpointed
 from ram_agent.config import Config, ConfigError
 from ram_agent.export import AGENT
 from ram_agent.files import held, is_partial
 from ram_agent.layers import SHIPPED, nearest
+from ram_agent.run_files import CHECKPOINT, WRITTEN, is_run
 
-OF_A_RUN = (
-    *("config.yaml", "NOTICE.txt", "metrics.csv", "results.json", "events.out.tfevents.*"),
-    *("checkpoints", "controls", "figures", "wandb", ".DS_Store"),
-)
-"""What a run writes into its folder, and a file manager."""
+NOBODYS = ".DS_Store"
+"""What file managers leave."""
 
 
 def find_config(name: str, kind: str = "config", below: str = ".") -> Path:
@@ -62,11 +59,12 @@ def new_run_folder(config: Config) -> Path:
 
 def _clear_run(folder: Path) -> None:
     """Remove a run that is to be replaced; a folder that is not a run's, or holds more than one, is left alone."""
-    if not (folder / "config.yaml").is_file():
+    if not is_run(folder):
         raise ConfigError(
             f"run.overwrite: {folder} does not hold a run of ram-agent (no config.yaml); nothing was removed"
         )
-    others = (entry for entry in folder.iterdir() if not any(map(entry.match, OF_A_RUN)) and not is_partial(entry))
+    known = (*WRITTEN, NOBODYS)
+    others = (entry for entry in folder.iterdir() if not any(map(entry.match, known)) and not is_partial(entry))
     if strangers := sorted(entry.name for entry in others):
         raise ConfigError(
             f"run.overwrite: {folder} holds {strangers[0]}, which is not of a run; move it elsewhere; nothing was "
@@ -79,7 +77,7 @@ def _clear_run(folder: Path) -> None:
 def run_folder(name: str) -> Path:
     """An existing run. Raises `ConfigError`."""
     folder = Path(name)
-    if not (folder / "config.yaml").is_file():
+    if not is_run(folder):
         raise ConfigError(f"run {folder}: not a run folder (no config.yaml in it)")
     return folder
 

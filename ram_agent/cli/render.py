@@ -16,6 +16,7 @@ from ram_agent.gaze import glimpse_paths, glimpse_strip, of_each_class
 from ram_agent.monitoring import watch
 from ram_agent.options import Parser, overrides
 from ram_agent.pictures import write_figure, write_gif
+from ram_agent.run_files import FIGURES
 from ram_agent.world import whole_split
 
 COUNT = 12
@@ -56,7 +57,7 @@ def render_run(given: Any) -> Job:
     if given.wrong and trained.shown:
         raise ConfigError("--wrong: expected images with labels, got picture files; give them as class folders")
     world = trained.world
-    target = Path(given.run) / "figures"
+    target = Path(given.run) / FIGURES
     if given.out:
         target = Path(given.out)
     elif other := _other(trained, overrides(given), given.images):

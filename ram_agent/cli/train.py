@@ -8,7 +8,6 @@ from typing import Any
 
 import torch
 
-from ram_agent.agents import CHECKPOINT
 from ram_agent.beginning import begin_with
 from ram_agent.building import build_policy
 from ram_agent.cli.folders import find_config, is_export, new_run_folder, run_folder
@@ -23,7 +22,8 @@ from ram_agent.options import Parser, add_config_options, overrides
 from ram_agent.parallel import join_ranks, leave_ranks
 from ram_agent.replay import check_replayable
 from ram_agent.report import results_table
-from ram_agent.results import RESULTS, final_results
+from ram_agent.results import final_results
+from ram_agent.run_files import CHECKPOINT, CONFIG, NOTICE, RESULTS
 from ram_agent.stable_baselines import algorithm_class
 from ram_agent.tracking import TrackingError, tracked, wandb_client
 
@@ -55,8 +55,8 @@ def train_run(given: Any) -> Job:
         config, folder = _resumed(given)
         world = World(config)
         check_means(config, world.device, ranks.size)
-        if (folder / "NOTICE.txt").is_file():  # said of these images when the run began, and still true
-            notice = (folder / "NOTICE.txt").read_text(encoding="utf-8").strip()
+        if (folder / NOTICE).is_file():  # said of these images when the run began, and still true
+            notice = (folder / NOTICE).read_text(encoding="utf-8").strip()
             world.images = replace(world.images, notice=notice)
     else:
         config = load_config(find_config(given.config or "default"), overrides(given))
@@ -124,14 +124,14 @@ def _check_apart(agent: Path, folder: str | None) -> None:
 def _begun(config: Config) -> Path:
     """A new run folder with its config in it: killed at any moment from now on, it is a run's, to replace or resume."""
     folder = new_run_folder(config)
-    write_whole(folder / "config.yaml", dump_config(config).encode())
+    write_whole(folder / CONFIG, dump_config(config).encode())
     return folder
 
 
 def _withdraw(folder: Path) -> None:
     """Take back a run folder that has nothing in it but its config: the same command is to have its name again."""
-    if [file.name for file in folder.iterdir()] == ["config.yaml"]:
-        (folder / "config.yaml").unlink()
+    if [file.name for file in folder.iterdir()] == [CONFIG]:
+        (folder / CONFIG).unlink()
         folder.rmdir()
 
 
@@ -152,7 +152,7 @@ def _resumed(given: Any) -> tuple[Config, Path]:
         )
     if final_results(folder):
         raise ConfigError(f"--resume {folder}: the run is finished; its results are in {folder / RESULTS}")
-    return load_config(folder / "config.yaml", changed), folder
+    return load_config(folder / CONFIG, changed), folder
 
 
 def check_means(config: Config, device: torch.device, processes: int) -> None:

@@ -8,7 +8,6 @@ from typing import Any, NamedTuple
 import torch
 
 from envs.images import ImageData, load_test_images
-from ram_agent.agents import CHECKPOINT
 from ram_agent.building import best_policy
 from ram_agent.checkpoint import fitting, read_newest
 from ram_agent.cli.folders import is_export, run_folder
@@ -18,6 +17,7 @@ from ram_agent.config import Config, ConfigError, load_config
 from ram_agent.export import AGENT, read_export
 from ram_agent.options import Parser, add_config_options, overrides
 from ram_agent.policy import Policy
+from ram_agent.run_files import CHECKPOINT, CONFIG
 from ram_agent.threads import fastest_threads
 from ram_agent.world import check_images
 
@@ -60,7 +60,7 @@ def trained_agent(given: Any) -> Trained:
         )
     if given.images and not files:
         changed["images.source"] = given.images[0]
-    config = load_config(folder / "config.yaml", changed)
+    config = load_config(folder / CONFIG, changed)
     torch.set_num_threads(config.run.threads or fastest_threads())
     with fitting(file):
         own, trained_at = tuple(saved["classes"]), saved.get("image_size")
@@ -79,7 +79,7 @@ def trained_agent(given: Any) -> Trained:
         images = _labelled(config, own, str(saved.get("sha256", "")))
     if images and as_large:
         height, width = images.image_size
-        config = load_config(folder / "config.yaml", changed | {"scene.height": height, "scene.width": width})
+        config = load_config(folder / CONFIG, changed | {"scene.height": height, "scene.width": width})
     world = World(config, images)
     with fitting(file):
         if images is None:

@@ -9,7 +9,6 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch.utils.flop_counter import FlopCounterMode
 
-from ram_agent.agents import CHECKPOINT
 from ram_agent.bench.timing import compare as time_in_turn
 from ram_agent.building import best_policy, seen_by
 from ram_agent.checkpoint import CheckpointError, read_newest
@@ -20,10 +19,9 @@ from ram_agent.gaze import Gaze, centres, count_fixations, of_each_class
 from ram_agent.monitoring import watch
 from ram_agent.policy import Policy
 from ram_agent.rollout import GlimpseEnvironment, rollout
-from ram_agent.world import World, check_images
+from ram_agent.run_files import CHECKPOINT
+from ram_agent.world import LANES, World, check_images
 
-LANES = 500
-"""Test images shown at once; fixations are counted on as many, evenly over a split that may lie class by class."""
 PICTURED = 6
 """Of those, in the picture of glimpse paths: the first ones of each class, whatever became of them."""
 BATCHES = (1, 256)
@@ -57,7 +55,8 @@ class Examined:
     wrong: Bool[np.ndarray, " images"]
     target: Int[np.ndarray, " images"]
     fixations: Float[np.ndarray, "rows columns"]
-    """Looks per cell of the canvas, but for the first look, which no agent chooses; over `LANES` images at most."""
+    """Looks per cell of the canvas, but for the first look, which no agent chooses. Counted on `LANES` images at most,
+    evenly over a split that may lie class by class."""
     gaze: Gaze
 
     @property
@@ -80,7 +79,7 @@ def revive(run: Run, world_of: WorldOf) -> Revived:
 
 
 def examine(agent: Revived) -> Examined:
-    """Measured as at the end of a training: the same scenes, the same generator."""
+    """Measured as at the end of a training: the same scenes, as many at once, the same generator."""
     env = agent.few(LANES)
     generator = torch.Generator(env.device).manual_seed(TEST_SEED)
     images = agent.world.images_in("test")

@@ -9,13 +9,12 @@ from math import isfinite
 from pathlib import Path
 from typing import Any
 
-from ram_agent.agents import CHECKPOINT
 from ram_agent.checkpoint import CheckpointError, read_newest
 from ram_agent.config import Config, ConfigError, load_config
 from ram_agent.export import AGENT
 from ram_agent.full_image import NETWORKS
 from ram_agent.monitoring import whole_rows
-from ram_agent.results import RESULTS
+from ram_agent.run_files import CHECKPOINT, CONFIG, CONTROLS, METRICS, RESULTS, agent_folder, is_run, run_of
 from ram_agent.signal import ESTIMATORS
 from ram_agent.table import SWEEP, seed_folder
 
@@ -97,7 +96,7 @@ def gather(folders: Sequence[Path]) -> tuple[Run, ...]:
     for folder in folders:
         different.setdefault(folder.resolve(), folder)
     for folder in folders:
-        if not (folder / "config.yaml").is_file():
+        if not is_run(folder):
             raise ConfigError(f"run {folder}: not a run folder (no config.yaml in it)")
     return tuple(run for folder in different.values() for run in _agents(folder))
 
@@ -111,7 +110,7 @@ def _runs(folder: Path) -> list[Path]:
         runs = [seed_folder(folder, str(job["row"]), job["seed"]) for job in jobs]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ConfigError(f"sweep {folder}: {SWEEP} cannot be read ({error}); name the runs instead") from None
-    begun = [run for run in runs if (run / "config.yaml").is_file()]
+    begun = [run for run in runs if is_run(run)]
     if not begun:
         raise ConfigError(f"sweep {folder}: none of its {len(runs)} runs has begun")
     return begun
@@ -119,15 +118,15 @@ def _runs(folder: Path) -> list[Path]:
 
 def _agents(folder: Path) -> list[Run]:
     """The learned agent and its controls, as far as there is a trace of them."""
-    config = load_config(folder / "config.yaml")
+    config = load_config(folder / CONFIG)
     results, gap = _read_results(folder / RESULTS)
     controls = results.get("controls")
     measured = controls if isinstance(controls, dict) else {}
-    begun = {path.name for path in (folder / "controls").glob("*") if path.is_dir()}
+    begun = {path.name for path in (folder / CONTROLS).glob("*") if path.is_dir()}
     looks = [look for look in config.evaluation.controls if look in measured or look in begun]
     runs = [_agent(folder, "learned", config, results, results, gap)]
     return runs + [
-        _agent(folder / "controls" / look, look, config, results, measured.get(look, {}), gap) for look in looks
+        _agent(agent_folder(folder, look), look, config, results, measured.get(look, {}), gap) for look in looks
     ]
 
 
@@ -138,7 +137,7 @@ def _agent(
     learned = look == "learned"
     unfinished = bool(gap or results.get("interrupted"))
     gaps = [gap] if gap and learned else []
-    rows, trouble = _read_metrics(folder / "metrics.csv")
+    rows, trouble = _read_metrics(folder / METRICS)
     curve = tuple(_validated(rows))
     if trouble:
         curve = tuple(_stored_curve(results)) if learned else ()
@@ -241,17 +240,11 @@ def _facts_of_checkpoint(path: Path) -> dict[str, Any]:
         planes, height, width = saved["blueprint"]["glimpse_shape"]
         dataset = {"name": saved["images"], "sha256": saved["sha256"]}
         processes = saved["learner"].get("processes")  # which once was not saved
-        config = load_config(_run_of(path) / "config.yaml")
+        config = load_config(run_of(path.parents[1]) / CONFIG)
     except (CheckpointError, ConfigError, KeyError, TypeError, ValueError):
         return {}
     pixels = config.environment.glimpses * planes * height * width
     return {"dataset": dataset, "glimpse_pixels": pixels, "processes": processes}
-
-
-def _run_of(checkpoint: Path) -> Path:
-    """The run folder of a checkpoint, be it the agent's or a control's."""
-    folder = checkpoint.parents[1]
-    return folder.parents[1] if folder.parent.name == "controls" else folder
 
 
 def _read_metrics(path: Path) -> tuple[list[dict[str, float]], str]:

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 import torch
 
-from ram_agent.agents import CHECKPOINT
 from ram_agent.checkpoint import read_checkpoint
 from ram_agent.config import Config
+from ram_agent.run_files import CHECKPOINT
 from ram_agent.sensor import Bilinear, Window
 from tests.making import torch_as_it_was
 from tests.resuming import assert_same_runs, configure, differences, drawn_fast, results, run, train

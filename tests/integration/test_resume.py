@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 import torch
 
-from ram_agent.agents import CHECKPOINT
 from ram_agent.checkpoint import read_checkpoint
 from ram_agent.config import Config, ControlKind
 from ram_agent.learner import Learner
+from ram_agent.run_files import CHECKPOINT
 from tests.making import make_world
 from tests.resuming import (
     UPDATES,

@@ -14,10 +14,10 @@ import torch
 from torch import Tensor
 
 from ram_agent import learner as learner_module
-from ram_agent.agents import CHECKPOINT
 from ram_agent.checkpoint import CheckpointError, keep_checkpoint, read_checkpoint
 from ram_agent.config import Config
 from ram_agent.learner import Learner
+from ram_agent.run_files import CHECKPOINT
 from tests.resuming import UPDATES, assert_same_runs, configure, drawn_fast, stop, train
 
 Saved = dict[str, Any]

@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 import torch
 
-from ram_agent.agents import CHECKPOINT
 from ram_agent.beginning import begin_with
 from ram_agent.building import build_policy
 from ram_agent.checkpoint import read_checkpoint, write_checkpoint
@@ -18,6 +17,7 @@ from ram_agent.experiment import run_experiment
 from ram_agent.export import write_export
 from ram_agent.kinds import rebuild_policy
 from ram_agent.policy import Policy
+from ram_agent.run_files import CHECKPOINT
 from ram_agent.tracking import TrackingError, tracked, wandb_client
 from tests.making import make_config, make_world, unchecked
 

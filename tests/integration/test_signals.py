@@ -11,7 +11,6 @@ from typing import Any
 
 import pytest
 
-from ram_agent.agents import CHECKPOINT
 from ram_agent.checkpoint import read_newest
 from ram_agent.cli import main
 from tests.resuming import differences, without_times
@@ -40,6 +39,7 @@ import os, signal, sys, time
 signal.signal(signal.SIGINT, signal.default_int_handler)
 from ram_agent.cli import main
 from ram_agent.learner import Learner
+from ram_agent.run_files import CHECKPOINT
 
 at, where = int(sys.argv[1]), sys.argv[2]
 original, fsync = Learner.update, os.fsync

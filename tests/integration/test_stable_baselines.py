@@ -15,7 +15,7 @@ from stable_baselines3.common.evaluation import evaluate_policy
 from stable_baselines3.common.utils import set_random_seed
 
 from envs.sb3 import make_sb3_env
-from ram_agent.agents import CHECKPOINT, train_agent
+from ram_agent.agents import train_agent
 from ram_agent.building import build_learner, build_policy
 from ram_agent.checkpoint import read_checkpoint
 from ram_agent.cli import main
@@ -28,6 +28,7 @@ from ram_agent.finite import NumbersGoneBad
 from ram_agent.grid_policy import GridPolicy, GridWindowHead
 from ram_agent.interruption import Interruption
 from ram_agent.learner import noise_seed
+from ram_agent.run_files import CHECKPOINT
 from ram_agent.stable_baselines import SEEDS, StableBaselines, algorithm_class
 from tests.extras import needs_sb3_contrib
 from tests.making import make_config, make_images, make_world

@@ -12,7 +12,6 @@ import pytest
 import torch
 
 from ram_agent import checkpoint, files
-from ram_agent.agents import CHECKPOINT
 from ram_agent.checkpoint import (
     SUMS,
     CheckpointError,
@@ -24,6 +23,7 @@ from ram_agent.checkpoint import (
     write_checkpoint,
 )
 from ram_agent.learner import REINFORCE
+from ram_agent.run_files import CHECKPOINT
 from tests.making import make_env, make_learner
 
 

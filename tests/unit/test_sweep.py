@@ -14,11 +14,11 @@ import pytest
 import yaml
 
 from ram_agent import runner as running
-from ram_agent.agents import CHECKPOINT
 from ram_agent.cli import main
 from ram_agent.cli.folders import find_config
 from ram_agent.config import ConfigError, dump_config
 from ram_agent.files import held, in_use, write_whole
+from ram_agent.run_files import CHECKPOINT
 from ram_agent.runner import Runner
 from ram_agent.sweep import command, in_order, state_of, summarise, summary_table
 from ram_agent.table import Job, read_jobs

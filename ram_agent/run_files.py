@@ -1,0 +1,35 @@
+"""What lies in the folder of a run, by name; and, but for the first three, in that of a control of its."""
+
+from pathlib import Path
+
+CONFIG = "config.yaml"
+RESULTS = "results.json"
+NOTICE = "NOTICE.txt"
+"""What must be said of the images, where there is anything."""
+METRICS = "metrics.csv"
+EVENTS = "events.out.tfevents.*"
+"""TensorBoard's."""
+CHECKPOINT = Path("checkpoints") / "agent.pt"
+"""The newest that is whole."""
+DIAGNOSTIC = CHECKPOINT.with_name("diagnostic.pt")
+"""How a training stood that met NaN or infinity."""
+FIGURES = "figures"
+CONTROLS = "controls"
+
+WRITTEN = (CONFIG, RESULTS, NOTICE, METRICS, EVENTS, CHECKPOINT.parts[0], FIGURES, CONTROLS, "wandb")
+"""All that a run writes, as patterns."""
+
+
+def is_run(folder: Path) -> bool:
+    """Whether a run has begun there."""
+    return (folder / CONFIG).is_file()
+
+
+def agent_folder(run: Path, look: str) -> Path:
+    """Where the agent that learns to look lies (`learned`), or one of the controls that are trained beside it."""
+    return run if look == "learned" else run / CONTROLS / look
+
+
+def run_of(agent: Path) -> Path:
+    """The run that an `agent_folder` belongs to."""
+    return agent.parents[1] if agent.parent.name == CONTROLS else agent
