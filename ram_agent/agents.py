@@ -7,6 +7,7 @@ from typing import Any
 
 from ram_agent.algorithm import Algorithm
 from ram_agent.beginning import begin_with
+from ram_agent.board import Board
 from ram_agent.building import build_learner, seen_by
 from ram_agent.checkpoint import fitting, is_checkpointed
 from ram_agent.config import Config, dump_config
@@ -14,7 +15,7 @@ from ram_agent.files import remove_partials
 from ram_agent.finite import NumbersGoneBad
 from ram_agent.gaze import of_each_class
 from ram_agent.interruption import Interruption
-from ram_agent.monitoring import Best, Board, Checkpoints, Pictures, Signal, Validation
+from ram_agent.monitoring import Best, Checkpoints, Pictures, Signal, Validation
 from ram_agent.parallel import ALONE, Ranks
 from ram_agent.run_files import CHECKPOINT, DIAGNOSTIC, agent_folder
 from ram_agent.world import World, check_images, whole_split

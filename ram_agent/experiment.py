@@ -17,13 +17,13 @@ from ram_agent.files import write_whole
 from ram_agent.finite import NumbersGoneBad
 from ram_agent.gaze import glimpse_paths, glimpse_strip, of_each_class
 from ram_agent.interruption import Interruption
-from ram_agent.monitoring import watch
 from ram_agent.parallel import ALONE, Ranks
 from ram_agent.pictures import write_figure, write_gif
 from ram_agent.precision import set_products, warn_of_slow_products, with_precision
 from ram_agent.progress import warn
 from ram_agent.results import describe_run, measure, write_results
 from ram_agent.run_files import CONFIG, FIGURES, NOTICE, RESULTS
+from ram_agent.spectator import watch
 from ram_agent.threads import fastest_threads
 from ram_agent.world import World
 from ram_agent.writing import Writing

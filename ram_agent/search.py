@@ -19,13 +19,14 @@ from stable_baselines3.common.vec_env import VecEnv
 
 from ram_agent.agents import make_learner
 from ram_agent.algorithm import Algorithm
+from ram_agent.board import Board
 from ram_agent.config import Config, ConfigError, changed_config, dump_config
 from ram_agent.evaluation import Evaluation
 from ram_agent.experiment import settle, tune_torch
 from ram_agent.files import held, write_whole
 from ram_agent.finite import NumbersGoneBad
 from ram_agent.interruption import Interruption
-from ram_agent.monitoring import Board, Validation
+from ram_agent.monitoring import Validation
 from ram_agent.parallel import ALONE
 from ram_agent.rollout import GlimpseEnvironment
 from ram_agent.space import Range

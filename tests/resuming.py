@@ -20,14 +20,15 @@ import torch
 from tensorboard.backend.event_processing.plugin_event_accumulator import EventAccumulator
 from tensorboard.summary.writer import event_file_writer
 
+from ram_agent import board as boards
 from ram_agent import experiment, monitoring
 from ram_agent.agents import train_agent
+from ram_agent.board import Board
 from ram_agent.checkpoint import read_checkpoint
 from ram_agent.config import Config
 from ram_agent.experiment import run_experiment
 from ram_agent.interruption import Interruption
 from ram_agent.learner import Learner
-from ram_agent.monitoring import Board
 from ram_agent.run_files import CHECKPOINT
 from tests.making import make_config, make_world, unchecked
 
@@ -137,8 +138,8 @@ def stop(session: Callable[..., object], number: int, how: str, **settings: Any)
                 file.path = Path(os.devnull)
             raise PowerCut
 
-        original = monitoring.watch_events
-        patch.setattr(monitoring, "watch_events", watch)
+        original = boards.watch_events
+        patch.setattr(boards, "watch_events", watch)
         in_update(number, cut, patch)
         with pytest.raises(PowerCut):
             session(**settings)

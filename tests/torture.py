@@ -27,11 +27,12 @@ from typing import Any
 
 from tensorboard.summary.writer import event_file_writer
 
+from ram_agent.board import MetricsFile
 from ram_agent.checkpoint import CheckpointError, is_checkpointed, numbered, read_checkpoint, read_newest
 from ram_agent.cli import main
 from ram_agent.config import load_config
 from ram_agent.learner import Learner
-from ram_agent.monitoring import MetricsFile, Validation
+from ram_agent.monitoring import Validation
 from ram_agent.run_files import CHECKPOINT
 from tests.resuming import assert_same_runs, results
 

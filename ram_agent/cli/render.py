@@ -13,10 +13,10 @@ from ram_agent.cli.trained import Trained, other_data_options, trained_agent
 from ram_agent.config import ConfigError
 from ram_agent.evaluation import evaluate
 from ram_agent.gaze import glimpse_paths, glimpse_strip, of_each_class
-from ram_agent.monitoring import watch
 from ram_agent.options import Parser, overrides
 from ram_agent.pictures import write_figure, write_gif
 from ram_agent.run_files import FIGURES
+from ram_agent.spectator import watch
 from ram_agent.world import whole_split
 
 COUNT = 12

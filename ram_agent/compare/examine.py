@@ -16,10 +16,10 @@ from ram_agent.compare.gather import Run
 from ram_agent.config import Config
 from ram_agent.evaluation import TEST_SEED, evaluate
 from ram_agent.gaze import Gaze, centres, count_fixations, of_each_class
-from ram_agent.monitoring import watch
 from ram_agent.policy import Policy
 from ram_agent.rollout import GlimpseEnvironment, rollout
 from ram_agent.run_files import CHECKPOINT
+from ram_agent.spectator import watch
 from ram_agent.world import LANES, World, check_images
 
 PICTURED = 6

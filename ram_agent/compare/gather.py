@@ -9,11 +9,11 @@ from math import isfinite
 from pathlib import Path
 from typing import Any
 
+from ram_agent.board import whole_rows
 from ram_agent.checkpoint import CheckpointError, read_newest
 from ram_agent.config import Config, ConfigError, load_config
 from ram_agent.export import AGENT
 from ram_agent.full_image import NETWORKS
-from ram_agent.monitoring import whole_rows
 from ram_agent.run_files import CHECKPOINT, CONFIG, CONTROLS, METRICS, RESULTS, agent_folder, is_run, run_of
 from ram_agent.signal import ESTIMATORS
 from ram_agent.table import SWEEP, seed_folder

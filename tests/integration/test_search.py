@@ -15,12 +15,13 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from tensorboard.plugins.hparams import metadata
 from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 
+from ram_agent.board import whole_rows
 from ram_agent.cli import main
 from ram_agent.cli.world import World
 from ram_agent.config import Config, load_config
 from ram_agent.evaluation import Evaluation
 from ram_agent.experiment import run_experiment
-from ram_agent.monitoring import Best, Validation, whole_rows
+from ram_agent.monitoring import Best, Validation
 from ram_agent.search import Search, Unseen
 from ram_agent.space import read_space
 from tests.making import make_config, make_world

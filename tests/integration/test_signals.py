@@ -13,6 +13,7 @@ import pytest
 
 from ram_agent.checkpoint import read_newest
 from ram_agent.cli import main
+from ram_agent.run_files import CHECKPOINT
 from tests.resuming import differences, without_times
 
 ROOT = Path(__file__).parents[2]
@@ -39,7 +40,6 @@ import os, signal, sys, time
 signal.signal(signal.SIGINT, signal.default_int_handler)
 from ram_agent.cli import main
 from ram_agent.learner import Learner
-from ram_agent.run_files import CHECKPOINT
 
 at, where = int(sys.argv[1]), sys.argv[2]
 original, fsync = Learner.update, os.fsync

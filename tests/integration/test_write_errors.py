@@ -15,13 +15,13 @@ from typing import Any
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from ram_agent.board import MetricsFile
 from ram_agent.checkpoint import read_newest
 from ram_agent.cli import main
 from ram_agent.cli.train import UNWRITTEN
 from ram_agent.config import Config
 from ram_agent.experiment import run_experiment
 from ram_agent.learner import Learner
-from ram_agent.monitoring import MetricsFile
 from ram_agent.run_files import CHECKPOINT
 from ram_agent.writing import EventFile, Writing
 from tests.making import make_config, make_world

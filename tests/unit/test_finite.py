@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from ram_agent.agents import train_agent
+from ram_agent.board import whole_rows
 from ram_agent.checkpoint import read_checkpoint
 from ram_agent.cli import main
 from ram_agent.cli.job import NUMBERS_GONE_BAD
@@ -17,7 +18,6 @@ from ram_agent.controls import RandomWindowHead
 from ram_agent.finite import Circumstances, Divergence, Guard, NumbersGoneBad, likely_cause
 from ram_agent.interruption import Interruption
 from ram_agent.learner import REINFORCE, Learner
-from ram_agent.monitoring import whole_rows
 from ram_agent.run_files import CHECKPOINT, DIAGNOSTIC
 from tests.making import make_config, make_env, make_learner, make_world
 

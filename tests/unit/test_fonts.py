@@ -11,7 +11,8 @@ from matplotlib import get_data_path
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties, findfont
 
-from ram_agent import animation, fonts, monitoring, pictures
+from ram_agent import animation, fonts, pictures
+from ram_agent import board as boards
 from ram_agent.figures import confusion_matrix
 from ram_agent.fonts import legible
 from tests.drawing import make_gaze
@@ -117,11 +118,11 @@ def test_names_of_classes_are_drawn_so() -> None:
 def test_every_picture_is_made_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Files, what TensorBoard is shown, and the frames of the moving one."""
     asked: list[Figure] = []
-    for module in (pictures, monitoring, animation):
+    for module in (pictures, boards, animation):
         monkeypatch.setattr(module, "legible", asked.append)
     figure, gaze = titled("a"), make_gaze()
     pictures.write_figure(figure, tmp_path / "figure.png")
-    monitoring.Board(tmp_path, "rows", tensorboard=False).figure("gaze/a", figure, 0)
+    boards.Board(tmp_path, "rows", tensorboard=False).figure("gaze/a", figure, 0)
     assert asked == [figure, figure]
     frames = animation.gaze_frames(gaze, 1, 1)
     assert len(asked) == 2 + len(frames)

@@ -21,13 +21,15 @@ from tensorboard.plugins.hparams import metadata
 from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 from tensorboard.plugins.image import metadata as image
 
+from ram_agent.board import Board, MetricsFile
 from ram_agent.checkpoint import read_checkpoint
 from ram_agent.config import load_config
 from ram_agent.evaluation import Evaluation, evaluate
 from ram_agent.experiment import run_experiment
 from ram_agent.metrics import Running
-from ram_agent.monitoring import Board, Checkpoints, MetricsFile, Validation, pictured_every, watch
+from ram_agent.monitoring import Checkpoints, Validation, pictured_every
 from ram_agent.policy import Policy
+from ram_agent.spectator import watch
 from tests.making import make_config, make_env, make_learner, make_world
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "tensorboard.md"

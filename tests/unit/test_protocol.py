@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from ram_agent import agents, experiment, monitoring, results
+from ram_agent.board import whole_rows
 from ram_agent.checkpoint import read_checkpoint
 from ram_agent.cli.world import World
 from ram_agent.config import Config
@@ -192,7 +193,7 @@ def test_each_agent_has_a_validation_error_of_its_own(tmp_path: Path) -> None:
     controls = tmp_path / "controls"
     found = {}
     for look, folder in [("learned", tmp_path), ("oracle", controls / "oracle"), ("cnn", controls / "cnn")]:
-        rows = monitoring.whole_rows(folder / "metrics.csv")
+        rows = whole_rows(folder / "metrics.csv")
         found[look] = min(float(row["eval/error"]) for row in rows if row["eval/error"])
     assert len(set(found.values())) > 1
     assert numbers["validation_errors"] == pytest.approx(found)
