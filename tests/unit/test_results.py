@@ -28,6 +28,9 @@ SINGLE = {
     "mnist28_2/hard_best": "mnist28_hard_best_2",
     "mnist28_3/hard_best": "mnist28_hard_best_3",
     "mnist28_4/hard_best": "mnist28_hard_best_4",
+    "mnist28_5/hard_best": "mnist28_hard_best_5",
+    "mnist28_7/hard_best": "mnist28_hard_best_7",
+    "translated60_8/hard_reinforce_2400k": "translated60_hard_reinforce_8",
     "cluttered100_8/hard_reinforce_1200k": "cluttered100_hard_reinforce_8",
 }
 """What is measured once → its config."""
