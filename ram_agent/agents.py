@@ -1,6 +1,6 @@
 """The agents of an experiment: the one that learns to look, and its controls; each made, trained, saved alike."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,9 +15,9 @@ from ram_agent.files import remove_partials
 from ram_agent.finite import NumbersGoneBad
 from ram_agent.gaze import of_each_class
 from ram_agent.interruption import Interruption
-from ram_agent.monitoring import Best, Checkpoints, Pictures, Signal, Validation
+from ram_agent.monitoring import Best, Checkpoints, Periodic, Pictures, Signal, Validation
 from ram_agent.parallel import ALONE, Ranks
-from ram_agent.run_files import CHECKPOINT, DIAGNOSTIC, agent_folder
+from ram_agent.run_files import CHECKPOINT, DIAGNOSTIC, EVENTS, agent_folder
 from ram_agent.world import World, check_images, whole_split
 from ram_agent.writing import Writing
 
@@ -75,7 +75,7 @@ def train_agent(
     remove_partials(folder)
     resume_at = learner.episodes if saved else -1 if resume else None
     writing = Writing(folder, interruption.give_up if config.run.on_write_error == "stop" else None)
-    told = any(folder.glob("events.out.tfevents.*"))
+    told = any(folder.glob(EVENTS))
     board = Board(folder, world.dataset.name, tensorboard=config.run.tensorboard, resume_at=resume_at, writing=writing)
     learner.set_logger(board.logger)
     total, every = training.episodes, config.evaluation.every
@@ -103,19 +103,9 @@ def train_agent(
     if saved:
         validation.best = Best(**saved["best"]) if saved["best"] else None
     if not (saved and told):  # a resumed run may be the first that TensorBoard is told of
-        board.layout(config.environment.glimpses)
-        trained = config.model_copy(update={"training": training})
-        board.text("config", f"```yaml\n{dump_config(trained)}```")
-        board.text("images", f"{world.dataset.name}, sha256 {world.dataset.sha256}. {world.dataset.notice}")
+        introduce(board, config.model_copy(update={"training": training}), world)
     try:
-        learner.learn(
-            total * env.glimpses - learner.num_timesteps,
-            callback=callbacks,
-            log_interval=max(1, config.run.log_every // learner.lanes),
-            progress_bar=config.run.progress,
-            progress_title=f"{look} [{world.dataset.name}]",
-            reset_num_timesteps=saved is None,
-        )
+        learn(learner, callbacks, config, f"{look} [{world.dataset.name}]", anew=saved is None)
     except NumbersGoneBad as error:
         board.close()
         raise NumbersGoneBad(f"{look}: {error}. {_diagnose(checkpoints, folder, str(error))}") from None
@@ -127,6 +117,25 @@ def train_agent(
         if validation.best is None:  # the table needs a number; what is saved goes on as if there had been no stop
             validation.evaluate(record=False)
     return [Agent(look, learner, validation, board)]
+
+
+def introduce(board: Board, config: Config, world: World) -> None:
+    """What TensorBoard shows of a training before there are numbers."""
+    board.layout(config.environment.glimpses)
+    board.text("config", f"```yaml\n{dump_config(config)}```")
+    board.text("images", f"{world.dataset.name}, sha256 {world.dataset.sha256}. {world.dataset.notice}")
+
+
+def learn(learner: Algorithm, callbacks: Sequence[Periodic], config: Config, title: str, *, anew: bool) -> None:
+    """All episodes of the learner's training that are left; with `anew` it counts from 0."""
+    learner.learn(
+        learner.training.episodes * learner.env.glimpses - learner.num_timesteps,
+        callback=list(callbacks),
+        log_interval=max(1, config.run.log_every // learner.lanes),
+        progress_bar=config.run.progress,
+        progress_title=title,
+        reset_num_timesteps=anew,
+    )
 
 
 def _diagnose(checkpoints: Checkpoints, folder: Path, reason: str) -> str:

@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from stable_baselines3.common.vec_env import VecEnv
 
-from ram_agent.agents import make_learner
+from ram_agent.agents import introduce, learn, make_learner
 from ram_agent.algorithm import Algorithm
 from ram_agent.board import Board
 from ram_agent.config import Config, ConfigError, changed_config, dump_config
@@ -227,21 +227,13 @@ class Search:
 
     def _train(self, learner: Algorithm, config: Config, world: World, folder: Path, trial: Any) -> Watched:
         """The agent's training as `train_agent` does it, watched by the trial; nothing is measured after it."""
-        total = config.training.episodes
         board = Board(folder, world.dataset.name, tensorboard=config.run.tensorboard)
-        board.layout(config.environment.glimpses)
-        board.text("config", f"```yaml\n{dump_config(config)}```")
+        introduce(board, config, world)
         learner.set_logger(board.logger)
         env, images = whole_split(world, "validation")
-        validation = Watched(trial, env, images, config.evaluation.every, total, board)
+        validation = Watched(trial, env, images, config.evaluation.every, config.training.episodes, board)
         try:
-            learner.learn(
-                total * learner.env.glimpses,
-                callback=[validation],
-                log_interval=max(1, config.run.log_every // learner.lanes),
-                progress_bar=config.run.progress,
-                progress_title=f"trial {trial.number} [{world.dataset.name}]",
-            )
+            learn(learner, [validation], config, f"trial {trial.number} [{world.dataset.name}]", anew=True)
             if validation.best:
                 board.results(
                     trial.user_attrs["settings"], {"eval/best_error": validation.best.error}, learner.episodes
