@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from ram_agent.config import Config
+    from ram_agent.config import Config, TrainingConfig
 
 RECURRENT_BATCH = 128
 """Steps in a minibatch of RecurrentPPO's, unless told otherwise (sb3-contrib 2.6 and later)."""
@@ -64,6 +64,24 @@ def _check_method(config: "Config") -> None:
         raise ValueError(
             f"training.method: expected pathwise for a {kind} sensor (its gradient is a true one), "
             "got straight_through; or use sensor.kind crop"
+        )
+    if not config.training.by_sb3 and method != "reinforce":
+        _check_score_function(config.training)
+
+
+def _check_score_function(training: "TrainingConfig") -> None:
+    """What is REINFORCE's alone does nothing for a gradient through the glimpse, and would be compared in vain."""
+    usual = {name: field.default for name, field in type(training).model_fields.items()}
+    idle = [
+        name
+        for name in ("baseline", "looks", "reinforce_weight", "baseline_weight")
+        if getattr(training, name) != usual[name]
+    ]
+    if idle:
+        remedy = " ".join(f"--training.{name} {usual[name]}" for name in idle)
+        raise ValueError(
+            f"training.{idle[0]}: expected {usual[idle[0]]} for training.method {training.method}, whose gradient has "
+            f"no score function, got {getattr(training, idle[0])}; {remedy}, or --training.method reinforce"
         )
 
 

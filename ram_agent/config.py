@@ -335,13 +335,14 @@ class Config(Section):
 # -------------------------------------------------------------------- reading, overriding, writing
 
 
-def load_config(path: Path | None = None, overrides: Mapping[str, Any] | None = None) -> Config:
+def load_config(path: str | Path | None = None, overrides: Mapping[str, Any] | None = None) -> Config:
     """Read a YAML file over its bases (or the defaults) and apply overrides given as `section.field` → value.
 
     Raises `ConfigError`.
     """
     tree: dict[str, Any] = {}
     if path is not None:
+        path = Path(path)
         tree = read_layers(path)
         tree.setdefault("name", path.stem)
     override(tree, overrides or {})

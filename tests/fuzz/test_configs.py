@@ -122,6 +122,8 @@ def trees(draw: st.DrawFn, wild: bool) -> dict[str, dict[str, Any]]:
         training["method"] = draw(
             st.sampled_from(["reinforce", "straight_through" if sensor["kind"] == "crop" else "pathwise"])
         )
+        if training["method"] != "reinforce":
+            training |= {"baseline": "learned", "looks": 1, "reinforce_weight": 1.0, "baseline_weight": 1.0}
     if tree["environment"]["glimpses"] == 1:
         training["lookahead"] = 0
     policy["scan"] = min(policy["scan"], tree["environment"]["glimpses"] - 1)

@@ -21,7 +21,7 @@ UNUSUAL: dict[str, Any] = {
     "scene": {"kind": "plain", "height": 28, "width": 31},
     "sensor": {"kind": "gaussian", "size": 5, "strides": [0.25, 3], "reach": 1e-3},
     "environment": {"glimpses": 1, "first_window": [0, 0.5, -1, 1, 0, 0.125]},
-    "training": {"method": "pathwise", "window_std_end": 0.01, "baseline": "leave_one_out", "looks": 4},
+    "training": {"method": "reinforce", "window_std_end": 0.01, "baseline": "leave_one_out", "looks": 4},
     "evaluation": {"controls": [], "control_episodes": 7},
     "run": {"folder": "runs/no", "overwrite": True, "seed": 0},
 }
@@ -281,6 +281,23 @@ def test_a_name_that_would_not_do_for_a_folder_is_refused() -> None:
             {"environment": {"glimpses": 1}, "training": {"lookahead": 8}},
             "training.lookahead: expected 0 for episodes of one glimpse, which have no move to think over, got 8",
         ),
+        (
+            {
+                "training": {
+                    "method": "straight_through",
+                    "baseline": "leave_one_out",
+                    "looks": 4,
+                    "reinforce_weight": 0.3,
+                }
+            },
+            "training.baseline: expected learned for training.method straight_through, whose gradient has no score "
+            "function, got leave_one_out; --training.baseline learned --training.looks 1 "
+            "--training.reinforce_weight 1.0, or --training.method reinforce",
+        ),
+        (
+            {"sensor": {"kind": "stn"}, "training": {"method": "pathwise", "baseline_weight": 0.5}},
+            "training.baseline_weight: expected 1.0 for training.method pathwise",
+        ),
         ({"training": {"baseline": "leave_one_out"}}, "training.looks: expected 2 or more for baseline leave_one_out"),
     ],
 )
@@ -362,3 +379,8 @@ def test_every_field_has_a_sentence_for_help() -> None:
     fields = list(describe())
     assert len({field.name for field in fields}) == len(fields) > 40
     assert all(len(field.help) > 10 for field in fields)
+
+
+def test_a_path_may_be_text() -> None:
+    shipped = ROOT / "configs" / "smoke.yaml"
+    assert load_config(str(shipped)) == load_config(shipped)
