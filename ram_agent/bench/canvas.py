@@ -1,10 +1,10 @@
 """What a larger canvas costs: nothing but its scene, if the sensor keeps its word."""
 
 from ram_agent.bench.profile import WHOLE, profile
-from ram_agent.bench.report import Cell, Table
+from ram_agent.bench.report import Table
 from ram_agent.bench.settings import Settings, announce
 from ram_agent.bench.subject import GLIMPSES, NAMES, make_learner
-from ram_agent.bench.timing import Spread
+from ram_agent.timing import Cell, Spread
 
 SIDES = (60, 240)
 

@@ -11,10 +11,10 @@ from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
 from envs.glimpse import GlimpseVectorEnv
 from envs.single import GlimpseEnv
-from ram_agent.bench.report import Cell, Table
+from ram_agent.bench.report import Table
 from ram_agent.bench.settings import Settings, announce
 from ram_agent.bench.subject import GLIMPSES, digits
-from ram_agent.bench.timing import Candidate, compare
+from ram_agent.timing import Candidate, Cell, compare
 
 LANES = (1, 16, 64, 256, 1024, 4096)
 MOST_SINGLES = 256

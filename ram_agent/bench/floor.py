@@ -14,10 +14,10 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from ram_agent.bench.report import Cell, Table
+from ram_agent.bench.report import Table
 from ram_agent.bench.settings import Settings, announce
 from ram_agent.bench.subject import CORES, NAMES, make_learner
-from ram_agent.bench.timing import compare
+from ram_agent.timing import Cell, compare
 
 PRODUCTS = ("mm", "addmm", "bmm", "baddbmm")
 

@@ -6,9 +6,10 @@ import subprocess
 import sys
 from pathlib import Path
 
-from ram_agent.bench.report import Cell, Table
+from ram_agent.bench.report import Table
 from ram_agent.bench.settings import Settings, announce
 from ram_agent.bench.subject import NAMES
+from ram_agent.timing import Cell
 
 KINDS = ("crop", "stn")
 STAGES = {

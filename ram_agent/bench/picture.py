@@ -5,8 +5,8 @@ from matplotlib.ticker import LogLocator, NullLocator, StrMethodFormatter
 
 from ram_agent.bench.report import Table
 from ram_agent.bench.subject import NAMES
-from ram_agent.bench.timing import Spread
 from ram_agent.figures import LABEL, LINE_STYLES, TITLE, style
+from ram_agent.timing import Spread
 
 BATCH = 256
 

@@ -12,11 +12,11 @@ from typing import Any, NamedTuple
 
 import torch
 
-from ram_agent.bench.report import Cell, Table
+from ram_agent.bench.report import Table
 from ram_agent.bench.settings import Settings, announce
 from ram_agent.bench.subject import NAMES, make_learner
-from ram_agent.bench.timing import FEWEST, Spread
 from ram_agent.learner import Learner
+from ram_agent.timing import FEWEST, Cell, Spread
 
 REST = "the rest of the step"
 WHOLE = "whole step"

@@ -1,17 +1,12 @@
 """What was measured: tables, as Markdown and as JSON."""
 
-import os
-import platform
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-import torch
-
 from ram_agent.bench.settings import Settings
-from ram_agent.bench.timing import Spread
-
-Cell = str | int | float | Spread | None
+from ram_agent.machine import machine
+from ram_agent.timing import Cell, Spread, show
 
 
 @dataclass(frozen=True)
@@ -31,21 +26,6 @@ class Table:
     def records(self) -> list[dict[str, Cell]]:
         """The rows by the names of the columns."""
         return [dict(zip(self.columns, row, strict=True)) for row in self.rows]
-
-
-def machine(device: torch.device) -> dict[str, str | int]:
-    """What the numbers were measured on."""
-    facts: dict[str, str | int] = {
-        "processor": _processor(),
-        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
-        "threads": torch.get_num_threads(),
-        "torch": torch.__version__,
-        "python": platform.python_version(),
-        "device": str(device),
-    }
-    if device.type == "cuda":
-        facts["gpu"] = torch.cuda.get_device_name(device)
-    return facts
 
 
 def heading(settings: Settings) -> str:
@@ -84,22 +64,3 @@ def as_json(tables: Sequence[Table], settings: Settings) -> dict[str, Any]:
             for table in tables
         ],
     }
-
-
-def show(cell: Cell) -> str:
-    """A cell as text: three digits, thousands apart."""
-    if cell is None:
-        return ""
-    if isinstance(cell, Spread):
-        return f"{show(cell.median)} ({show(cell.low)} to {show(cell.high)})"
-    if isinstance(cell, float):
-        return f"{cell:,.0f}" if abs(cell) >= 100 else f"{cell:#.3g}".removesuffix(".")
-    return f"{cell:,}" if isinstance(cell, int) else cell
-
-
-def _processor() -> str:
-    try:
-        with open("/proc/cpuinfo", encoding="utf-8") as file:
-            return next(line.partition(":")[2].strip() for line in file if line.startswith("model name"))
-    except (OSError, StopIteration):
-        return platform.processor() or platform.machine()

@@ -8,11 +8,11 @@ import torch.nn.functional as F
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
-from ram_agent.bench.report import Cell, Table
+from ram_agent.bench.report import Table
 from ram_agent.bench.settings import Settings, announce
 from ram_agent.bench.subject import GLIMPSES
-from ram_agent.bench.timing import Candidate, Timing, compare
 from ram_agent.sensor import Sensor, make_sensor
+from ram_agent.timing import Candidate, Cell, Timing, compare
 
 SIDES = (28, 60, 120, 240, 480)
 BATCHES = (1, 16, 64, 256, 1024, 4096)

@@ -4,10 +4,10 @@ import warnings
 from itertools import product
 from typing import Any
 
-from ram_agent.bench.report import Cell, Table
+from ram_agent.bench.report import Table
 from ram_agent.bench.settings import Settings, announce
 from ram_agent.bench.subject import CORES, GLIMPSES, NAMES, SIDE, digits, make_learner
-from ram_agent.bench.timing import Candidate, compare
+from ram_agent.timing import Candidate, Cell, compare
 
 UNITS = 256
 THEIRS = ("RecurrentPPO, 10 epochs", "RecurrentPPO, 1 epoch", "A2C")

@@ -9,7 +9,6 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch.utils.flop_counter import FlopCounterMode
 
-from ram_agent.bench.timing import compare as time_in_turn
 from ram_agent.building import best_policy, seen_by
 from ram_agent.checkpoint import CheckpointError, read_newest
 from ram_agent.compare.gather import Run
@@ -20,6 +19,7 @@ from ram_agent.policy import Policy
 from ram_agent.rollout import GlimpseEnvironment, rollout
 from ram_agent.run_files import CHECKPOINT
 from ram_agent.spectator import watch
+from ram_agent.timing import compare as time_in_turn
 from ram_agent.world import LANES, World, check_images
 
 PICTURED = 6

@@ -6,7 +6,6 @@ from statistics import fmean, median
 
 import torch
 
-from ram_agent.bench.report import machine, show
 from ram_agent.compare.document import Block, Bullets, Gallery, Heading, Paragraph, Picture, Table
 from ram_agent.compare.errors import differences, error_table, how_to_read
 from ram_agent.compare.examine import BATCHES, PICTURED
@@ -16,6 +15,8 @@ from ram_agent.compare.seeds import SIGNAL_OVER
 from ram_agent.compare.subjects import Compared, Pictures, Subject
 from ram_agent.compare.words import NOTHING, count, listed, mean
 from ram_agent.full_image import NETWORKS
+from ram_agent.machine import machine
+from ram_agent.timing import show
 from ram_agent.world import LANES
 
 

@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from ram_agent.bench import suite
-from ram_agent.bench.report import Table, as_json, heading, markdown, show
+from ram_agent.bench.report import Table, as_json, heading, markdown
 from ram_agent.bench.settings import Settings
-from ram_agent.bench.timing import Spread
+from ram_agent.timing import Spread, show
 
 SETTINGS = Settings(torch.device("cpu"))
 TABLE = Table("sensor", "Sensor", "A note.", ("name", "ratio", "rate"), (("a", 1.0, Spread(2.0, 1.5, 3000.0)),))

@@ -2,8 +2,8 @@
 
 import pytest
 
-from ram_agent.bench import timing
-from ram_agent.bench.timing import Spread, Timing, compare
+from ram_agent import timing
+from ram_agent.timing import Spread, Timing, compare
 
 
 class Clock:

@@ -34,6 +34,10 @@ class Spread:
         return cls(float(median), float(low), float(high))
 
 
+Cell = str | int | float | Spread | None
+"""Of a table."""
+
+
 @dataclass(frozen=True)
 class Timing:
     """How long one unit of a candidate's work took, in seconds, round by round."""
@@ -96,3 +100,14 @@ def _calls(function: Callable[[], object], clock: Callable[[], float]) -> int:
         if elapsed >= SHORTEST:
             return 1
     return ceil(SHORTEST / max(elapsed, 1e-6))
+
+
+def show(cell: Cell) -> str:
+    """A cell as text: three digits, thousands apart."""
+    if cell is None:
+        return ""
+    if isinstance(cell, Spread):
+        return f"{show(cell.median)} ({show(cell.low)} to {show(cell.high)})"
+    if isinstance(cell, float):
+        return f"{cell:,.0f}" if abs(cell) >= 100 else f"{cell:#.3g}".removesuffix(".")
+    return f"{cell:,}" if isinstance(cell, int) else cell
