@@ -134,9 +134,17 @@ class Design(NamedTuple):
 CORES, OPTIMIZERS = ("rnn", "gru", "lstm"), ("adam", "muon", "sgd")
 WHERE = {"between evaluations": 5, "at an evaluation": 3, "right after a save": 4}
 BASELINES = (("none", 1), ("learned", 2), ("leave_one_out", 2))
+"""With looks at each image; where the gradient has no score function, the usual ones."""
 EYES = (("crop", "reinforce"), ("crop", "straight_through"), ("gaussian", "pathwise"), ("stn", "pathwise"))
 DESIGNS = [
-    Design(kind, method, CORES[c], OPTIMIZERS[(c + e) % 3], list(WHERE)[(c + 2 * e) % 3], *BASELINES[c])
+    Design(
+        kind,
+        method,
+        CORES[c],
+        OPTIMIZERS[(c + e) % 3],
+        list(WHERE)[(c + 2 * e) % 3],
+        *(BASELINES[c] if method == "reinforce" else ("learned", 1)),
+    )
     for (e, (kind, method)), c in itertools.product(enumerate(EYES), range(3))
 ]
 """A covering array: every two of these choices meet in one of the twelve."""
