@@ -20,6 +20,7 @@ ROWS = {
     "cluttered100_8/hard_best_1200k_lookahead": "cluttered100_hard_best_8",
     "cluttered100_8/gaussian_1200k_lookahead": "cluttered100_gaussian_8",
     "cluttered100_8/stn_1200k_lookahead": "cluttered100_stn_8",
+    "cluttered100_8/hard_reinforce_1200k": "cluttered100_hard_reinforce_8",
     "mnist28_6/hard_best_1200k_scan": "mnist28_hard_best_6",
     "mnist28_6/hard_reinforce_1200k_scan": "mnist28_hard_reinforce_6",
     "mnist28_7/hard_best": "mnist28_hard_best_7",
@@ -32,7 +33,6 @@ SINGLE = {
     "mnist28_4/hard_best": "mnist28_hard_best_4",
     "mnist28_5/hard_best": "mnist28_hard_best_5",
     "translated60_8/hard_reinforce_2400k": "translated60_hard_reinforce_8",
-    "cluttered100_8/hard_reinforce_1200k": "cluttered100_hard_reinforce_8",
 }
 """What is measured once → its config."""
 
