@@ -288,8 +288,10 @@ def test_help_explains_every_field_of_the_configuration(
     assert (status, err) == (0, "")
     shown = "".join(out.split())  # however argparse broke the lines
     for field in describe():
-        others = "".join(f", {short} VALUE" for short in SHORT.get(field.name, ()))
-        assert "".join(f"--{field.name} VALUE{others} {field.help}".split()) in shown, field.name
+        names = [f"--{field.name}", *SHORT.get(field.name, ())]
+        # From Python 3.13 on the value stands once, behind the last name.
+        named = f"{', '.join(names)} VALUE" if sys.version_info >= (3, 13) else ", ".join(f"{n} VALUE" for n in names)
+        assert "".join(f"{named} {field.help}".split()) in shown, field.name
 
 
 # -------------------------------------------------------------------- evaluate and render
