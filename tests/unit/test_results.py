@@ -28,6 +28,7 @@ ROWS = {
 """What is measured over three seeds → its config."""
 SINGLE = {
     "cluttered60_4/hard_best": "cluttered60_hard_best_4",
+    "cluttered60_4/hard_reinforce": "cluttered60_hard_reinforce_4",
     "mnist28_2/hard_best": "mnist28_hard_best_2",
     "mnist28_3/hard_best": "mnist28_hard_best_3",
     "mnist28_4/hard_best": "mnist28_hard_best_4",
