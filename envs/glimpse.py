@@ -25,7 +25,7 @@ from envs.images import ImageData
 from envs.rendering import draw_frame
 from envs.rules import Moves, Reward, Rules
 from envs.scenes import Kind, SceneMaker, Split, without_border
-from envs.seeds import Seeds, lane_seeds, seed_of_all
+from envs.seeds import Seeds, is_whole, lane_seeds, seed_of_all
 from envs.shared_images import shared_images
 from ram_agent.sensor import Sensor, make_sensor
 
@@ -128,9 +128,9 @@ class GlimpseVectorEnv(VectorEnv[dict[str, Any], dict[str, Any], Any]):
         autoreset_mode: AutoresetMode | str = AutoresetMode.DISABLED,
         render_mode: str | None = None,
     ) -> None:
-        if not _is_whole(num_envs) or num_envs < 1:
+        if not is_whole(num_envs) or num_envs < 1:
             raise ValueError(f"num_envs: got {num_envs}, expected a whole number, at least 1 lane")
-        if not _is_whole(glimpses) or glimpses < 1:
+        if not is_whole(glimpses) or glimpses < 1:
             raise ValueError(f"glimpses: got {glimpses}, expected a whole number, at least 1 look per episode")
         if render_mode not in (None, *self.metadata["render_modes"]):
             raise ValueError(f"render_mode: got {render_mode!r}, expected 'rgb_array' or None")
@@ -428,10 +428,6 @@ def _autoreset(mode: AutoresetMode | str) -> AutoresetMode:
     except ValueError:
         modes = ", ".join(AutoresetMode.__members__)
         raise ValueError(f"autoreset_mode: got {mode!r}, expected one of {modes}") from None
-
-
-def _is_whole(value: Any) -> bool:
-    return isinstance(value, int | np.integer)
 
 
 def _with(kept: Tensor, lanes: Any, new: Tensor) -> Tensor:

@@ -8,7 +8,6 @@ environment equals a single environment, the CPU equals the GPU bit for bit, and
 from dataclasses import dataclass
 from typing import Literal, NamedTuple, get_args
 
-import numpy as np
 import torch
 from jaxtyping import Float, Int, UInt8
 from torch import Tensor
@@ -16,6 +15,7 @@ from torch import Tensor
 from envs.distortion import AS_THEY_ARE, Distortion
 from envs.draws import random_high, scaled, scene_key
 from envs.images import ImageSet
+from envs.seeds import is_whole
 from ram_agent.sensor import lift_patches
 
 Kind = Literal["plain", "translated", "cluttered"]
@@ -93,7 +93,7 @@ class SceneMaker:
         numbers = {"scene.height": self.size[0], "scene.width": self.size[1]}
         numbers |= {"scene.clutter": self.clutter, "scene.clutter_size": self.clutter_size}
         for name, number in numbers.items():
-            if not isinstance(number, int | np.integer):
+            if not is_whole(number):
                 raise SceneError(f"{name}: got {number!r}, expected a whole number")
         if self.size[0] < height or self.size[1] < width:
             raise SceneError(

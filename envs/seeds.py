@@ -10,6 +10,11 @@ from torch import Tensor
 Seeds = int | np.integer | Sequence[int | None] | np.ndarray | Tensor | None
 
 
+def is_whole(value: Any) -> bool:
+    """Whether it is a whole number, Python's or NumPy's."""
+    return isinstance(value, int | np.integer)
+
+
 def seed_of_all(seed: Seeds) -> int | None:
     """The seed, where one stands for all lanes; None where each has its own. Raises `ValueError` where it is none."""
     if seed is None or np.ndim(seed) > 0:  # type: ignore[arg-type]
@@ -39,6 +44,6 @@ def lane_seeds(seed: Seeds, lanes: int) -> tuple[np.ndarray, Tensor]:
 
 
 def _whole(seed: Any) -> int:
-    if not isinstance(seed, int | np.integer) or seed < 0:
+    if not is_whole(seed) or seed < 0:
         raise ValueError(f"seed: got {seed!r}, expected a whole number from 0 up")
     return int(seed)

@@ -1,4 +1,4 @@
-"""What lies in the folder of a run, by name; and, but for the first three, in that of a control of its."""
+"""What lies in the folder of a run, by name; metrics, events and checkpoints in that of a control of its, too."""
 
 from pathlib import Path
 

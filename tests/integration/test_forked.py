@@ -31,24 +31,27 @@ print("alike")
 """
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere processes are not forked by default")
-def test_environments_in_forked_processes_do_not_wait_for_threads_that_stayed_behind() -> None:
-    run = subprocess.run(
-        [sys.executable, "-c", FORKED],
+def python(code: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", code],
         cwd=ROOT,
-        env=os.environ | {"OMP_NUM_THREADS": "2"},
+        env=os.environ | environment,
         capture_output=True,
         text=True,
         timeout=240,
         check=False,
     )
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere processes are not forked by default")
+def test_environments_in_forked_processes_do_not_wait_for_threads_that_stayed_behind() -> None:
+    run = python(FORKED, OMP_NUM_THREADS="2")
     assert run.stdout.strip() == "alike", run.stderr
 
 
 def test_arrays_are_refused_with_the_way_to_give_them() -> None:
     code = "import numpy; from envs.glimpse import GlimpseVectorEnv; GlimpseVectorEnv(1, images=numpy.zeros((4, 8, 8)))"
-    run = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
-    last = run.stderr.strip().splitlines()[-1]
+    last = python(code).stderr.strip().splitlines()[-1]
     assert last.startswith(
         "ValueError: images: got ndarray, expected 'auto', 'mnist', 'digits', a path or an ImageData;"
     )
