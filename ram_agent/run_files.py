@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+from ram_agent.config import ConfigError
+
 CONFIG = "config.yaml"
 RESULTS = "results.json"
 NOTICE = "NOTICE.txt"
@@ -23,6 +25,12 @@ WRITTEN = (CONFIG, RESULTS, NOTICE, METRICS, EVENTS, CHECKPOINT.parts[0], FIGURE
 def is_run(folder: Path) -> bool:
     """Whether a run has begun there."""
     return (folder / CONFIG).is_file()
+
+
+def check_run(folder: Path) -> None:
+    """Raise `ConfigError` where no run has begun."""
+    if not is_run(folder):
+        raise ConfigError(f"run {folder}: not a run folder (no {CONFIG} in it); name one that a training has made")
 
 
 def agent_folder(run: Path, look: str) -> Path:

@@ -13,7 +13,7 @@ from ram_agent.files import write_whole
 from ram_agent.interruption import heard_by
 from ram_agent.results import final_results
 from ram_agent.run_files import CHECKPOINT
-from ram_agent.sweep import State, command, in_order, last_line, summarise
+from ram_agent.sweep import Standing, command, in_order, last_line, summarise
 from ram_agent.table import SWEEP, Job
 from ram_agent.workers import Outcome, Running, Task, Workers
 from ram_agent.writing import Writing
@@ -40,14 +40,14 @@ class Runner:
     def __init__(
         self,
         out: Path,
-        states: Mapping[Job, State],
+        standings: Mapping[Job, Standing],
         workers: Workers,
         *,
         keep_going: bool = True,
         say: Callable[[str], None] = print,
     ) -> None:
-        self.out, self.states, self.workers, self.keep_going, self.say = out, states, workers, keep_going, say
-        self.waiting = in_order(states)
+        self.out, self.standings, self.workers, self.keep_going, self.say = out, standings, workers, keep_going, say
+        self.waiting = in_order(standings)
         self.running: dict[Job, Running] = {}
         self.seen: set[Job] = set()
         """Jobs that have begun to run; Ray keeps others waiting."""
@@ -90,11 +90,11 @@ class Runner:
             self.withdrawn.add(job)
 
     def _start(self, job: Job) -> None:
-        state, folder = self.states[job], Path.cwd()
+        standing, folder = self.standings[job], Path.cwd()
         try:
-            if state == "new":
+            if standing == "new":
                 write_whole(job.settings, dump_config(job.config).encode())
-            task = Task(command(job, state), job.log, state == "to resume", folder)
+            task = Task(command(job, standing), job.log, standing == "to resume", folder)
             self.running[job] = self.workers.start(task)
         except OSError as error:
             self._fail(job, f"cannot start: {error.strerror or error}")
@@ -105,7 +105,7 @@ class Runner:
         if job not in self.seen and running.started():
             self.seen.add(job)
             self.records[job].status, self.records[job].started = "running", time.time()
-            self._tell(job, "started" if self.states[job] == "new" else "resumed")
+            self._tell(job, "started" if self.standings[job] == "new" else "resumed")
         if outcome:
             del self.running[job]
             self._end(job, outcome)
@@ -144,11 +144,11 @@ class Runner:
         except (FileNotFoundError, ValueError, KeyError, TypeError, RecursionError):
             times = {}  # the folders of the runs say all that is needed
         records = {}
-        for job, state in self.states.items():
+        for job, standing in self.standings.items():
             results = final_results(job.folder)
             error = results["test_error"] if results else None
             records[job] = Record(
-                job.row, job.seed, str(job.folder), state, error, *times.get((job.row, job.seed), (None, None))
+                job.row, job.seed, str(job.folder), standing, error, *times.get((job.row, job.seed), (None, None))
             )
         return records
 

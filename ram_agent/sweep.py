@@ -19,13 +19,13 @@ from ram_agent.results import final_results
 from ram_agent.run_files import CHECKPOINT, CONFIG
 from ram_agent.table import Job
 
-State = Literal["done", "to resume", "new"]
+Standing = Literal["done", "to resume", "new"]
 
 
 # -------------------------------------------------------------------- jobs and their folders
 
 
-def state_of(job: Job) -> State:
+def standing_of(job: Job) -> Standing:
     """Read from the folder. Raises `ConfigError` where that holds another experiment, or one that is being trained."""
     if in_use(job.log):
         raise ConfigError(f"{job.folder}: a process is training it (it holds {job.log}); wait for it, or end it")
@@ -56,15 +56,15 @@ def different(asked: Config, ran: Config) -> Iterator[str]:
         yield from (f"{section}.{name}" for name, value in fields.items() if theirs[section][name] != value)
 
 
-def in_order(states: Mapping[Job, State]) -> list[Job]:
+def in_order(standings: Mapping[Job, Standing]) -> list[Job]:
     """What is left to do: first what was interrupted, then the first seed of every row before the second of any."""
-    return sorted((job for job in states if states[job] != "done"), key=lambda job: states[job] != "to resume")
+    return sorted((job for job in standings if standings[job] != "done"), key=lambda job: standings[job] != "to resume")
 
 
-def command(job: Job, state: State) -> list[str]:
+def command(job: Job, standing: Standing) -> list[str]:
     """The training as it would be typed."""
     train = [sys.executable, "-m", "ram_agent", "train"]
-    if state == "to resume":  # with the threads it began with: it ends as if it had never been stopped
+    if standing == "to resume":  # with the threads it began with: it ends as if it had never been stopped
         return [*train, "--resume", str(job.folder), "--run.progress", "false"]
     leftovers = job.folder.is_dir() and any(job.folder.iterdir())
     return [*train, str(job.settings), *(["--run.overwrite", "true"] if leftovers else [])]

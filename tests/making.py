@@ -9,7 +9,7 @@ import torch
 
 from envs.glimpse import GlimpseVectorEnv
 from envs.images import ImageData, ImageSet
-from ram_agent.cli.world import World
+from ram_agent.cli.world import ConfiguredWorld
 from ram_agent.config import Config, parse_config
 from ram_agent.learner import LEARNERS, Learner
 from ram_agent.policy import RecurrentAttentionPolicy
@@ -86,9 +86,9 @@ def make_config(**sections: dict[str, Any]) -> Config:
     return parse_config(tree)
 
 
-def make_world(config: Config, **images: Any) -> World:
+def make_world(config: Config, **images: Any) -> ConfiguredWorld:
     """The environments of `config` over `make_images()`."""
-    return World(config, make_images(**images))
+    return ConfiguredWorld(config, make_images(**images))
 
 
 def make_policy(

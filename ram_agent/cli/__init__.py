@@ -13,7 +13,7 @@ from ram_agent.cli.bench import bench_options, bench_project
 from ram_agent.cli.compare import compare_options, compare_runs
 from ram_agent.cli.evaluate import evaluate_options, evaluate_run
 from ram_agent.cli.export import export_options, export_run
-from ram_agent.cli.job import NUMBERS_GONE_BAD, Job, Refused
+from ram_agent.cli.prepared import NUMBERS_GONE_BAD, Prepared, Refused
 from ram_agent.cli.render import render_options, render_run
 from ram_agent.cli.search import search_options, search_settings
 from ram_agent.cli.sweep import sweep_options, sweep_table
@@ -22,7 +22,7 @@ from ram_agent.finite import NumbersGoneBad
 from ram_agent.options import Parser
 from ram_agent.tracking import TrackingError
 
-COMMANDS: dict[str, tuple[Callable[[Any], Parser], Callable[[Any], Job]]] = {
+COMMANDS: dict[str, tuple[Callable[[Any], Parser], Callable[[Any], Prepared]]] = {
     "train": (train_options, train_run),
     "sweep": (sweep_options, sweep_table),
     "search": (search_options, search_settings),

@@ -5,7 +5,7 @@ from typing import Any
 from ram_agent.bench import suite
 from ram_agent.bench.settings import Settings
 from ram_agent.cli.folders import check_file
-from ram_agent.cli.job import Job
+from ram_agent.cli.prepared import Prepared
 from ram_agent.cli.world import find_device
 from ram_agent.options import Parser
 
@@ -26,7 +26,7 @@ def bench_options(commands: Any) -> Parser:
     return parser
 
 
-def bench_project(given: Any) -> Job:
+def bench_project(given: Any) -> Prepared:
     """Print Markdown tables; the images are the embedded digits, which the speed does not depend on."""
     asked = {name: getattr(given, name) for name in ("rounds", "updates", "batch") if getattr(given, name) is not None}
     least = {"rounds": 2, "updates": 10, "batch": 8} if given.smoke else {}

@@ -6,8 +6,8 @@ from typing import Any
 import torch
 
 from envs.images import ImageData, load_images
-from ram_agent.cli.job import Job
-from ram_agent.cli.world import World, find_device
+from ram_agent.cli.prepared import Prepared
+from ram_agent.cli.world import ConfiguredWorld, find_device
 from ram_agent.compare.comparison import compare
 from ram_agent.compare.gather import gather
 from ram_agent.config import Config, ConfigError, ImagesConfig, changed_config
@@ -36,7 +36,7 @@ def compare_options(commands: Any) -> Parser:
     return parser
 
 
-def compare_runs(given: Any) -> Job:
+def compare_runs(given: Any) -> Prepared:
     """Write comparison.md, comparison.html and their plots."""
     runs = gather([Path(name) for name in given.runs])
     out = Path(given.out)
@@ -48,7 +48,7 @@ def compare_runs(given: Any) -> Job:
         find_device(changed["run.device"])
     loaded: dict[ImagesConfig, ImageData | Exception] = {}
 
-    def world_of(config: Config) -> World:
+    def world_of(config: Config) -> ConfiguredWorld:
         config = changed_config(config, changed)
         source = config.images
         if source not in loaded:
@@ -59,7 +59,7 @@ def compare_runs(given: Any) -> Job:
         images = loaded[source]
         if isinstance(images, Exception):
             raise images
-        return World(config, images)
+        return ConfiguredWorld(config, images)
 
     def job() -> int:
         torch.set_num_threads(1)

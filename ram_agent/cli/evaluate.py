@@ -6,9 +6,9 @@ from typing import Any
 import torch
 
 from ram_agent.cli.folders import check_file
-from ram_agent.cli.job import Job
 from ram_agent.cli.notice import loud
 from ram_agent.cli.picture_files import tell
+from ram_agent.cli.prepared import Prepared
 from ram_agent.cli.trained import Trained, other_data_options, trained_agent
 from ram_agent.config import ConfigError
 from ram_agent.figures import confusion_matrix
@@ -32,7 +32,7 @@ def evaluate_options(commands: Any) -> Parser:
     return parser
 
 
-def evaluate_run(given: Any) -> Job:
+def evaluate_run(given: Any) -> Prepared:
     """Print test errors of a run as a table, or its answers to picture files; leaves the run folder untouched."""
     trained = trained_agent(given)
     if given.confusion:

@@ -10,7 +10,7 @@ from ram_agent.building import best_policy
 from ram_agent.card import PICTURES, model_card
 from ram_agent.checkpoint import fitting, read_newest
 from ram_agent.cli.folders import run_folder
-from ram_agent.cli.job import Job, Refused
+from ram_agent.cli.prepared import Prepared, Refused
 from ram_agent.config import Config, ConfigError, changed_config, dump_config, load_config
 from ram_agent.export import write_export
 from ram_agent.files import write_whole
@@ -31,7 +31,7 @@ def export_options(commands: Any) -> Parser:
     return parser
 
 
-def export_run(given: Any) -> Job:
+def export_run(given: Any) -> Prepared:
     """Write the best weights of a run, its configuration, a model card with results and picture, and one step."""
     folder, target = run_folder(given.run), Path(given.out)
     if given.private and not given.push_to_hub:

@@ -9,7 +9,7 @@ from ram_agent.config import Config, ConfigError
 from ram_agent.export import AGENT
 from ram_agent.files import held, is_partial
 from ram_agent.layers import SHIPPED, nearest
-from ram_agent.run_files import CHECKPOINT, WRITTEN, is_run
+from ram_agent.run_files import CHECKPOINT, WRITTEN, check_run, is_run
 
 NOBODYS = ".DS_Store"
 """What file managers leave."""
@@ -77,8 +77,7 @@ def _clear_run(folder: Path) -> None:
 def run_folder(name: str) -> Path:
     """An existing run. Raises `ConfigError`."""
     folder = Path(name)
-    if not is_run(folder):
-        raise ConfigError(f"run {folder}: not a run folder (no config.yaml in it)")
+    check_run(folder)
     return folder
 
 

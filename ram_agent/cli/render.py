@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from ram_agent.animation import gaze_frames
-from ram_agent.cli.job import Job
+from ram_agent.cli.prepared import Prepared
 from ram_agent.cli.trained import Trained, other_data_options, trained_agent
 from ram_agent.config import ConfigError
 from ram_agent.evaluation import evaluate
@@ -46,7 +46,7 @@ def render_options(commands: Any) -> Parser:
     return parser
 
 
-def render_run(given: Any) -> Job:
+def render_run(given: Any) -> Prepared:
     """Write glimpse_paths.png, glimpse_paths.gif (of the first four), glimpse_strip.png (of the first).
 
     With `--wrong` of the first images that are answered wrongly.

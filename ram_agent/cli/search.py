@@ -5,11 +5,11 @@ from pathlib import Path
 from typing import Any
 
 from ram_agent.cli.folders import find_config
-from ram_agent.cli.job import Job, Refused
 from ram_agent.cli.notice import loud
+from ram_agent.cli.prepared import Prepared, Refused
 from ram_agent.cli.train import check_means
 from ram_agent.cli.watch import train_command
-from ram_agent.cli.world import World
+from ram_agent.cli.world import ConfiguredWorld
 from ram_agent.config import ConfigError, changed_config, load_config
 from ram_agent.options import Parser, add_config_options, overrides
 from ram_agent.search import Search, check_optuna
@@ -30,7 +30,7 @@ def search_options(commands: Any) -> Parser:
     return parser
 
 
-def search_settings(given: Any) -> Job:
+def search_settings(given: Any) -> Prepared:
     """Train with settings that Optuna suggests and write down the best."""
     check_optuna()
     if given.trials < 1:
@@ -45,13 +45,13 @@ def search_settings(given: Any) -> Job:
         )
     config = changed_config(config, {"run.folder": None, "run.overwrite": False})  # best.yaml hands them on
     space = read_space(find_config(given.space, "space", "spaces"))
-    world = World(config)
+    world = ConfiguredWorld(config)
     check_means(config, world.device, 1)
     out = Path(given.out or Path("runs") / f"{config.name}_search")
     search = Search(
         config,
         space,
-        lambda changed: World(changed, world.images),
+        lambda changed: ConfiguredWorld(changed, world.images),
         out,
         say=lambda line: print(line, flush=True),
     )

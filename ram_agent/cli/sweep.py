@@ -6,14 +6,13 @@ from pathlib import Path
 from typing import Any
 
 from ram_agent.cli.folders import find_config
-from ram_agent.cli.job import Job
+from ram_agent.cli.prepared import Prepared
 from ram_agent.cli.watch import PAGE, watch_command
 from ram_agent.config import ConfigError
 from ram_agent.options import Parser
 from ram_agent.runner import Runner
-from ram_agent.sweep import State, command, in_order, state_of, summarise, summary_table
-from ram_agent.table import SWEEP, read_jobs
-from ram_agent.table import Job as Training
+from ram_agent.sweep import Standing, command, in_order, standing_of, summarise, summary_table
+from ram_agent.table import SWEEP, Job, read_jobs
 from ram_agent.workers import LocalWorkers, RayWorkers, check_ray, cores
 
 
@@ -33,7 +32,7 @@ def sweep_options(commands: Any) -> Parser:
     return parser
 
 
-def sweep_table(given: Any) -> Job:
+def sweep_table(given: Any) -> Prepared:
     """Run what is left of a table and show what it comes to; what is done already is not done again."""
     if given.workers < 1:
         raise ConfigError(f"--workers: expected 1 or more, got {given.workers}")
@@ -45,19 +44,19 @@ def sweep_table(given: Any) -> Job:
     # A training that has the machine to itself measures at its start how many are worth having, as by itself.
     alone = given.workers == 1 and given.backend == "local"
     jobs = read_jobs(path, out, 0 if alone else threads, find_config)
-    states: dict[Training, State] = {each: state_of(each) for each in jobs}
-    left = in_order(states)
+    standings: dict[Job, Standing] = {each: standing_of(each) for each in jobs}
+    left = in_order(standings)
 
     def job() -> int:
         print(f"{path}: {len(jobs)} trainings, {len(jobs) - len(left)} done; to {out}", flush=True)
         if given.dry_run:
             width = max((len(str(each)) for each in left), default=0)
             for each in left:
-                print(f"  {each!s:{width}}  {states[each]:9}  {shlex.join(command(each, states[each]))}")
+                print(f"  {each!s:{width}}  {standings[each]:9}  {shlex.join(command(each, standings[each]))}")
             return 0
         on_ray = given.backend == "ray" and left
         workers = RayWorkers(given.workers, threads) if on_ray else LocalWorkers(given.workers)
-        runner = Runner(out, states, workers, keep_going=given.keep_going, say=lambda line: print(line, flush=True))
+        runner = Runner(out, standings, workers, keep_going=given.keep_going, say=lambda line: print(line, flush=True))
         status = runner.run()
         print(f"\n{summary_table(summarise(jobs))}\n\n  written to {out / SWEEP}")
         print(f"  watch it:  {watch_command(out)}\n             {PAGE}")

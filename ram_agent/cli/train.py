@@ -11,10 +11,10 @@ import torch
 from ram_agent.beginning import begin_with
 from ram_agent.building import build_policy
 from ram_agent.cli.folders import find_config, is_export, new_run_folder, run_folder
-from ram_agent.cli.job import NUMBERS_GONE_BAD, Job
 from ram_agent.cli.notice import loud
+from ram_agent.cli.prepared import NUMBERS_GONE_BAD, Prepared
 from ram_agent.cli.watch import PAGE, train_command, watch_command
-from ram_agent.cli.world import World
+from ram_agent.cli.world import ConfiguredWorld
 from ram_agent.config import Config, ConfigError, dump_config, load_config
 from ram_agent.experiment import run_experiment
 from ram_agent.files import held, write_whole
@@ -48,19 +48,19 @@ def train_options(commands: Any) -> Parser:
     return parser
 
 
-def train_run(given: Any) -> Job:
+def train_run(given: Any) -> Prepared:
     """Train from a config, or go on with a run; under torchrun, together with the other processes."""
     ranks = join_ranks()
     if given.resume:
         config, folder = _resumed(given)
-        world = World(config)
+        world = ConfiguredWorld(config)
         check_means(config, world.device, ranks.size)
         if (folder / NOTICE).is_file():  # said of these images when the run began, and still true
             notice = (folder / NOTICE).read_text(encoding="utf-8").strip()
             world.images = replace(world.images, notice=notice)
     else:
         config = load_config(find_config(given.config or "default"), overrides(given))
-        world = World(config)  # before the folder: what fails here leaves nothing behind
+        world = ConfiguredWorld(config)  # before the folder: what fails here leaves nothing behind
         check_means(config, world.device, ranks.size)
         env = world.environment("train", 1)  # likewise: scenes or a first window that cannot be
         if config.training.trained_agent:

@@ -12,7 +12,7 @@ from ram_agent.building import best_policy
 from ram_agent.checkpoint import fitting, read_newest
 from ram_agent.cli.folders import is_export, run_folder
 from ram_agent.cli.picture_files import Shown, lay_out, picture_files
-from ram_agent.cli.world import World
+from ram_agent.cli.world import ConfiguredWorld
 from ram_agent.config import Config, ConfigError, load_config
 from ram_agent.export import AGENT, read_export
 from ram_agent.options import Parser, add_config_options, overrides
@@ -27,7 +27,7 @@ class Trained(NamedTuple):
 
     config: Config
     policy: Policy
-    world: World
+    world: ConfiguredWorld
     shown: tuple[Shown, ...]
     """The picture files that it is to be shown, scene by scene; none where its images have labels."""
 
@@ -80,7 +80,7 @@ def trained_agent(given: Any) -> Trained:
     if images and as_large:
         height, width = images.image_size
         config = load_config(folder / CONFIG, changed | {"scene.height": height, "scene.width": width})
-    world = World(config, images)
+    world = ConfiguredWorld(config, images)
     with fitting(file):
         if images is None:
             check_images(saved, world)

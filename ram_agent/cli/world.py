@@ -15,7 +15,7 @@ from ram_agent.sensor import make_sensor
 from ram_agent.world import Dataset
 
 
-class World:
+class ConfiguredWorld:
     """The environments that a configuration describes, all over one set of images."""
 
     def __init__(self, config: Config, images: ImageData | None = None) -> None:

@@ -14,7 +14,7 @@ from ram_agent.checkpoint import CheckpointError, read_newest
 from ram_agent.config import Config, ConfigError, load_config
 from ram_agent.export import AGENT
 from ram_agent.full_image import NETWORKS
-from ram_agent.run_files import CHECKPOINT, CONFIG, CONTROLS, METRICS, RESULTS, agent_folder, is_run, run_of
+from ram_agent.run_files import CHECKPOINT, CONFIG, CONTROLS, METRICS, RESULTS, agent_folder, check_run, is_run, run_of
 from ram_agent.signal import ESTIMATORS
 from ram_agent.table import SWEEP, seed_folder
 
@@ -96,8 +96,7 @@ def gather(folders: Sequence[Path]) -> tuple[Run, ...]:
     for folder in folders:
         different.setdefault(folder.resolve(), folder)
     for folder in folders:
-        if not is_run(folder):
-            raise ConfigError(f"run {folder}: not a run folder (no config.yaml in it)")
+        check_run(folder)
     return tuple(run for folder in different.values() for run in _agents(folder))
 
 

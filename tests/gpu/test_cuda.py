@@ -19,7 +19,7 @@ import torch
 from envs.glimpse import GlimpseVectorEnv
 from ram_agent.building import build_learner
 from ram_agent.checkpoint import read_checkpoint
-from ram_agent.cli.world import World
+from ram_agent.cli.world import ConfiguredWorld
 from ram_agent.config import Config, parse_config
 from ram_agent.evaluation import evaluate
 from ram_agent.learner import Learner
@@ -58,7 +58,7 @@ def make_learner(
     kind: str = "crop", cuda_graph: bool | None = False, look: str = "learned", **training: Any
 ) -> Learner:
     config = configure(kind, cuda_graph, **training)
-    learner = build_learner(config, World(config), look)
+    learner = build_learner(config, ConfiguredWorld(config), look)
     assert isinstance(learner, Learner)
     learner.total_episodes = learner.training.episodes
     return learner
@@ -185,7 +185,7 @@ def test_an_agent_answers_on_the_cpu_as_on_the_gpu(tmp_path: Path) -> None:
     config = configure()
     answers = []
     for device in ("cuda", "cpu"):
-        world = World(config.model_copy(update={"run": config.run.model_copy(update={"device": device})}))
+        world = ConfiguredWorld(config.model_copy(update={"run": config.run.model_copy(update={"device": device})}))
         env = world.environment("test", 64)
         agent = type(learner).load(tmp_path / "agent.pt", world.environment("train", 32), device)
         answers.append(evaluate(agent.judged, env, 64).answers)

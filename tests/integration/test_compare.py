@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 from ram_agent.cli import main
-from ram_agent.cli.world import World
+from ram_agent.cli.world import ConfiguredWorld
 from ram_agent.compare.examine import count_flops, examine, revive
 from ram_agent.compare.gather import gather
 from ram_agent.config import ConfigError
@@ -163,7 +163,7 @@ def test_the_page_needs_no_other_file(report: Report):
 def test_operations_are_those_of_the_matrices(runs: Path):
     """A crop's pooling is not counted: T looks, T - 1 moves, T answers, two operations a weight."""
     run = gather([runs / "hard"])[0]
-    agent = revive(run, World)
+    agent = revive(run, ConfiguredWorld)
     assert not agent.policy.training  # batch norm, where there is one, counts as it does in use
     policy, looks = agent.policy, run.config.environment.glimpses
 
@@ -181,7 +181,7 @@ def test_where_they_look_is_counted_evenly_over_a_test_set_that_may_lie_class_by
     (run,) = (run for run in gather([runs / "hard"]) if run.look == "learned")
     monkeypatch.setattr("ram_agent.compare.examine.LANES", 9)
     monkeypatch.setattr("ram_agent.compare.examine.PICTURED", 9)
-    agent = revive(run, World)
+    agent = revive(run, ConfiguredWorld)
     examined = examine(agent)
     every_fortieth = examined.target[::40]
     assert sorted(examined.gaze.target.tolist()) == sorted(every_fortieth.tolist())

@@ -9,7 +9,7 @@ import torch
 
 from envs.images import ImageData, load_images
 from ram_agent.building import build_learner, build_policy
-from ram_agent.cli.world import World
+from ram_agent.cli.world import ConfiguredWorld
 from ram_agent.config import Config, load_config
 from ram_agent.layers import read_yaml
 from ram_agent.policy import Policy
@@ -39,7 +39,7 @@ def digits() -> ImageData:
 
 def built(config: Config) -> Policy:
     """An untrained policy."""
-    return build_policy(World(config, digits()).environment("train", 1), config, "learned")
+    return build_policy(ConfiguredWorld(config, digits()).environment("train", 1), config, "learned")
 
 
 def parameters(name: str) -> int:
@@ -81,7 +81,7 @@ def test_draws_own_form_begins_with_the_whole_canvas_and_says_how_large_it_is(ta
     config = shipped(f"{task}_draw_8")
     assert (config.sensor.kind, config.sensor.size, config.sensor.scales) == ("gaussian", 12, 1)
     assert (config.policy.core, config.training.method, config.environment.glimpses) == ("lstm", "pathwise", 8)
-    env = World(config, digits()).environment("train", 1)
+    env = ConfiguredWorld(config, digits()).environment("train", 1)
     canvas = (config.scene.height, config.scene.width)
     policy = built(config)
     first = policy.move(torch.zeros(1, config.policy.hidden), 0.0, None).window
@@ -133,7 +133,7 @@ def test_every_config_runs_two_updates_that_move_every_weight_it_trains(path: Pa
     config = load_config(path, {"images.source": "digits", "training.batch": lanes})
     if config.training.method == "recurrent_ppo" and not HAS_SB3_CONTRIB:
         pytest.skip("RecurrentPPO is an extra: pip install 'ram-agent[sb3]'")
-    learner = build_learner(config, World(config, digits()))
+    learner = build_learner(config, ConfiguredWorld(config, digits()))
     policy = learner.policy
     before = {name: value.clone() for name, value in policy.state_dict().items()}
     for _ in range(2):

@@ -21,7 +21,7 @@ from envs.scenes import SceneMaker
 from ram_agent.building import best_policy
 from ram_agent.checkpoint import read_checkpoint
 from ram_agent.cli import main
-from ram_agent.cli.world import World
+from ram_agent.cli.world import ConfiguredWorld
 from ram_agent.config import dump_config, load_config
 from ram_agent.evaluation import Evaluation
 from ram_agent.export import AGENT
@@ -109,7 +109,7 @@ def refuse(capsys: pytest.CaptureFixture[str]) -> Say:
 def gaze_of(run: Path) -> Gaze:
     """The best policy of a run on all of its test images."""
     config = load_config(run / "config.yaml")
-    world = World(config, load_images(config.images.source, size=config.images.size))
+    world = ConfiguredWorld(config, load_images(config.images.source, size=config.images.size))
     policy = best_policy(read_checkpoint(run / "checkpoints" / "agent.pt"), torch.device("cpu"))
     return watch(policy, world.environment("test", world.images_in("test")))
 
@@ -223,7 +223,7 @@ def test_render_wrong_draws_what_is_answered_wrongly_and_that_alone(
     folder = grey / "figures" / "others.npz" / "wrong"
     assert out.split("\n")[:-1] == [str(folder / f"glimpse_{name}") for name in ("paths.png", "paths.gif", "strip.png")]
     policy = best_policy(read_checkpoint(grey / "checkpoints" / "agent.pt"), torch.device("cpu"))
-    world = World(config, load_images(config.images.source))
+    world = ConfiguredWorld(config, load_images(config.images.source))
     for count, name in ((2, "both"), (1, "one")):
         seen = watch(policy, world.environment("test", count), [3, 8][:count])
         seen = seen._replace(target=torch.from_numpy(labels[[3, 8][:count]]))
@@ -366,7 +366,7 @@ def test_the_sample_of_a_card_makes_the_environment_of_the_run(
     data = load_images(config.images.source, size=config.images.size)
     space: dict = {"data": data}
     exec(sample.replace("'PATH OF YOUR IMAGES'", "data").replace("FOLDER", str(tmp_path / "export")), space)
-    env, ours = space["env"], World(config, data).environment("train", 8)
+    env, ours = space["env"], ConfiguredWorld(config, data).environment("train", 8)
     assert env.sensor == make_sensor(**config.sensor.model_dump())
     for field in fields(SceneMaker):
         if field.name != "images":

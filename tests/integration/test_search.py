@@ -17,7 +17,7 @@ from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 
 from ram_agent.board import whole_rows
 from ram_agent.cli import main
-from ram_agent.cli.world import World
+from ram_agent.cli.world import ConfiguredWorld
 from ram_agent.config import Config, load_config
 from ram_agent.evaluation import Evaluation
 from ram_agent.experiment import run_experiment
@@ -78,13 +78,13 @@ def test_a_search_never_builds_an_environment_over_the_test_set(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     splits: set[str] = set()
-    environment = World.environment
+    environment = ConfiguredWorld.environment
 
-    def noted(self: World, split: str, lanes: int) -> Any:
+    def noted(self: ConfiguredWorld, split: str, lanes: int) -> Any:
         splits.add(split)
         return environment(self, split, lanes)
 
-    monkeypatch.setattr(World, "environment", noted)
+    monkeypatch.setattr(ConfiguredWorld, "environment", noted)
     assert search_of(tmp_path).run(2) == 0
     assert splits == {"train", "validation"}
     unseen = Unseen(make_world(make_config()))

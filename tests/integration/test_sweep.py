@@ -17,7 +17,7 @@ from ram_agent import runner as running
 from ram_agent.cli import main
 from ram_agent.cli.folders import find_config
 from ram_agent.runner import Runner
-from ram_agent.sweep import state_of
+from ram_agent.sweep import standing_of
 from ram_agent.table import Job, read_jobs
 from ram_agent.workers import RayWorkers
 
@@ -160,7 +160,7 @@ def sweep_on_ray(workers: RayWorkers, tmp_path: Path, mode: str, monkeypatch: py
         return [sys.executable, "-S", "-c", FAKE, str(job.folder), str(other), mode]
 
     monkeypatch.setattr(running, "command", stand_in)
-    return Runner(tmp_path / "out", {job: state_of(job) for job in jobs}, workers)
+    return Runner(tmp_path / "out", {job: standing_of(job) for job in jobs}, workers)
 
 
 def test_ray_runs_two_jobs_at_a_time(on_ray: RayWorkers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

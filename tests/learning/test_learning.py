@@ -17,7 +17,7 @@ import torch
 from envs.glimpse import GlimpseVectorEnv
 from envs.images import ImageData, ImageSet, load_images
 from ram_agent.building import build_learner
-from ram_agent.cli.world import World
+from ram_agent.cli.world import ConfiguredWorld
 from ram_agent.config import PolicyConfig, load_config
 from ram_agent.evaluation import evaluate
 from ram_agent.learner import LEARNERS
@@ -86,7 +86,7 @@ def test_the_settings_of_the_paper_learn() -> None:
     """Where REINFORCE weighs too much for its batch of 20, chance drives the windows into a corner: 88 % error."""
     small = {"images.source": "digits", "training.episodes": 60_000}
     config = load_config(CONFIGS / "cluttered60_hard_paper_8.yaml", small)
-    world = World(config, load_images("digits"))
+    world = ConfiguredWorld(config, load_images("digits"))
     learner = build_learner(config, world)
     learner.learn(config.training.episodes * config.environment.glimpses)
     test = world.environment("test", 360)

@@ -13,7 +13,7 @@ from ram_agent.agents import train_agent
 from ram_agent.board import whole_rows
 from ram_agent.checkpoint import read_checkpoint
 from ram_agent.cli import main
-from ram_agent.cli.job import NUMBERS_GONE_BAD
+from ram_agent.cli.prepared import NUMBERS_GONE_BAD
 from ram_agent.controls import RandomWindowHead
 from ram_agent.finite import Circumstances, Divergence, Guard, NumbersGoneBad, likely_cause
 from ram_agent.interruption import Interruption

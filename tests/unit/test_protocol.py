@@ -13,7 +13,7 @@ import torch
 from ram_agent import agents, experiment, monitoring, results
 from ram_agent.board import whole_rows
 from ram_agent.checkpoint import read_checkpoint
-from ram_agent.cli.world import World
+from ram_agent.cli.world import ConfiguredWorld
 from ram_agent.config import Config
 from ram_agent.evaluation import TEST_SEED
 from ram_agent.experiment import run_experiment
@@ -37,7 +37,7 @@ class Shown(NamedTuple):
 
 class Protocol(NamedTuple):
     config: Config
-    world: World
+    world: ConfiguredWorld
     results: dict[str, Any]
     checkpoint: dict[str, Any]
     shown: list[Shown]

@@ -20,7 +20,7 @@ from ram_agent.config import ConfigError, dump_config
 from ram_agent.files import held, in_use, write_whole
 from ram_agent.run_files import CHECKPOINT
 from ram_agent.runner import Runner
-from ram_agent.sweep import command, in_order, state_of, summarise, summary_table
+from ram_agent.sweep import command, in_order, standing_of, summarise, summary_table
 from ram_agent.table import Job, read_jobs
 from ram_agent.workers import LocalWorkers, Task, launch
 
@@ -94,7 +94,7 @@ def run(
     workers = LocalWorkers(settings.pop("workers", 1))
     sweep = Runner(
         tmp_path / "out",
-        {job: state_of(job) for job in jobs},
+        {job: standing_of(job) for job in jobs},
         workers,
         say=settings.pop("say", said.append),
         **settings,
@@ -208,7 +208,7 @@ def test_a_state_is_read_from_the_folder(tmp_path: Path) -> None:
     lay(done, error=4.0)  # whether or not its checkpoint was kept
     lay(halted, saved=True)
     lay(begun)
-    assert [state_of(job) for job in (done, halted, begun, none)] == ["done", "to resume", "new", "new"]
+    assert [standing_of(job) for job in (done, halted, begun, none)] == ["done", "to resume", "new", "new"]
     assert command(halted, "to resume")[-4:] == ["--resume", str(halted.folder), "--run.progress", "false"]
     assert command(begun, "new")[-3:] == [str(begun.settings), "--run.overwrite", "true"]
     assert command(none, "new")[-1] == str(none.settings)
@@ -218,17 +218,17 @@ def test_a_folder_of_another_experiment_is_refused_rather_than_taken_for_this_on
     job, *_ = jobs_of(tmp_path)
     lay(job, error=4.0)
     for threads in (1, 5):  # how it runs is no part of what it is
-        assert state_of(jobs_of(tmp_path, set={"run.threads": threads})[0]) == "done"
+        assert standing_of(jobs_of(tmp_path, set={"run.threads": threads})[0]) == "done"
     with pytest.raises(ConfigError, match=r"seed1: was run with another training\.batch than the table asks for"):
-        state_of(jobs_of(tmp_path, set={"training.batch": 9})[0])
+        standing_of(jobs_of(tmp_path, set={"training.batch": 9})[0])
 
 
 def test_images_that_a_run_settled_itself_are_no_difference(tmp_path: Path) -> None:
     job, *_ = jobs_of(tmp_path)
     lay(job, error=4.0)  # on the digits
-    assert state_of(jobs_of(tmp_path, set={"images.source": "auto"})[0]) == "done"
+    assert standing_of(jobs_of(tmp_path, set={"images.source": "auto"})[0]) == "done"
     with pytest.raises(ConfigError, match=r"another images\.source"):
-        state_of(jobs_of(tmp_path, set={"images.source": "mnist"})[0])
+        standing_of(jobs_of(tmp_path, set={"images.source": "mnist"})[0])
 
 
 def test_what_was_interrupted_goes_first_then_one_seed_of_every_row(tmp_path: Path) -> None:
@@ -245,12 +245,12 @@ def test_a_job_that_still_runs_is_not_started_twice(tmp_path: Path) -> None:
     with launch(task._replace(command=orphan)) as process:
         try:
             with pytest.raises(ConfigError, match="a process is training it"):
-                state_of(job)
+                standing_of(job)
             with pytest.raises(BlockingIOError):
                 launch(task)
         finally:
             process.kill()
-    assert state_of(job) == "new"
+    assert standing_of(job) == "new"
 
 
 def test_a_full_disk_ends_no_sweep_and_leaves_no_training_behind(
@@ -281,8 +281,8 @@ def test_a_job_that_somebody_else_trains_is_not_started_beside(tmp_path: Path) -
     job, *_ = jobs_of(tmp_path)
     lay(job, saved=True)
     with held(job.folder), pytest.raises(ConfigError, match="seed1: a process is training in it"):
-        state_of(job)
-    assert state_of(job) == "to resume"
+        standing_of(job)
+    assert standing_of(job) == "to resume"
 
 
 # -------------------------------------------------------------------- what they come to
@@ -418,7 +418,7 @@ def signalled(
 def test_a_folder_of_another_seed_is_refused(tmp_path: Path) -> None:
     job, _, other, *_ = jobs_of(tmp_path)
     lay(job, error=4.0)
-    assert state_of(job) == "done"
+    assert standing_of(job) == "done"
     mixed = replace(job, config=other.config.model_copy(update={"name": job.config.name}))
     with pytest.raises(ConfigError, match=r"another run\.seed"):
-        state_of(mixed)
+        standing_of(mixed)

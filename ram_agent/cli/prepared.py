@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-Job = Callable[[], int]
+Prepared = Callable[[], int]
 """What a command does once everything it was given has proved right; returns the exit status."""
 
 NUMBERS_GONE_BAD = 3
