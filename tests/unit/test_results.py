@@ -1,12 +1,16 @@
 """Results that stand in the README's tables are of the configs as they are, not as they once were."""
 
 import json
+import re
+from collections.abc import Iterator
 from pathlib import Path
+from statistics import mean
 from typing import Any
 
 import pytest
 
 from ram_agent.cli.folders import find_config
+from ram_agent.compare.statistics import interval_over_seeds
 from ram_agent.config import Config, load_config
 from ram_agent.table import read_jobs
 
@@ -66,3 +70,68 @@ def test_a_table_that_is_measured_is_the_table_as_it_stands(table: str) -> None:
     for path in (RESULTS / table).glob("*.json"):
         assert learning(load_config(path)) == learning(asked[path.name]), path.name
         assert json.loads(path.read_text())["dataset"]["name"] == "mnist"
+
+
+def header(name: str) -> str:
+    lines = find_config(name).read_text(encoding="utf-8").splitlines()
+    return "\n".join(line for line in lines if line.startswith("#"))
+
+
+@pytest.mark.parametrize(("row", "name"), ROWS.items())
+def test_headers_and_the_readme_have_the_mean_of_three_seeds(row: str, name: str) -> None:
+    errors = [json.loads((RESULTS / f"{row}_seed{seed}.json").read_text())["test_error"] for seed in (1, 2, 3)]
+    interval = interval_over_seeds(errors)
+    assert interval is not None
+    low, high = interval
+    for said in (f"{mean(errors):.2f}", f"{low:.2f} to {high:.2f}", *(f"{error:.2f}" for error in errors)):
+        assert said in header(name)
+    lines = [line for line in (ROOT / "README.md").read_text(encoding="utf-8").splitlines() if f"`{name}` " in line]
+    assert any(f"**{mean(errors):.2f}** ({low:.2f} to {high:.2f}), three seeds" in line for line in lines)
+
+
+@pytest.mark.parametrize(("row", "name"), SINGLE.items())
+def test_the_header_of_a_row_of_one_seed_has_its_error_and_interval(row: str, name: str) -> None:
+    raw = json.loads((RESULTS / f"{row}_seed1.json").read_text())
+    low, high = raw["test_error_ci95"]
+    for said in (f"{raw['test_error']:.2f} ({low:.2f} to {high:.2f})", f"10-vote {raw['test_error_voted']:.2f}"):
+        assert said in header(name)
+    assert "seed 1" in header(name)
+
+
+def told() -> Iterator[tuple[Path, dict[str, str]]]:
+    """Each run that has a line in results/README.md, and what stands there by column. A control's is another file's."""
+    folders: list[str] = []
+    columns: list[str] = []
+    for line in (RESULTS / "README.md").read_text(encoding="utf-8").splitlines():
+        cells = [cell.strip().strip("*") for cell in line.strip("|").split("|")]
+        if line.startswith("## "):
+            folders = re.findall(r"`(\w+)/`", line)
+        elif line.startswith("| run |"):
+            columns = cells
+        elif not line.startswith("|"):
+            columns = []
+        elif columns and not line.startswith("|---") and "control" not in cells[0]:
+            names = [cells[0]] if "/" in cells[0] else [f"{folder}/{cells[0]}" for folder in folders]
+            (path,) = [RESULTS / f"{name}.json" for name in names if (RESULTS / f"{name}.json").exists()]
+            yield path, dict(zip(columns[2:], cells[2:], strict=True))
+
+
+def test_every_line_of_the_results_says_what_the_raw_file_says() -> None:
+    """A cell may be empty, or say more after its numbers."""
+    lines = list(told())
+    assert len(lines) >= 80
+    for path, cells in lines:
+        raw = json.loads(path.read_text(encoding="utf-8"))
+        known = {
+            "test error": [raw["test_error"], *raw["test_error_ci95"]],
+            "sampled": [raw["test_error_sampled"]],
+            "10-vote": [raw["test_error_voted"]],
+            "after each glimpse": raw["error_by_glimpse"],
+            "parameters": [raw["parameters"]],
+            "seconds": [raw["seconds"]],
+        }
+        for column, cell in cells.items():
+            numbers = [each.replace(",", "") for each in re.findall(r"\d[\d,]*(?:\.\d+)?", cell)]
+            for said, true in zip(numbers, known[column] if numbers else [], strict=True):
+                digits = len(said.partition(".")[2])
+                assert abs(float(said) - true) <= 0.5001 * 10**-digits, f"{path.name}, {column}: {said}, raw {true}"
