@@ -115,7 +115,9 @@ class PolicyConfig(Section):
     what: int = Field(default=256, ge=1, description="units that take in the glimpse")
     where: int = Field(default=128, ge=1, description="units that take in the window")
     features: int = Field(default=256, ge=1, description="units of the glimpse feature g_t")
-    location: int = Field(default=128, ge=1, description="hidden units of the window head")
+    location: int = Field(
+        default=128, ge=0, description="hidden units of the window head; 0: none, it is linear (the paper's)"
+    )
     scan: int = Field(
         default=0,
         ge=0,

@@ -46,6 +46,8 @@ class WindowHead(nn.Module, ABC):
 class LearnedWindowHead(WindowHead):
     """mean = tanh(W₂ ReLU(W₁ h) + b₂ + S o), with W₂ = 0 and b₂ at `first_window` to begin with.
 
+    `width` is the number of units in W₁ h; at 0 the head is linear, tanh(W₂ h + b₂ + S o) (Mnih et al. 2014, section 4).
+
     Attention that starts where chance has it starts by looking at corners, where there is nothing to learn from.
     `detach` stops the window's gradient at the input, so that the core serves the classifier alone.
 
@@ -66,8 +68,8 @@ class LearnedWindowHead(WindowHead):
     ) -> None:
         super().__init__()
         self.detach = detach
-        self.inner = nn.Linear(hidden, width)
-        self.outer = nn.Linear(width, len(first_window))
+        self.inner = nn.Linear(hidden, width) if width else None
+        self.outer = nn.Linear(width or hidden, len(first_window))
         nn.init.zeros_(self.outer.weight)
         with torch.no_grad():
             self.outer.bias.copy_(_before_tanh(first_window))
@@ -80,7 +82,7 @@ class LearnedWindowHead(WindowHead):
 
     def mean(self, hidden: Float[Tensor, "*batch hidden"]) -> Float[Tensor, "*batch parameters"]:
         hidden = hidden.detach() if self.detach else hidden
-        outer = self.outer(torch.relu(self.inner(hidden)))
+        outer = self.outer(hidden if self.inner is None else torch.relu(self.inner(hidden)))
         if self.scan is not None:
             outer = outer + self.scan(hidden[..., -self.scan.in_features :])
         return torch.tanh(outer)

@@ -88,9 +88,22 @@ def test_a_first_window_at_the_border_starts_where_tanh_still_learns() -> None:
 
 def test_the_mean_is_tanh_of_a_two_layer_network() -> None:
     head, hidden = shaken(sampled()), hidden_state()
+    assert head.inner is not None
     inner = np.maximum(0, hidden.numpy() @ head.inner.weight.detach().numpy().T + head.inner.bias.detach().numpy())
     outer = inner @ head.outer.weight.detach().numpy().T + np.array([atanh(value) for value in FIRST])
     np.testing.assert_allclose(head.mean(hidden).detach(), np.tanh(outer), atol=1e-6)
+
+
+def test_without_hidden_units_the_mean_is_tanh_of_a_linear_map_as_in_the_paper() -> None:
+    head, hidden = shaken(SampledWindowHead(HIDDEN, 0, FIRST, detach=False)), hidden_state()
+    assert {name: tuple(each.shape) for name, each in head.named_parameters()} == {
+        "outer.weight": (len(FIRST), HIDDEN),
+        "outer.bias": (len(FIRST),),
+    }
+    outer = hidden.numpy() @ head.outer.weight.detach().numpy().T + np.array([atanh(value) for value in FIRST])
+    np.testing.assert_allclose(head.mean(hidden).detach(), np.tanh(outer), atol=1e-6)
+    twin = StraightThroughWindowHead.around(head, gradient_scale=1.0)
+    np.testing.assert_array_equal(twin.mean(hidden).detach(), head.mean(hidden).detach())
 
 
 # -------------------------------------------------------------------- hard attention

@@ -207,6 +207,7 @@ def test_the_config_reaches_the_window_head() -> None:
         assert isinstance(hard, heads.SampledWindowHead)
         assert soft.gradient_scale == scale
         assert (soft.detach, hard.detach) == (detach, detach)
+        assert soft.inner is not None
         assert (soft.inner.in_features, soft.inner.out_features) == (9, 4)
 
 

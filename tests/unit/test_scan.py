@@ -122,7 +122,9 @@ def test_answers_baseline_and_gaze_know_how_many_looks_there_were() -> None:
     *memory, looks = policy.initial_state(2)
     glimpse, window = torch.rand(1, 2, 4, 4).expand(2, -1, -1, -1), torch.zeros(2, 2)
     hidden, _ = policy.look(glimpse, window, (*memory, looks + torch.tensor([[0.0], [2.0]])))
-    inner = learned(policy).inner(hidden)
+    units = learned(policy).inner
+    assert units is not None
+    inner = units(hidden)
     for known in (policy.answer(hidden), policy.baseline(hidden)[:, None], inner):
         assert not torch.allclose(known[0], known[1], atol=1e-3)
 
