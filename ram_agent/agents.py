@@ -31,6 +31,7 @@ class Agent:
     learner: Algorithm
     validation: Validation
     board: Board
+    checkpoints: Checkpoints
 
     @property
     def best(self) -> Best:
@@ -116,7 +117,7 @@ def train_agent(
         checkpoints.save()
         if validation.best is None:  # the table needs a number; what is saved goes on as if there had been no stop
             validation.evaluate(record=False)
-    return [Agent(look, learner, validation, board)]
+    return [Agent(look, learner, validation, board, checkpoints)]
 
 
 def introduce(board: Board, config: Config, world: World) -> None:

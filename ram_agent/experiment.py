@@ -24,6 +24,7 @@ from ram_agent.progress import warn
 from ram_agent.results import describe_run, measure, write_results
 from ram_agent.run_files import CONFIG, FIGURES, NOTICE, RESULTS
 from ram_agent.spectator import watch
+from ram_agent.stored import UNWRITTEN
 from ram_agent.threads import fastest_threads
 from ram_agent.world import World
 from ram_agent.writing import Writing
@@ -65,23 +66,31 @@ def run_experiment(
     results = describe_run(config, world, agents)
     if gone_bad:
         results["controls_gone_bad"] = gone_bad
-    writing = Writing(
-        folder, so="the table is all that there will be, and --resume makes up for it where there is room"
-    )
+    if unwritten := interruption.unwritten or next(filter(None, map(_unsaved, agents)), ""):
+        results[UNWRITTEN] = unwritten
     answered = None
     if interruption.asked:
         results |= {"interrupted": True}
     else:
-        numbers, answered = measure(config, world, agents)
-        results |= numbers
-    writing.attempt(RESULTS, lambda: write_results(folder, results))
-    if answered:
-        writing.attempt("the figures", lambda: _draw(config, world, agents, results, answered, folder))
+        measured, answered = measure(config, world, agents)
+        results |= measured
+    numbers = Writing(folder, so="the table is all that there is, and --resume makes up for it where there is room")
+    numbers.attempt(RESULTS, lambda: write_results(folder, results))
+    pictures = Writing(folder, so="the numbers are whole; `ram-agent render` draws glimpse paths where there is room")
+    if answered and not numbers.trouble:
+        pictures.attempt("the figures", lambda: _draw(config, world, agents, results, answered, folder))
     for agent in agents:
         _close(config, agent, results)
-    if unwritten := interruption.unwritten or next(iter(writing.trouble.values()), ""):
-        results["unwritten"] = unwritten
+    if trouble := [*numbers.trouble.values(), *pictures.trouble.values()]:
+        results.setdefault(UNWRITTEN, trouble[0])
     return results, interruption.received
+
+
+def _unsaved(agent: Agent) -> str:
+    """Why what an agent has learned is not on the disk, after one more attempt; nothing where it is."""
+    if agent.checkpoints.unsaved:
+        agent.checkpoints.save()
+    return agent.checkpoints.unsaved
 
 
 def settle(config: Config, world: World) -> Config:

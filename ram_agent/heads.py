@@ -46,7 +46,7 @@ class WindowHead(nn.Module, ABC):
 class LearnedWindowHead(WindowHead):
     """mean = tanh(W₂ ReLU(W₁ h) + b₂ + S o), with W₂ = 0 and b₂ at `first_window` to begin with.
 
-    `width` is the number of units in W₁ h; at 0 the head is linear, tanh(W₂ h + b₂ + S o) (Mnih et al. 2014, section 4).
+    W₁ h has `width` units; at 0 the head is linear, tanh(W₂ h + b₂ + S o) (Mnih et al. 2014, section 4).
 
     Attention that starts where chance has it starts by looking at corners, where there is nothing to learn from.
     `detach` stops the window's gradient at the input, so that the core serves the classifier alone.

@@ -1,4 +1,4 @@
-"""SIGINT and SIGTERM: who hears them, and how a training stops for them."""
+"""SIGINT, SIGTERM and SIGHUP: who hears them, and how a training stops for them."""
 
 import signal
 from collections.abc import Callable, Iterator
@@ -10,9 +10,10 @@ from ram_agent.algorithm import Algorithm
 
 @contextmanager
 def heard_by(receive: Callable[[int], object]) -> Iterator[None]:
-    """Within the block SIGINT and SIGTERM go to `receive`, by number; afterwards to whom they went before."""
-    both = (signal.SIGINT, signal.SIGTERM)
-    previous = {number: signal.signal(number, lambda number, frame: receive(number)) for number in both}
+    """Within the block the signals that ask a process to end go to `receive`, by number; afterwards to whom they went
+    before.
+    """
+    previous = {number: signal.signal(number, lambda number, frame: receive(number)) for number in _asking()}
     try:
         yield
     finally:
@@ -20,9 +21,17 @@ def heard_by(receive: Callable[[int], object]) -> Iterator[None]:
             signal.signal(number, handler)
 
 
+def _asking() -> list[signal.Signals]:
+    """Ctrl-C, `kill`, and a terminal that is closed, unless `nohup` has this process ignore that."""
+    asking = [signal.SIGINT, signal.SIGTERM]
+    if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # not on Windows
+        asking.append(signal.SIGHUP)
+    return asking
+
+
 @dataclass
 class Interruption:
-    """The first SIGINT or SIGTERM asks the learner at hand to stop after its update; the second acts at once."""
+    """The first signal asks the learner at hand to stop after its update; the second acts at once."""
 
     received: int = 0
     unwritten: str = ""
@@ -49,5 +58,5 @@ class Interruption:
         self.received = number
         if self.learner:
             self.learner.stop_requested = True
-        for each in (signal.SIGINT, signal.SIGTERM):
+        for each in _asking():
             signal.signal(each, signal.SIG_DFL)

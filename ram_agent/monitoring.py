@@ -131,6 +131,10 @@ class Signal(Periodic):
         self.board.logger.dump(learner.episodes)
 
 
+A_CHECKPOINT = "a checkpoint"
+"""What `Checkpoints` writes, by the name that trouble with it has."""
+
+
 class Checkpoints(Periodic):
     """Every `every` episodes, and at the end, the whole learner with the best weights so far; `keep` of these."""
 
@@ -160,9 +164,14 @@ class Checkpoints(Periodic):
         self.model.check_numbers(weights=True)
         self.validation.board.flush()
         if self.writing:
-            self.writing.attempt("a checkpoint", lambda: self._save(self.path, keep=self.keep))
+            self.writing.attempt(A_CHECKPOINT, lambda: self._save(self.path, keep=self.keep))
         else:
             self._save(self.path, keep=self.keep)
+
+    @property
+    def unsaved(self) -> str:
+        """Why the last checkpoint is not on the disk; nothing where it is."""
+        return self.writing.trouble.get(A_CHECKPOINT, "") if self.writing else ""
 
     def save_diagnostic(self, path: Path, reason: str) -> None:
         """Save how a training stood whose numbers have gone bad."""

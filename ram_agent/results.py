@@ -118,19 +118,3 @@ def versions() -> dict[str, str]:
 
 def write_results(folder: Path, results: dict[str, Any]) -> None:
     write_whole(folder / RESULTS, (json.dumps(results, indent=2) + "\n").encode())
-
-
-def final_results(folder: Path) -> dict[str, Any] | None:
-    """The results of a run that was measured on the test set, which happens once; None of any other. Raises
-    `ValueError`.
-    """
-    file = folder / RESULTS
-    try:
-        results = json.loads(file.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return None
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"{file}: not JSON ({error}); remove it, and the run goes on from its checkpoint") from None
-    if not isinstance(results, dict):
-        raise ValueError(f"{file}: expected results, got {results!r:.40}; remove it, and the run goes on")
-    return results if "test_error" in results else None

@@ -4,6 +4,7 @@ Everything that is known of a job is read from its run folder, so that a sweep t
 with the same command. `table.py` says what the jobs are, `runner.py` runs them.
 """
 
+import json
 import statistics
 import sys
 from collections import Counter
@@ -15,11 +16,15 @@ from ram_agent.checkpoint import is_checkpointed
 from ram_agent.compare.statistics import interval_over_seeds
 from ram_agent.config import Config, ConfigError, load_config
 from ram_agent.files import in_use
-from ram_agent.results import final_results
 from ram_agent.run_files import CHECKPOINT, CONFIG
+from ram_agent.stored import final_results
 from ram_agent.table import Job
 
 Standing = Literal["done", "to resume", "new"]
+SETTLED = ("mnist", "digits")
+"""What `images.source auto` comes to."""
+KEPT = ("folder", "seed", "overwrite", "threads")
+"""Of how a run is run, what stays as it was when the run goes on."""
 
 
 # -------------------------------------------------------------------- jobs and their folders
@@ -48,10 +53,10 @@ def different(asked: Config, ran: Config) -> Iterator[str]:
     ours, theirs = (config.model_dump(exclude={"name"}) for config in (asked, ran))
     for tree in (ours, theirs):
         tree["run"] = {"seed": tree["run"]["seed"]}
-        if asked.images.source == "auto":  # settled by the run itself
-            tree["images"] = {}
         if asked.training.precision == "fastest":  # likewise
             tree["training"]["precision"] = "fastest"
+    if asked.images.source == "auto" and ran.images.source in SETTLED:
+        ours["images"] |= {"source": ran.images.source, "folder": ran.images.folder}
     for section, fields in ours.items():
         yield from (f"{section}.{name}" for name, value in fields.items() if theirs[section][name] != value)
 
@@ -64,10 +69,20 @@ def in_order(standings: Mapping[Job, Standing]) -> list[Job]:
 def command(job: Job, standing: Standing) -> list[str]:
     """The training as it would be typed."""
     train = [sys.executable, "-m", "ram_agent", "train"]
-    if standing == "to resume":  # with the threads it began with: it ends as if it had never been stopped
-        return [*train, "--resume", str(job.folder), "--run.progress", "false"]
+    if standing == "to resume":
+        return [*train, "--resume", str(job.folder), *_changed_since(job), "--run.progress", "false"]
     leftovers = job.folder.is_dir() and any(job.folder.iterdir())
     return [*train, str(job.settings), *(["--run.overwrite", "true"] if leftovers else [])]
+
+
+def _changed_since(job: Job) -> Iterator[str]:
+    """Options for what the table says today of how a run is run. It keeps the threads that it began with: so it ends as
+    if it had never been stopped.
+    """
+    ran = load_config(job.folder / CONFIG).run
+    for name, value in job.config.run.model_dump().items():
+        if name not in (*KEPT, "progress") and value != getattr(ran, name):
+            yield from (f"--run.{name}", value if isinstance(value, str) else json.dumps(value))
 
 
 def last_line(log: Path) -> str:
@@ -102,12 +117,20 @@ def summarise(jobs: Sequence[Job]) -> list[Summary]:
     summaries = []
     for row in dict.fromkeys(job.row for job in jobs):
         of_row = [job for job in jobs if job.row == row]
-        results = {job.seed: final for job in of_row if (final := final_results(job.folder))}
+        results = {job.seed: final for job in of_row if (final := _results(job))}
         images = _images_of(results.values())
         errors = [final["test_error"] for final in results.values()] if len(images) == 1 else []
         mean = statistics.fmean(errors) if errors else None
         summaries.append(Summary(row, list(results), len(of_row), images, mean, interval_over_seeds(errors)))
     return summaries
+
+
+def _results(job: Job) -> dict[str, Any] | None:
+    """Of a run that is done; damaged ones, which `standing_of` refuses, are none."""
+    try:
+        return final_results(job.folder)
+    except ValueError:
+        return None
 
 
 def _images_of(results: Iterable[Mapping[str, Any]]) -> list[str]:

@@ -86,6 +86,13 @@ def make_config(**sections: dict[str, Any]) -> Config:
     return parse_config(tree)
 
 
+def make_measured(error: float, images: str = "digits", sha256: str = "0" * 64) -> dict[str, Any]:
+    """The least that the results of a finished run hold."""
+    names = ("test_error", "test_error_sampled", "test_error_voted")
+    more = {"test_error_ci95": [0.0, 100.0], "votes": 2, "test_images": 360, "error_by_glimpse": [90.0, error]}
+    return dict.fromkeys(names, error) | more | {"dataset": {"name": images, "sha256": sha256}}
+
+
 def make_world(config: Config, **images: Any) -> ConfiguredWorld:
     """The environments of `config` over `make_images()`."""
     return ConfiguredWorld(config, make_images(**images))

@@ -18,8 +18,8 @@ from ram_agent.hub import hub_client, push
 from ram_agent.layers import OF_THE_MACHINE
 from ram_agent.options import Parser
 from ram_agent.policy import RecurrentAttentionPolicy
-from ram_agent.results import final_results
 from ram_agent.run_files import CHECKPOINT, CONFIG, FIGURES, NOTICE
+from ram_agent.stored import final_results
 
 
 def export_options(commands: Any) -> Parser:

@@ -9,6 +9,7 @@ from ram_agent.cli.folders import find_config
 from ram_agent.cli.prepared import Prepared
 from ram_agent.cli.watch import PAGE, watch_command
 from ram_agent.config import ConfigError
+from ram_agent.files import held
 from ram_agent.options import Parser
 from ram_agent.runner import Runner
 from ram_agent.sweep import Standing, command, in_order, standing_of, summarise, summary_table
@@ -54,14 +55,19 @@ def sweep_table(given: Any) -> Prepared:
             for each in left:
                 print(f"  {each!s:{width}}  {standings[each]:9}  {shlex.join(command(each, standings[each]))}")
             return 0
-        on_ray = given.backend == "ray" and left
-        workers = RayWorkers(given.workers, threads) if on_ray else LocalWorkers(given.workers)
-        runner = Runner(out, standings, workers, keep_going=given.keep_going, say=lambda line: print(line, flush=True))
-        status = runner.run()
+        out.mkdir(parents=True, exist_ok=True)
+        with held(out):  # another table's sweep would take the jobs that wait here for its own
+            on_ray = given.backend == "ray" and left
+            workers = RayWorkers(given.workers, threads) if on_ray else LocalWorkers(given.workers)
+            runner = Runner(
+                out, standings, workers, keep_going=given.keep_going, say=lambda line: print(line, flush=True)
+            )
+            status = runner.run()
         print(f"\n{summary_table(summarise(jobs))}\n\n  written to {out / SWEEP}")
         print(f"  watch it:  {watch_command(out)}\n             {PAGE}")
-        for failed, reason in runner.failures.items():
-            print(f"  failed: {failed}, {reason}\n          all it said: {failed.log}")
+        for how, jobs_so in (("failed", runner.failures), ("done, with trouble", runner.troubles)):
+            for each, reason in jobs_so.items():
+                print(f"  {how}: {each}, {reason}\n          all it said: {each.log}")
         if status > 128:
             print(f"  interrupted; the same command goes on: {shlex.join(['ram-agent', *given.arguments])}")
         return status

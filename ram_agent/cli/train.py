@@ -22,12 +22,12 @@ from ram_agent.options import Parser, add_config_options, overrides
 from ram_agent.parallel import join_ranks, leave_ranks
 from ram_agent.replay import check_replayable
 from ram_agent.report import results_table
-from ram_agent.results import final_results
 from ram_agent.run_files import CHECKPOINT, CONFIG, NOTICE, RESULTS
 from ram_agent.stable_baselines import algorithm_class
+from ram_agent.stored import UNWRITTEN, final_results
 from ram_agent.tracking import TrackingError, tracked, wandb_client
 
-UNWRITTEN = 4
+NOT_WRITTEN = 4
 """Exit status of a training whose files could not be written at its end, or that stopped for it."""
 
 
@@ -105,9 +105,9 @@ def train_run(given: Any) -> Prepared:
         if interrupted_by:
             print(f"  go on:     {train_command('--resume', folder)}")
             return 128 + interrupted_by
-        if "unwritten" in results:
-            print(f"error: {results['unwritten']}", file=sys.stderr)
-            return UNWRITTEN
+        if UNWRITTEN in results:
+            print(f"error: {results[UNWRITTEN]}", file=sys.stderr)
+            return NOT_WRITTEN
         return NUMBERS_GONE_BAD if "controls_gone_bad" in results else 0
 
     return together

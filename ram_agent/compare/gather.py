@@ -16,6 +16,7 @@ from ram_agent.export import AGENT
 from ram_agent.full_image import NETWORKS
 from ram_agent.run_files import CHECKPOINT, CONFIG, CONTROLS, METRICS, RESULTS, agent_folder, check_run, is_run, run_of
 from ram_agent.signal import ESTIMATORS
+from ram_agent.stored import UNWRITTEN, read_errors
 from ram_agent.table import SWEEP, seed_folder
 
 SIGNAL = "gradient/snr_"
@@ -119,8 +120,7 @@ def _agents(folder: Path) -> list[Run]:
     """The learned agent and its controls, as far as there is a trace of them."""
     config = load_config(folder / CONFIG)
     results, gap = _read_results(folder / RESULTS)
-    controls = results.get("controls")
-    measured = controls if isinstance(controls, dict) else {}
+    measured = {look: _mapping(numbers) for look, numbers in _mapping(results.get("controls")).items()}
     begun = {path.name for path in (folder / CONTROLS).glob("*") if path.is_dir()}
     looks = [look for look in config.evaluation.controls if look in measured or look in begun]
     runs = [_agent(folder, "learned", config, results, results, gap)]
@@ -145,17 +145,15 @@ def _agent(
     if "test_error" in numbers:
         try:
             measured = _measured(numbers)
-        except (KeyError, TypeError, ValueError) as error:
+        except ValueError as error:
             gaps.append(f"results.json lacks what a finished run stores ({error}); train it again to have its errors.")
     elif not unfinished:
         gaps.append("results.json has no test error for it.")
     elif not gap and learned:
         gaps.append("It was interrupted and has no test error; `--resume` goes on with it.")
     facts = results or _facts_of_checkpoint(folder / CHECKPOINT)
-    dataset = facts.get("dataset")
-    dataset = dataset if isinstance(dataset, dict) else {}
-    stored = facts.get("validation_errors")
-    validation = _number(stored.get(look)) if isinstance(stored, dict) else None
+    dataset = _mapping(facts.get("dataset"))
+    validation = _number(_mapping(facts.get("validation_errors")).get(look))
     # Where results.json is that of an interruption, the run may have gone on since.
     episodes = _of_both(max, _number(numbers.get("episodes")), (row["step"] for row in rows), final=bool(measured))
     seconds = _of_both(
@@ -216,19 +214,23 @@ def _read_results(path: Path) -> tuple[dict[str, Any], str]:
         return {}, f"results.json cannot be read ({type(error).__name__}): it is damaged."
     if not isinstance(results, dict):
         return {}, f"results.json is damaged: it holds a {type(results).__name__}, not the results of a run."
+    if reason := results.get(UNWRITTEN):  # its weights are older than its errors
+        facts = {name: value for name, value in results.items() if name not in ("test_error", "controls")}
+        return facts, f"What it learned is not on the disk ({reason}); `--resume` makes up for it where there is room."
     return results, ""
 
 
 def _measured(numbers: Mapping[str, Any]) -> Measured:
-    low, high = numbers["test_error_ci95"]
+    """Raises `ValueError`."""
+    errors = read_errors(numbers)
     return Measured(
-        error=float(numbers["test_error"]),
-        interval=(float(low), float(high)),
-        sampled=float(numbers["test_error_sampled"]),
-        voted=float(numbers["test_error_voted"]),
-        votes=int(numbers["votes"]),
-        images=int(numbers["test_images"]),
-        by_glimpse=tuple(map(float, numbers["error_by_glimpse"])),
+        error=errors.test_error,
+        interval=errors.test_error_ci95,
+        sampled=errors.test_error_sampled,
+        voted=errors.test_error_voted,
+        votes=errors.votes,
+        images=errors.test_images,
+        by_glimpse=errors.error_by_glimpse,
     )
 
 
@@ -249,14 +251,18 @@ def _facts_of_checkpoint(path: Path) -> dict[str, Any]:
 def _read_metrics(path: Path) -> tuple[list[dict[str, float]], str]:
     """The numbers of every row of `metrics.csv`, in the order of their steps, and what is wrong with the file."""
     try:
-        rows = [
-            {key: float(value) for key, value in row.items() if value and key != "images"} for row in whole_rows(path)
-        ]
+        rows = [_finite(row) for row in whole_rows(path)]
         return sorted(rows, key=lambda row: row["step"]), "" if rows else "metrics.csv cannot be read (no whole row)"
     except FileNotFoundError:
         return [], "metrics.csv is missing"
     except (OSError, ValueError, TypeError, AttributeError, KeyError, csv.Error) as error:
         return [], f"metrics.csv cannot be read ({type(error).__name__})"
+
+
+def _finite(row: Mapping[str, str]) -> dict[str, float]:
+    """The numbers of a row; what is none, or gone bad, is left out."""
+    numbers = {key: float(value) for key, value in row.items() if value and key != "images"}
+    return {key: number for key, number in numbers.items() if isfinite(number)}
 
 
 def _validated(rows: Sequence[Mapping[str, float]]) -> list[Validated]:
@@ -274,6 +280,7 @@ def _stored_curve(results: Mapping[str, Any]) -> list[Validated]:
         points = [
             Validated(int(point["episodes"]), None, float(point["validation_error"]))
             for point in results["learning_curve"]
+            if isfinite(point["validation_error"])
         ]
     except (KeyError, TypeError, ValueError):
         return []
@@ -283,15 +290,10 @@ def _stored_curve(results: Mapping[str, Any]) -> list[Validated]:
 def _signal(rows: Sequence[Mapping[str, float]]) -> dict[str, tuple[tuple[int, float], ...]]:
     """An estimator that never had a finite number is left out."""
     columns = {column for row in rows for column in row if column.startswith(SIGNAL)}
-    found = {
-        estimator: tuple(
-            (int(row["step"]), row[SIGNAL + estimator])
-            for row in rows
-            if isfinite(row.get(SIGNAL + estimator, float("nan")))
-        )
+    return {
+        estimator: tuple((int(row["step"]), row[SIGNAL + estimator]) for row in rows if SIGNAL + estimator in row)
         for estimator in sorted((column.removeprefix(SIGNAL) for column in columns), key=estimator_order)
     }
-    return {estimator: points for estimator, points in found.items() if points}
 
 
 def estimator_order(name: str) -> tuple[int, str]:
@@ -310,12 +312,17 @@ def _seconds_at(step: float, times: Sequence[tuple[float, float]]) -> float | No
     return seconds * step / last
 
 
+def _mapping(value: Any) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
 def _texts(value: Any) -> dict[str, str]:
-    return {str(name): str(text) for name, text in value.items()} if isinstance(value, dict) else {}
+    return {str(name): str(text) for name, text in _mapping(value).items()}
 
 
 def _number(value: Any) -> float | None:
-    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+    there = isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value)
+    return float(value) if there else None
 
 
 def _whole(value: Any) -> int | None:

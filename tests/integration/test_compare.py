@@ -2,12 +2,13 @@
 
 import base64
 import json
+import math
 import re
 import shutil
 from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -222,6 +223,23 @@ def _forget_the_interval(path: Path) -> None:
     path.write_text(json.dumps(stored))
 
 
+def _store(**numbers: Any) -> Callable[[Path], object]:
+    def store(path: Path) -> None:
+        path.write_text(json.dumps(json.loads(path.read_text()) | numbers))
+
+    return store
+
+
+def _diverge(path: Path) -> None:
+    """As a run whose validation met NaN."""
+    header, *rows = path.read_text().splitlines()
+    at = header.split(",").index("eval/error")
+    cells = [row.split(",") for row in rows]
+    last = max(number for number, row in enumerate(cells) if row[at])
+    cells[last][at] = "nan"
+    path.write_text("\n".join([header, *map(",".join, cells)]) + "\n")
+
+
 def _interrupt(path: Path) -> None:
     stored = json.loads(path.read_text())
     path.write_text(json.dumps({key: stored[key] for key in stored if "test_" not in key} | {"interrupted": True}))
@@ -238,6 +256,12 @@ DAMAGES: dict[str, tuple[str, Callable[[Path], object], str]] = {
     "list_results": ("results.json", lambda path: path.write_text("[]"), "it holds a list"),
     "lacking_results": ("results.json", _forget_the_interval, "results.json lacks what a finished run stores"),
     "interrupted": ("results.json", _interrupt, "It was interrupted and has no test error"),
+    "nan_error": ("results.json", _store(test_error=math.nan), "test_error: input should be"),
+    "error_of_150": ("results.json", _store(test_error=150.0), "(test_error: input should be less than or equal to"),
+    "no_test_images": ("results.json", _store(test_images=0), "test_images: input should be greater"),
+    "no_controls": ("results.json", _store(controls={"random": 3}, test_error=[]), "test_error: input should be"),
+    "endless": ("results.json", _store(episodes=math.inf, threads=math.nan, test_error="9"), "test_error: input"),
+    "unwritten": ("results.json", _store(unwritten="cannot write a checkpoint"), "is not on the disk (cannot write"),
     "no_metrics": ("metrics.csv", Path.unlink, "metrics.csv is missing: the learning curve has no times."),
     "text_metrics": ("metrics.csv", lambda path: path.write_text("step,a\nx,y\n"), "metrics.csv cannot be read"),
     "no_checkpoint": ("checkpoints", shutil.rmtree, "agent.pt: no such file"),

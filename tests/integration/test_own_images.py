@@ -27,9 +27,9 @@ from ram_agent.evaluation import Evaluation
 from ram_agent.export import AGENT
 from ram_agent.gaze import Gaze, glimpse_paths
 from ram_agent.pictures import write_figure
-from ram_agent.results import final_results
 from ram_agent.sensor import make_sensor
 from ram_agent.spectator import watch
+from ram_agent.stored import final_results
 from tests.making import make_config, unchecked
 from tests.photographs import COLOURS, GARMENTS, make_garments, make_photographs
 

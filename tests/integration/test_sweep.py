@@ -20,6 +20,7 @@ from ram_agent.runner import Runner
 from ram_agent.sweep import standing_of
 from ram_agent.table import Job, read_jobs
 from ram_agent.workers import RayWorkers
+from tests.making import make_measured
 
 ROOT = Path(__file__).parents[2]
 
@@ -123,7 +124,7 @@ def test_without_ray_the_command_to_install_it_is_named(
 # What stands for a training of row a or b: it meets the other row's, or waits until it is told to save.
 FAKE = """
 import json, os, signal, sys, time
-folder, other, mode = sys.argv[1:]
+folder, other, mode, results = sys.argv[1:]
 os.makedirs(folder + "/checkpoints", exist_ok=True)
 def stopped(*_):
     open(folder + "/checkpoints/agent.pt", "w").close()
@@ -136,7 +137,7 @@ while mode == "wait" or not os.path.exists(other + "/here"):
         sys.exit("nobody came")
     time.sleep(0.01)
 with open(folder + "/results.json", "w") as file:
-    json.dump({"test_error": 5.0, "dataset": {"name": "digits"}}, file)
+    file.write(results)
 """
 
 
@@ -157,7 +158,7 @@ def sweep_on_ray(workers: RayWorkers, tmp_path: Path, mode: str, monkeypatch: py
 
     def stand_in(job: Job, state: str) -> list[str]:
         other = tmp_path / "out" / {"a": "b", "b": "a"}[job.row] / f"seed{job.seed}"
-        return [sys.executable, "-S", "-c", FAKE, str(job.folder), str(other), mode]
+        return [sys.executable, "-S", "-c", FAKE, str(job.folder), str(other), mode, json.dumps(make_measured(5.0))]
 
     monkeypatch.setattr(running, "command", stand_in)
     return Runner(tmp_path / "out", {job: standing_of(job) for job in jobs}, workers)

@@ -18,11 +18,13 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from ram_agent.board import MetricsFile
 from ram_agent.checkpoint import read_newest
 from ram_agent.cli import main
-from ram_agent.cli.train import UNWRITTEN
+from ram_agent.cli.train import NOT_WRITTEN
 from ram_agent.config import Config
 from ram_agent.experiment import run_experiment
 from ram_agent.learner import Learner
+from ram_agent.monitoring import Checkpoints
 from ram_agent.run_files import CHECKPOINT
+from ram_agent.stored import final_results
 from ram_agent.writing import EventFile, Writing
 from tests.making import make_config, make_world
 
@@ -128,6 +130,61 @@ def test_a_disk_that_stays_full_costs_the_files_but_not_the_earlier_checkpoint_n
     assert "unwritten" not in again
 
 
+def test_a_run_whose_last_checkpoint_is_not_on_the_disk_is_not_finished(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The weights that were measured are nowhere; those of the checkpoint before are others."""
+    run, aside = tmp_path / "run", tmp_path / "aside"
+
+    def obstruct() -> None:
+        shutil.move(run / "checkpoints", aside)
+        (run / "checkpoints").touch()  # a file, where a folder is wanted
+
+    with monkeypatch.context() as patch:
+        at_update(6, obstruct, patch)
+        results = train(configure("continue"), run)
+    assert "cannot write a checkpoint" in results["unwritten"]
+    assert json.loads((run / "results.json").read_text())["unwritten"] == results["unwritten"]
+    assert final_results(run) is None
+    (run / "checkpoints").unlink()
+    shutil.move(aside, run / "checkpoints")
+    again = train(configure("continue"), run, resume=True)
+    assert again["test_error"] == results["test_error"]
+    assert final_results(run) is not None
+    assert read_newest(run / CHECKPOINT, pytest.fail)["learner"]["updates"] == 20
+
+
+def test_a_checkpoint_that_could_not_be_written_is_written_at_the_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run, saved = tmp_path / "run", Checkpoints._save
+    refused: list[int] = []
+
+    def save(self: Checkpoints, path: Path, **more: Any) -> None:
+        if self.model.updates == 20 and not refused:  # the last of the training, once
+            refused.append(self.model.updates)
+            raise OSError(errno.ENOSPC, "No space left on device")
+        saved(self, path, **more)
+
+    monkeypatch.setattr(Checkpoints, "_save", save)
+    results = train(configure("continue"), run)
+    assert refused == [20]
+    assert "unwritten" not in results
+    assert read_newest(run / CHECKPOINT, pytest.fail)["learner"]["updates"] == 20
+
+
+def test_pictures_that_cannot_be_written_leave_a_finished_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = tmp_path / "run"
+    with monkeypatch.context() as patch:
+        at_update(10, (run / "figures").touch, patch)
+        results = train(configure("continue"), run)
+    assert "cannot write the figures" in results["unwritten"]
+    assert "`ram-agent render` draws" in capsys.readouterr().err
+    assert (final_results(run) or {})["test_error"] == results["test_error"]
+
+
 def test_a_full_disk_stops_a_run_in_order_that_was_told_so(
     disk: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -188,7 +245,7 @@ def test_the_command_line_ends_with_a_status_of_its_own_and_shows_the_table(
          "--run.progress", "false", "--run.tensorboard", "false", "--evaluation.controls", "[]"]
     )  # fmt: skip
     out, err = capsys.readouterr()
-    assert status == UNWRITTEN == 4
+    assert status == NOT_WRITTEN == 4
     assert "learned, mean location" in out
     assert "Traceback" not in err
     assert err.splitlines()[-1].startswith("error: cannot write")

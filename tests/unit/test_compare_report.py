@@ -117,6 +117,15 @@ def test_a_run_that_went_on_after_an_interruption_is_told_as_it_stands_now(tmp_p
     assert (run.episodes, run.seconds, run.validation_error) == (120, 12.0, 50.0)
 
 
+def test_a_number_that_has_gone_bad_is_not_read(tmp_path: Path):
+    """A training that met NaN has said so; here its row is one without that number."""
+    (tmp_path / "config.yaml").write_text("name: hard\n")
+    (tmp_path / "metrics.csv").write_text(METRICS.replace("20.0\n", "nan\n"))
+    (run,) = gather([tmp_path])
+    assert [point.error for point in run.curve] == [40.0]
+    assert (run.episodes, run.validation_error) == (250, 40.0)
+
+
 def test_a_row_that_was_cut_short_is_not_read(tmp_path: Path):
     """What a kill leaves: 20.0 cut to 2, or to something that is no number."""
     (tmp_path / "config.yaml").write_text("name: hard\n")

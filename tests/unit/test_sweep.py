@@ -23,13 +23,14 @@ from ram_agent.runner import Runner
 from ram_agent.sweep import command, in_order, standing_of, summarise, summary_table
 from ram_agent.table import Job, read_jobs
 from ram_agent.workers import LocalWorkers, Task, launch
+from tests.making import make_measured
 
 TABLE: dict[str, Any] = {"rows": [{"config": "smoke", "name": "a"}, {"config": "smoke", "name": "b"}], "seeds": [1, 2]}
 
 # What stands for a training: the folder of a run, in a hundredth of the time.
 FAKE = """
 import json, os, signal, sys, time
-folder, error, mode = sys.argv[1:]
+folder, results, mode = sys.argv[1:]
 os.makedirs(folder + "/checkpoints", exist_ok=True)
 def stopped(*_):
     open(folder + "/checkpoints/agent.pt", "w").close()
@@ -48,12 +49,17 @@ if mode == "meet":
         time.sleep(0.01)
 if mode == "late":
     with open(folder + "/results.json", "w") as file:
-        json.dump({"test_error": float(error), "dataset": {"name": "digits"}}, file)
+        file.write(results)
 if mode in ("wait", "deaf", "late"):
     open(folder + "/here", "w").close()
     time.sleep(60)
+if mode == "kill":
+    open(folder + "/checkpoints/agent.pt", "w").close()
+    os.kill(os.getpid(), signal.SIGKILL)
 with open(folder + "/results.json", "w") as file:
-    json.dump({"test_error": float(error), "dataset": {"name": "digits"}}, file)
+    file.write("[]" if mode == "damage" else results)
+if mode == "trouble":
+    sys.exit("error: cannot write the figures")
 """
 
 
@@ -74,9 +80,7 @@ def lay(
     (job.folder / "config.yaml").write_text(dump_config(job.config))
     if saved:
         (job.folder / CHECKPOINT).touch()
-    results = {"dataset": {"name": images, "sha256": sha256}} | (
-        {"interrupted": True} if error is None else {"test_error": error}
-    )
+    results = {"interrupted": True} if error is None else make_measured(error, images, sha256)
     (job.folder / "results.json").write_text(json.dumps(results))
 
 
@@ -87,7 +91,8 @@ def run(
 
     def stand_in(job: Job, state: str) -> list[str]:
         mode = modes.get(f"{job.row}{job.seed}", "go")
-        return [sys.executable, "-S", "-c", FAKE, str(job.folder), str(10 * job.seed), mode]
+        results = json.dumps(make_measured(10.0 * job.seed))
+        return [sys.executable, "-S", "-c", FAKE, str(job.folder), results, mode]
 
     monkeypatch.setattr(running, "command", stand_in)
     said: list[str] = []
@@ -231,6 +236,24 @@ def test_images_that_a_run_settled_itself_are_no_difference(tmp_path: Path) -> N
         standing_of(jobs_of(tmp_path, set={"images.source": "mnist"})[0])
 
 
+@pytest.mark.parametrize("own", [{"images.source": "own.npz"}, {"images.source": "digits", "images.size": (28, 28)}])
+def test_images_that_auto_never_comes_to_are_a_difference(own: dict[str, Any], tmp_path: Path) -> None:
+    lay(jobs_of(tmp_path, set=own)[0], error=4.0)
+    with pytest.raises(ConfigError, match=r"another images\."):
+        standing_of(jobs_of(tmp_path, set={"images.source": "auto"})[0])
+
+
+def test_a_run_goes_on_as_the_table_would_have_it_run_today(tmp_path: Path) -> None:
+    """But for its threads: it ends as if it had never been stopped."""
+    job, *_ = jobs_of(tmp_path, set={"run.device": "cuda:1", "run.checkpoint_every": 5000})
+    lay(job, saved=True)
+    today, *_ = jobs_of(tmp_path, set={"run.device": "cpu", "run.tensorboard": False, "run.threads": 7})
+    usual = str(today.config.run.checkpoint_every)
+    changed = {"device": "cpu", "checkpoint_every": usual, "tensorboard": "false", "progress": "false"}
+    _, *options = command(today, "to resume")[command(today, "to resume").index("--resume") + 1 :]
+    assert dict(zip(options[::2], options[1::2], strict=True)) == {f"--run.{name}": v for name, v in changed.items()}
+
+
 def test_what_was_interrupted_goes_first_then_one_seed_of_every_row(tmp_path: Path) -> None:
     a1, b1, a2, b2 = jobs_of(tmp_path)
     assert in_order({a1: "new", b1: "new", a2: "new", b2: "new"}) == [a1, b1, a2, b2]
@@ -344,6 +367,92 @@ def test_a_failed_job_is_named_with_its_last_line_and_the_others_run(
     assert len([line for line in said if "started" in line]) == 4
 
 
+def test_a_job_that_is_done_with_trouble_is_done_and_the_trouble_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Controls that went bad, pictures that could not be written."""
+    status, sweep, said = run(tmp_path, jobs_of(tmp_path), {"b1": "trouble"}, monkeypatch)
+    assert status == 1
+    assert sweep.failures == {}
+    assert {str(job): why for job, why in sweep.troubles.items()} == {
+        "b seed 1": "exit status 1: error: cannot write the figures"
+    }
+    assert {job["status"] for job in written(tmp_path).values()} == {"done"}
+    assert any("b seed 1  done: test error 10.00 % [digits], 2 of 4; exit status 1" in line for line in said)
+
+
+def test_a_job_that_is_killed_from_outside_can_go_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    status, sweep, _ = run(tmp_path, jobs_of(tmp_path), {"a1": "kill"}, monkeypatch)
+    assert status == 1
+    assert list(sweep.failures.values()) == ["ended by signal 9 (Killed, out of memory?): at work"]
+    assert [job["status"] for job in written(tmp_path).values()] == ["to resume", "done", "done", "done"]
+
+
+def test_results_that_are_damaged_fail_their_job_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    status, sweep, _ = run(tmp_path, jobs_of(tmp_path), {"a1": "damage"}, monkeypatch)
+    assert status == 1
+    ((job, reason),) = sweep.failures.items()
+    assert reason.startswith(f"{job.folder / 'results.json'}: expected results, got []")
+    assert [job["status"] for job in written(tmp_path).values()] == ["failed", "done", "done", "done"]
+
+
+def test_a_run_that_was_finished_since_the_sweep_began_is_left_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As by another sweep to the same folder, or by hand: the job that waits here was new when the sweep began."""
+    a1, b1 = jobs_of(tmp_path, seeds=[1])
+
+    def meanwhile(line: str) -> None:
+        if "a seed 1  done" in line:
+            lay(b1, error=7.0)
+
+    status, _, _ = run(tmp_path, [a1, b1], {"b1": "fail"}, monkeypatch, say=meanwhile)
+    assert status == 0
+    assert written(tmp_path)["b1"]["test_error"] == 7.0
+
+
+def test_a_folder_that_another_experiment_has_taken_since_is_not_trained_in(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    a1, b1 = jobs_of(tmp_path, seeds=[1])
+    _, other = jobs_of(tmp_path, seeds=[1], set={"training.batch": 9})
+
+    def meanwhile(line: str) -> None:
+        if "a seed 1  done" in line:
+            lay(other, error=7.0)
+
+    status, sweep, _ = run(tmp_path, [a1, b1], {}, monkeypatch, say=meanwhile)
+    assert status == 1
+    assert "was run with another training.batch than the table asks for" in sweep.failures[b1]
+
+
+def test_two_sweeps_do_not_share_a_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    jobs_of(tmp_path)
+    out = tmp_path / "out"
+    out.mkdir()
+    with held(out):
+        assert main(["sweep", str(tmp_path / "table.yaml"), "--out", str(out)]) == 2
+    assert f"{out}: another process is at work in it" in capsys.readouterr().err
+    assert list(out.iterdir()) == []
+
+
+def test_a_sweep_that_breaks_leaves_no_training_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    jobs = jobs_of(tmp_path)
+    here = jobs[0].folder / "here"
+    look_at = Runner._look_at
+
+    def look(self: Runner, job: Job) -> None:
+        if here.exists():
+            raise RuntimeError("the loop is broken")
+        look_at(self, job)
+
+    monkeypatch.setattr(Runner, "_look_at", look)
+    with pytest.raises(RuntimeError, match="broken"):
+        run(tmp_path, jobs, {"a1": "wait"}, monkeypatch)
+    assert not in_use(jobs[0].log)
+    assert (jobs[0].folder / CHECKPOINT).exists()  # it was asked to save
+
+
 def test_without_keep_going_nothing_starts_after_a_failure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     status, _, said = run(tmp_path, jobs_of(tmp_path), {"a1": "fail"}, monkeypatch, keep_going=False)
     assert status == 1
@@ -366,7 +475,7 @@ def test_one_worker_works_on_one_job_at_a_time(tmp_path: Path, monkeypatch: pyte
         assert before["ended"] <= after["started"]
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_stops_the_jobs_in_order_and_starts_no_more(
     number: signal.Signals, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

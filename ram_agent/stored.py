@@ -1,0 +1,85 @@
+"""What `results.json` must hold to be a finished run's, checked where it is read back."""
+
+import json
+import reprlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+from pydantic import BaseModel, Field, ValidationError
+
+from ram_agent.run_files import RESULTS
+
+UNWRITTEN = "unwritten"
+"""Where results say why what was learned is not on the disk: such a run is not finished."""
+
+Percent = Annotated[float, Field(ge=0, le=100, allow_inf_nan=False, strict=True)]
+ModelType = TypeVar("ModelType", bound=BaseModel)
+
+
+class TestErrors(BaseModel):
+    """What one agent, or one control, did on the test set."""
+
+    __test__ = False  # pytest: not a class of tests
+
+    test_error: Percent
+    """At mean locations, of the best weights by validation."""
+    test_error_ci95: tuple[Percent, Percent]
+    """Over test images (Wilson)."""
+    test_error_sampled: Percent
+    test_error_voted: Percent
+    votes: int = Field(ge=1, strict=True)
+    test_images: int = Field(ge=1, strict=True)
+    error_by_glimpse: tuple[Percent, ...] = Field(min_length=1)
+
+
+class Images(BaseModel):
+    """What they were measured on."""
+
+    name: str
+    sha256: str = ""
+
+
+class Finished(TestErrors):
+    """What the reader of a finished run counts on; the file holds more."""
+
+    dataset: Images
+
+
+def read_errors(numbers: Mapping[str, Any]) -> TestErrors:
+    """Raises `ValueError`, one line about the first thing that is wrong."""
+    return _checked(TestErrors, numbers)
+
+
+def final_results(folder: Path) -> dict[str, Any] | None:
+    """The results of a run that was measured on the test set, which happens once; None of any other.
+
+    Raises `ValueError` where the file is damaged.
+    """
+    file = folder / RESULTS
+    try:
+        results = json.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{file}: not JSON ({error}); remove it, and the run goes on from its checkpoint") from None
+    if not isinstance(results, dict):
+        raise ValueError(f"{file}: expected results, got {results!r:.40}; remove it, and the run goes on")
+    if "test_error" not in results or UNWRITTEN in results:
+        return None
+    try:
+        _checked(Finished, results)
+    except ValueError as error:
+        raise ValueError(f"{file}: {error}; remove it, and the run goes on from its checkpoint") from None
+    return results
+
+
+def _checked(model: type[ModelType], tree: Mapping[str, Any]) -> ModelType:
+    try:
+        return model.model_validate(tree)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        where = ".".join(map(str, first["loc"]))
+        message = first["msg"][0].lower() + first["msg"][1:]
+        got = "" if first["type"] == "missing" else f", got {reprlib.repr(first['input'])}"
+        raise ValueError(f"{where}: {message}{got}") from None
