@@ -26,7 +26,9 @@ def as_action(actions: Any, shapes: Mapping[str, tuple[int, ...]], classes: int,
         given = {name: actions[name] for name in shapes}
     except (TypeError, KeyError, IndexError):
         names = " and ".join(map(repr, shapes))
-        raise ValueError(f"actions: expected a dict with {names}, got {type(actions).__name__}") from None
+        lacks = [name for name in shapes if name not in actions] if isinstance(actions, Mapping) else []
+        got = f"one without {' and '.join(map(repr, lacks))}" if lacks else type(actions).__name__
+        raise ValueError(f"actions: expected a dict with {names}, got {got}") from None
     given = {name: part if isinstance(part, Tensor) else np.asarray(part) for name, part in given.items()}
     found = {name: tuple(part.shape) for name, part in given.items()}
     if found != dict(shapes):

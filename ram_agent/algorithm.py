@@ -371,13 +371,18 @@ class Algorithm(ABC):
     def load(cls: type[Own], path: str | Path, env: Any, device: str | torch.device = "cpu") -> Own:
         """Read what `save` wrote and go on in `env`, such as the class is made with. Raises `CheckpointError`.
 
-        A folder is what `ram-agent export` wrote: its weights, and a training that begins anew.
+        A folder is what `ram-agent export` wrote: its weights, and a training that begins anew, with as many images an
+        update as `env` has lanes for.
         """
         exported = Path(path).is_dir()
         saved = read_export(Path(path)) if exported else read_newest(_with_suffix(path))
         with fitting(path):
             policy = rebuild_policy(saved["blueprint"]).to(device)
             settings = cls.saved_settings(saved)
+        if exported:
+            training = settings["training"]
+            batch = max(1, env.num_envs // training.looks)
+            settings["training"] = training.model_copy(update={"batch": batch})
         learner = cls(policy, env, **settings)
         if exported:
             load_weights(policy, saved["weights"], Path(path))

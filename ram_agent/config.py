@@ -98,6 +98,17 @@ class EnvironmentConfig(Section):
         default="random", description="random, centre, or P numbers in [-1, 1]"
     )
 
+    @field_validator("first_window", mode="before")
+    @classmethod
+    def _a_place(cls, given: Any) -> Any:
+        numbers = isinstance(given, list | tuple) and all(isinstance(each, int | float) for each in given)
+        if given not in ("random", "centre") and not numbers:
+            raise ValueError(
+                f"environment.first_window: got {_SHORT.repr(given)}, expected random, centre, or the P numbers in "
+                "[-1, 1] of a window (of a crop two, such as 0,0)"
+            )
+        return given
+
 
 class PolicyConfig(Section):
     core: Literal["rnn", "gru", "lstm"] = Field(
@@ -152,10 +163,14 @@ class TrainingConfig(Section):
         min_length=1,
         description="a run or an export whose weights training begins with; default: fresh ones",
     )
-    episodes: int = Field(default=1_200_000, ge=1, description="training episodes (looks at one image count as many)")
+    episodes: int = Field(
+        default=1_200_000,
+        ge=1,
+        description="training episodes, rounded up to whole updates; each of M at one image counts",
+    )
     batch: int = Field(default=64, ge=1, description="images per update, of each process under torchrun")
     looks: int = Field(default=1, ge=1, description="M, episodes at each image of a batch; above 1 for leave_one_out")
-    learning_rate: float = Field(default=1e-3, gt=0, description="Adam's, at the start")
+    learning_rate: float = Field(default=1e-3, gt=0, description="the optimizer's, at the start")
     window_rate: float = Field(
         default=1.0, ge=0, le=100, description="learning rate of the window head, as a multiple of learning_rate"
     )
@@ -258,7 +273,8 @@ class EvaluationConfig(Section):
     )
     controls: tuple[ControlKind, ...] = Field(
         default=("random", "centre"),
-        description="what is trained alike, for comparison: other ways to look, or networks that see the whole canvas",
+        description="what is trained alike, for comparison: other ways to look, or networks that see the whole canvas; "
+        "none or []: nothing",
     )
     control_episodes: int | None = Field(
         default=None, ge=1, description="training episodes of a control; default: as many"
@@ -273,6 +289,8 @@ class EvaluationConfig(Section):
     @field_validator("controls", mode="before")
     @classmethod
     def _one(cls, given: Any) -> Any:
+        if given in ("none", ""):
+            return []
         return [given] if isinstance(given, str) else given  # `--evaluation.controls random`
 
     @model_validator(mode="after")

@@ -197,7 +197,9 @@ def _plot_curves(ax: Axes, curves: Mapping[str, tuple[np.ndarray, np.ndarray]], 
     for number, (name, (x, y)) in enumerate(shown.items()):
         colour, dashes, marker = LINE_STYLES[number % len(LINE_STYLES)]
         marker = marker if marks or len(x) == 1 else ""
-        ax.plot(x, y, dashes, color=colour, marker=marker, markersize=3.5, linewidth=1.3, label=name, clip_on=not marks)
+        ax.plot(
+            x, y, dashes, color=colour, marker=marker, markersize=3.5, linewidth=1.3, label=name, clip_on=not marker
+        )
     if shown:
         ax.legend(frameon=False, fontsize=SMALL, handlelength=2.4)
     return [float(height) for _, y in shown.values() for height in y]

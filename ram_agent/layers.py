@@ -139,7 +139,16 @@ class _EachKeyOnce(yaml.SafeLoader):
 
 
 def nearest(name: str, names: Sequence[str]) -> str:
-    """` (did you mean ...?)`, or nothing."""
-    namesakes = [full for full in names if full.rpartition(".")[2] == name.rpartition(".")[2]]
-    close = get_close_matches(name, namesakes, n=1, cutoff=0.0) or get_close_matches(name, names, n=1, cutoff=0.5)
+    """` (did you mean ...?)`, or nothing. After the last dot stands what says most: `training.lr` is no `training.clip`."""
+    last = _last(name)
+    namesakes = [full for full in names if _last(full) == last]
+    spelt_out = [full for full in names if "".join(word[:1] for word in _last(full).split("_")) == last]
+    close = get_close_matches(name, namesakes or spelt_out, n=1, cutoff=0.0)
+    if not close:
+        by_last = {_last(full): full for full in reversed(names)}
+        close = [by_last[each] for each in get_close_matches(last, list(by_last), n=1)]
     return f" (did you mean {close[0]}?)" if close else ""
+
+
+def _last(name: str) -> str:
+    return name.rpartition(".")[2].lstrip("-")

@@ -72,7 +72,8 @@ class Learner(Algorithm):
         _check_rules(env)
         if env.num_envs != checked.batch * checked.looks:
             raise ValueError(
-                f"env: got {env.num_envs} lanes, expected batch x looks = {checked.batch} x {checked.looks}"
+                f"env: got {env.num_envs} lanes, expected batch x looks = {checked.batch} x {checked.looks}; make it "
+                "with as many, or give other batch or looks"
             )
         if cuda_graph:
             check_replayable(checked.optimizer, ranks.size)
@@ -303,7 +304,9 @@ def classification_loss(episode: Episode, training: TrainingConfig) -> Tensor:
 
 
 def _check_rules(env: GlimpseEnvironment) -> None:
-    """Raise `ValueError` where an environment is played by rules that a rollout does not know."""
+    """Raise `ValueError` where an environment is played by rules that a rollout does not know, or in NumPy."""
+    if not getattr(env, "tensors", True):
+        raise ValueError("env: got tensors=False, expected True: learners work in torch; make it with tensors=True")
     if rules := getattr(env, "rules", None):  # another environment may have none
         for name, expected in vars(type(rules)()).items():
             if (value := getattr(rules, name)) != expected:

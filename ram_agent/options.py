@@ -39,8 +39,9 @@ class Parser(argparse.ArgumentParser):
         """End at an argument that is none of this parser's; an option, with the nearest right one."""
         options = [text for action in self._actions for text in action.option_strings]
         first = unknown.partition("=")[0]
-        guess = nearest(first, options) if first.startswith("-") else ""
-        self.error(f"{first}: unknown option{guess}")
+        if not first.startswith("-"):
+            self.error(f"{first}: one argument too many")
+        self.error(f"{first}: unknown option{nearest(first, options)}")
 
 
 def add_config_options(

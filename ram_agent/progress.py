@@ -11,6 +11,11 @@ def warn(line: str) -> None:
     tqdm.write(f"warning: {line}", file=sys.stderr)
 
 
+def tell(line: str) -> None:
+    """The same for what is no warning."""
+    tqdm.write(line, file=sys.stderr)
+
+
 class ProgressBar:
     """A bar over episodes on standard error; draws nothing where `shown` is false."""
 

@@ -40,8 +40,7 @@ def results_table(results: Mapping[str, Any]) -> str:
         lines.append(f"  error after each glimpse: {by_glimpse}")
         for look, control in results["controls"].items():
             if not differently[look]:
-                points = control["test_error"] - results["test_error"]
-                lines.append(f"  the policy takes {points:+.1f} points off {look}")
+                lines.append(f"  {_against(look, control, results)}")
     lines.append("")
     lines.append(
         f"  {results['episodes']:,} episodes in {results['seconds']:,.0f} s "
@@ -49,6 +48,15 @@ def results_table(results: Mapping[str, Any]) -> str:
         f"{results['parameters']:,} parameters, {results['glimpse_pixels']:,} pixels read per image"
     )
     return "\n".join(lines)
+
+
+def _against(look: str, control: Mapping[str, Any], results: Mapping[str, Any]) -> str:
+    """What the policy adds, as far as two intervals can tell; `ram-agent compare` pairs the images, and tells more."""
+    points = control["test_error"] - results["test_error"]
+    lower, upper = sorted([results["test_error_ci95"], control["test_error_ci95"]])
+    if upper[0] <= lower[1]:
+        return f"{look} has {points:+.1f} points of error: the intervals overlap"
+    return f"the policy takes {points:+.1f} points off {look}"
 
 
 def _trained_differently(results: Mapping[str, Any], control: Mapping[str, Any]) -> str:

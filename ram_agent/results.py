@@ -15,6 +15,7 @@ from ram_agent.config import Config
 from ram_agent.evaluation import TEST_SEED, Evaluation, evaluate
 from ram_agent.files import write_whole
 from ram_agent.policy import Policy
+from ram_agent.progress import tell
 from ram_agent.rollout import GlimpseEnvironment
 from ram_agent.run_files import RESULTS
 from ram_agent.world import World, whole_split
@@ -30,6 +31,9 @@ def measure(config: Config, world: World, agents: list[Agent]) -> tuple[dict[str
     answered: list[Evaluation] = []
     for agent in agents:
         policy = agent.learner.policy
+        if config.run.progress:  # minutes, where images are many
+            passes = 2 + config.evaluation.votes if policy.window_head.varies else 1
+            tell(f"measuring {agent.look} on {images:,} test images, {passes} passes")
         last = {name: value.clone() for name, value in policy.state_dict().items()}
         policy.load_state_dict(agent.best.weights)
         result, mean = test_errors(

@@ -38,6 +38,8 @@ def picture_files(names: Sequence[str]) -> list[Path]:
     """The files, if they are pictures; none, if it is one other source. Raises `ConfigError` for a mixture."""
     paths = [Path(name) for name in names]
     others = [path for path in paths if not is_picture(path) or path.is_dir()]
+    if gone := [path for path in paths if is_picture(path) and not path.exists()]:
+        raise ConfigError(f"--images: {gone[0]}: no such file")
     if others and len(paths) > 1:
         raise ConfigError(f"--images: expected picture files, or one other source alone, got {others[0]} among others")
     return [] if others else paths

@@ -143,7 +143,8 @@ def _resumed(given: Any) -> tuple[Config, Path]:
     if given.config or wrong:
         raise ConfigError(
             f"--resume {given.resume}: goes on with the run's own config, "
-            f"{wrong[0] if wrong else given.config} cannot change"
+            f"{wrong[0] if wrong else given.config} cannot change; to begin another run with its weights: "
+            f"-i {given.resume}"
         )
     folder = run_folder(given.resume)
     if is_export(folder):

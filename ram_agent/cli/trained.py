@@ -18,6 +18,7 @@ from ram_agent.export import AGENT, read_export
 from ram_agent.options import Parser, add_config_options, overrides
 from ram_agent.policy import Policy
 from ram_agent.run_files import CHECKPOINT, CONFIG
+from ram_agent.stored import final_results
 from ram_agent.threads import fastest_threads
 from ram_agent.world import check_images
 
@@ -30,6 +31,8 @@ class Trained(NamedTuple):
     world: ConfiguredWorld
     shown: tuple[Shown, ...]
     """The picture files that it is to be shown, scene by scene; none where its images have labels."""
+    unfinished: str = ""
+    """How far its run is, where that has no results yet."""
 
 
 def other_data_options(parser: Parser) -> None:
@@ -89,7 +92,7 @@ def trained_agent(given: Any) -> Trained:
         raise ConfigError(
             f"images: {world.images.channels} colour channels, but this run was trained on {channels}; convert them"
         )
-    return Trained(config, policy, world, shown)
+    return Trained(config, policy, world, shown, _unfinished(folder, saved))
 
 
 def _saved(folder: Path) -> tuple[Path, Mapping[str, Any]]:
@@ -97,6 +100,13 @@ def _saved(folder: Path) -> tuple[Path, Mapping[str, Any]]:
     if is_export(folder):
         return folder / AGENT, read_export(folder)
     return folder / CHECKPOINT, read_newest(folder / CHECKPOINT)
+
+
+def _unfinished(folder: Path, saved: Mapping[str, Any]) -> str:
+    if is_export(folder) or final_results(folder):
+        return ""
+    total, best = saved["training"]["episodes"], saved["best"]
+    return f"{best['episodes']:,} of {total:,} episodes" if best else f"some of {total:,} episodes, not validated yet"
 
 
 def _labelled(config: Config, own: tuple[str, ...], trained_on: str) -> ImageData:

@@ -65,9 +65,10 @@ def _intervals(runs: Sequence[Run]) -> tuple[str, str]:
 
 
 def how_to_read(subjects: Sequence[Subject]) -> str:
-    images = distinct(run.measured.images for subject in subjects for run in subject.method.finished if run.measured)
+    finished = [run.measured for subject in subjects for run in subject.method.finished if run.measured]
+    images = f" ({distinct(measured.images for measured in finished)} images)" if finished else ""
     return (
-        f"Errors are means over seeds, on the test set ({images} images), of the weights that were best on the "
+        f"Errors are means over seeds, on the test set{images}, of the weights that were best on the "
         "validation split. The headline is the error at mean locations: one pass, nothing drawn. Beside it stand one "
         "pass at sampled locations and the vote of several such passes, which costs as many times the looks; methods "
         "that look alike at every pass have the same error thrice. The interval over seeds (Student's t) is about "

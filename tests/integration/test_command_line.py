@@ -327,6 +327,18 @@ def test_a_run_measured_again_on_its_own_test_set_says_what_its_results_say(
     results = json.loads((run / "results.json").read_text())
     assert f"error, mean location      {results['test_error']:7.2f} %" in out
     assert f"error, sampled location   {results['test_error_sampled']:7.2f} %" in out
+    assert "not finished" not in out
+
+
+def test_a_run_that_is_not_finished_is_measured_and_called_so(
+    run: Path, forked: Callable[..., Outcome], tmp_path: Path
+) -> None:
+    halted = shutil.copytree(run, tmp_path / "halted")
+    (halted / "results.json").unlink()
+    results = json.loads((run / "results.json").read_text())
+    _, out, _ = forked("ram_agent", "evaluate", halted)
+    best = f"{results['best_at_episode']:,} of {results['config']['training']['episodes']:,} episodes"
+    assert out.splitlines()[1] == f"  not finished: the weights that were best in validation, after {best}"
 
 
 def test_render_writes_a_picture_and_an_animation(run: Path, forked: Callable[..., Outcome], tmp_path: Path) -> None:
@@ -410,6 +422,8 @@ def assert_one_clear_line(outcome: Outcome, *fragments: str) -> None:
         (["--images.source", "{tmp}/cut.npz"], ["{tmp}/cut.npz"]),
         (["--images.source", "mnsit"], ["did you mean 'mnist'?"]),
         (["--run.cuda_graph", "true", "--device", "cpu"], ["run.cuda_graph: got true with device cpu"]),
+        (["--lr", "1e-3"], ["--lr: unknown option (did you mean --training.learning_rate?)"]),
+        (["another.yaml"], ["another.yaml: one argument too many"]),
         (["--trainig.batch", "3"], ["--trainig.batch: unknown option (did you mean --training.batch?)"]),
         (["--training.batch"], ["--training.batch: expected one argument"]),
         (["--sensor.size", "80"], ["sensor.size: expected at most 60", "got 80"]),

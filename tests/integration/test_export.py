@@ -123,6 +123,17 @@ def test_the_graph_of_a_step_says_what_the_eager_agent_says_over_a_whole_episode
             observation, *_ = world.step({"window": window, "label": logits.argmax(dim=1)})
 
 
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("lanes", [4, 24])
+def test_a_learner_loads_an_export_for_as_many_lanes_as_there_are(
+    method: str, lanes: int, exports: dict[str, Path]
+) -> None:
+    """Its training begins anew: the run's batch binds nobody."""
+    agent = LEARNERS[method].load(exports[method], make_env(lanes, sensor=METHODS[method], tensors=True))
+    agent.learn(lanes * 3)
+    assert agent.episodes == lanes
+
+
 def test_another_learner_is_refused(exports: dict[str, Path]) -> None:
     with pytest.raises(ValueError, match="REINFORCE cannot train a policy of kind 'pathwise'"):
         REINFORCE.load(exports["pathwise"], make_env(8, sensor="stn", tensors=True))

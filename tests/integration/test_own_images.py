@@ -303,7 +303,7 @@ def test_what_cannot_be_shown_is_refused_in_one_line(
     broken.write_bytes(picture.read_bytes()[:100])
     assert "got digits among others" in refuse("evaluate", grey, "--images", picture, "digits")
     assert "expected a readable picture" in refuse("render", grey, "--images", broken)
-    assert "FileNotFoundError" in refuse("evaluate", grey, "--images", tmp_path / "none.png")
+    assert "none.png: no such file" in refuse("evaluate", grey, "--images", tmp_path / "none.png")
     confusion = refuse("evaluate", grey, "--images", picture, "--confusion", tmp_path / "c.png")
     assert "expected images with labels" in confusion
     assert "is a folder, expected a file" in refuse("evaluate", grey, "--confusion", tmp_path)

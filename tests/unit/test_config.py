@@ -118,6 +118,13 @@ def test_an_override_wins_over_the_file_and_leaves_the_rest_of_it(tmp_path: Path
         ({"scene.hieght": 3}, r"^scene\.hieght: unknown setting \(did you mean scene\.height\?\)$"),
         ({"scne.height": 3}, r"^scne: unknown setting \(did you mean scene\?\)$"),
         ({"training.batch": -3}, r"^training\.batch: got -3: "),
+        ({"training.lr": 1}, r"^training\.lr: unknown setting \(did you mean training\.learning_rate\?\)$"),
+        ({"training.zyx": 1}, r"^training\.zyx: unknown setting$"),
+        (
+            {"environment.first_window": 2},
+            r"^environment\.first_window: got 2, expected random, centre, or the P",
+        ),
+        ({"environment.first_window": "middle"}, r"^environment\.first_window: got 'middle', expected random, centre"),
     ],
 )
 def test_a_wrong_override_is_refused_by_name(overridden: dict[str, Any], message: str) -> None:
@@ -151,6 +158,7 @@ def test_every_field_is_an_option_of_the_command_line_and_takes_its_own_default(
         (["--environment.first_window", "centre"], "environment.first_window", "centre"),
         (["--environment.first_window", "-0.5,0.5"], "environment.first_window", (-0.5, 0.5)),
         (["--evaluation.controls", "[]"], "evaluation.controls", ()),
+        (["--evaluation.controls", "none"], "evaluation.controls", ()),
         (["--evaluation.controls", "centre"], "evaluation.controls", ("centre",)),
         (["--evaluation.controls", "centre,random"], "evaluation.controls", ("centre", "random")),
         (["--run.tensorboard", "false"], "run.tensorboard", False),

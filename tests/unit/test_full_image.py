@@ -13,7 +13,7 @@ from ram_agent.experiment import run_experiment
 from ram_agent.full_image import NETWORKS, FullImagePolicy, WholeCanvas
 from ram_agent.learner import REINFORCE, Pathwise
 from ram_agent.policy import RecurrentAttentionPolicy
-from ram_agent.report import results_table
+from ram_agent.report import _against, results_table
 from tests.making import make_config, make_env, make_world
 
 
@@ -192,8 +192,9 @@ def test_an_experiment_reports_every_control_alike(tmp_path: Path) -> None:
     ):
         assert f"\n  {label}" in table
     for look, numbers in results["controls"].items():
-        points = numbers["test_error"] - results["test_error"]
-        assert f"\n  the policy takes {points:+.1f} points off {look}\n" in table
+        points = f"{numbers['test_error'] - results['test_error']:+.1f} points"
+        told = (f"the policy takes {points} off {look}", f"{look} has {points} of error: the intervals overlap")
+        assert sum(f"\n  {line}\n" in table for line in told) == 1
     assert (tmp_path / "figures" / "error_by_glimpse.png").is_file()
 
 
@@ -235,3 +236,12 @@ def test_a_control_that_was_not_trained_alike_is_not_said_to_be(
     assert f"cnn, the whole canvas, {told} " in table
     assert "trained alike" not in table
     assert "the policy takes" not in table
+
+
+def test_a_control_that_no_interval_tells_from_the_agent_is_no_gain_of_the_policy() -> None:
+    agent = {"test_error": 10.0, "test_error_ci95": [8.0, 12.0]}
+    apart = {"test_error": 13.0, "test_error_ci95": [12.5, 15.0]}
+    assert _against("random", apart, agent) == "the policy takes +3.0 points off random"
+    for error, interval in ((13.0, [11.5, 15.0]), (9.0, [7.0, 11.0])):
+        told = _against("random", {"test_error": error, "test_error_ci95": interval}, agent)
+        assert told == f"random has {error - 10:+.1f} points of error: the intervals overlap"

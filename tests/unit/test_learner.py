@@ -70,12 +70,18 @@ def make_single(**settings: Any) -> GlimpseEnv:
 def test_an_environment_with_another_number_of_lanes_is_refused() -> None:
     env = make_env(8, tensors=True)
     policy = make_policy(env)
-    with pytest.raises(ValueError, match=r"^env: got 8 lanes, expected batch x looks = 3 x 2$"):
+    with pytest.raises(ValueError, match=r"^env: got 8 lanes, expected batch x looks = 3 x 2; make it with as many"):
         REINFORCE(policy, env, batch=3, looks=2)
     REINFORCE(policy, env, batch=4, looks=2)
     REINFORCE(policy, env)  # without a batch, the lanes are it
     with pytest.raises(ValueError, match=r"^looks: "):
         REINFORCE(policy, env, looks=0)
+
+
+def test_an_environment_in_numpy_is_refused_by_name() -> None:
+    env = make_env(8)
+    with pytest.raises(ValueError, match=r"^env: got tensors=False, expected True"):
+        REINFORCE(make_policy(env), env)
 
 
 @pytest.mark.parametrize(

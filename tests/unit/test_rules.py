@@ -263,5 +263,7 @@ def test_an_action_without_what_the_rules_ask_for_is_refused_by_name() -> None:
     env.reset(seed=0)
     with pytest.raises(ValueError, match=r"^actions: expected a dict with 'window' and 'label' and 'answer'"):
         env.step({"window": STILL, "label": np.zeros(LANES, int)})
+    with pytest.raises(ValueError, match=r"'answer', got one without 'label' and 'answer'$"):
+        env.step({"window": STILL})
     with pytest.raises(ValueError, match=r"^actions: expected the shapes .*'answer': \(3,\)"):
         env.step({"window": STILL, "label": np.zeros(LANES, int), "answer": np.zeros(2, int)})
