@@ -139,7 +139,7 @@ class _EachKeyOnce(yaml.SafeLoader):
 
 
 def nearest(name: str, names: Sequence[str]) -> str:
-    """` (did you mean ...?)`, or nothing. After the last dot stands what says most: `training.lr` is no `training.clip`."""
+    """` (did you mean ...?)`, or nothing. What follows the last dot says most: `training.lr` is no `training.clip`."""
     last = _last(name)
     namesakes = [full for full in names if _last(full) == last]
     spelt_out = [full for full in names if "".join(word[:1] for word in _last(full).split("_")) == last]
