@@ -72,7 +72,7 @@ def compare(
     limit: float = 10.0,
     clock: Callable[[], float] = perf_counter,
 ) -> dict[str, Timing]:
-    """Time candidates in turn, after one call of each to warm up.
+    """Time candidates in turn, after two calls of each: one to warm up, one to see how long it takes.
 
     No round begins once `limit` seconds have gone by, but `FEWEST` are done in any case (or `rounds`, if fewer).
     """
@@ -92,14 +92,10 @@ def compare(
 
 def _calls(function: Callable[[], object], clock: Callable[[], float]) -> int:
     """Warm up; how many calls make one measurement."""
-    elapsed = 0.0
-    for _ in range(2):  # the first call also pays for memory that the later ones find
-        started = clock()
-        function()
-        elapsed = clock() - started
-        if elapsed >= SHORTEST:
-            return 1
-    return ceil(SHORTEST / max(elapsed, 1e-6))
+    function()  # also pays for memory that the later calls find
+    started = clock()
+    function()
+    return ceil(SHORTEST / max(clock() - started, 1e-6))
 
 
 def show(cell: Cell) -> str:
