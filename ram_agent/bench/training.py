@@ -7,6 +7,7 @@ from typing import Any
 from ram_agent.bench.report import Table
 from ram_agent.bench.settings import Settings, announce
 from ram_agent.bench.subject import CORES, GLIMPSES, NAMES, SIDE, digits, make_learner
+from ram_agent.replay import WARM_UP
 from ram_agent.timing import Candidate, Cell, compare
 
 UNITS = 256
@@ -26,6 +27,8 @@ def training_tables(settings: Settings) -> list[Table]:
     for (core, what), (kind, name), (added, way) in product(CORES, NAMES.items(), ways.items()):
         if kind == "crop" or not way or device.type == "cuda":  # on a CPU hard attention is what the other way is for
             learner = make_learner(kind, batch, device, core=core, what=what, **way)
+            for _ in range(WARM_UP + 1 if "cuda_graph" in way else 0):  # recorded before anything is timed
+                learner.update()
             name = f"{name}, {core} {UNITS}, what {what}{added}"
             candidates[name] = (lambda learner=learner: learner.running.add(learner.update()), batch * GLIMPSES)
             sizes[name] = _parameters(learner.policy)

@@ -1,16 +1,22 @@
 """What the sections count, and what they say of software that is not there."""
 
 import sys
+from collections.abc import Mapping
+from typing import Any
 
 import pytest
 import torch
 
+from ram_agent import replay
+from ram_agent.bench import training
 from ram_agent.bench.environment import ABSENT, NEIGHBOUR, environment_tables
 from ram_agent.bench.picture import cost_by_canvas
 from ram_agent.bench.sensor import SIDES, least_bytes, sensor_tables
 from ram_agent.bench.settings import Settings
+from ram_agent.bench.subject import make_learner
 from ram_agent.bench.training import THEIRS, training_tables
 from ram_agent.sensor import Bilinear, Crop, Gaussian
+from ram_agent.timing import Candidate, Timing
 
 SMOKE = Settings(torch.device("cpu"), rounds=1, batch=4, smoke=True)
 
@@ -44,6 +50,33 @@ def test_training_goes_on_without_stable_baselines(monkeypatch: pytest.MonkeyPat
     assert [row["learner"] for row in absent] == list(THEIRS)
     assert all(str(row["note"]).startswith("not available") for row in absent)
     assert len(rows) == 6 + 2 + len(THEIRS)  # three attentions at two cores, hard attention also in half precision
+
+
+def test_what_is_timed_of_a_cuda_graph_is_its_replays(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A stand-in for the GPU: what happened from a candidate's first timed call on, its warming up included."""
+    happened: list[str] = []
+    told: dict[str, list[str]] = {}
+
+    def timed(candidates: Mapping[str, Candidate], *_: Any, **__: Any) -> dict[str, Timing]:
+        for name, (function, _) in candidates.items():
+            happened.clear()
+            function()
+            told[name] = happened.copy()
+        return dict.fromkeys(candidates, Timing((1.0,)))
+
+    def stand_in(kind: str, batch: int, device: torch.device, **settings: Any) -> Any:
+        return make_learner(kind, batch, torch.device("cpu"), **settings)
+
+    monkeypatch.setattr(replay, "aside_cuda", lambda function, _: (happened.append("aside"), function())[1])
+    monkeypatch.setattr(replay, "record_cuda", lambda function, _: lambda: (happened.append("replay"), function())[1])
+    monkeypatch.setattr(training, "make_learner", stand_in)
+    monkeypatch.setattr(training, "compare", timed)
+    monkeypatch.setattr(training, "CORES", training.CORES[:1])
+    monkeypatch.setattr(training, "THEIRS", ())
+    training_tables(Settings(torch.device("cuda"), batch=2))
+    graphs = [calls for name, calls in told.items() if "CUDA graph" in name]
+    assert graphs == [["replay"]] * 3 * 2  # of three attentions, in full and half precision
+    assert [calls for name, calls in told.items() if "CUDA graph" not in name] == [[]] * 3 * 2
 
 
 def test_canvases_beyond_the_memory_bound_are_skipped_with_a_word(monkeypatch: pytest.MonkeyPatch) -> None:
