@@ -8,11 +8,16 @@ VENV   ?= .venv
 TORCH  ?=
 ARGS   ?=
 
+ifneq ($(words $(VENV)),1)
+$(error VENV: expected a path without spaces, which make takes for several, got '$(VENV)'; name another: make VENV=.venv ...)
+endif
+
 # A stamp is written last, so what was interrupted is done again; pyproject.toml is newer when dependencies change.
 CREATED       := $(VENV)/.created
 INSTALLED     := $(VENV)/.installed
 INSTALLED_DEV := $(VENV)/.installed-dev
 INSTALLED_DOCS := $(VENV)/.installed-docs
+INSTALLED_BENCH := $(VENV)/.installed-bench
 
 PIP = $(VENV)/bin/python -m pip install --disable-pip-version-check
 PYTEST := python -m pytest -n 2 --dist worksteal --timeout 900
@@ -52,7 +57,7 @@ types: $(INSTALLED_DEV)  ## pyright
 imports: $(INSTALLED_DEV)  ## which package may import which
 	$(VENV)/bin/lint-imports
 
-bench: $(INSTALLED)  ## measure speed: make bench ARGS="..."
+bench: $(INSTALLED_BENCH)  ## measure speed: make bench ARGS="..."
 	$(VENV)/bin/ram-agent bench $(ARGS)
 
 # ---- what it stands on (docs/supply_chain.md)
@@ -107,9 +112,9 @@ $(INSTALLED): pyproject.toml $(CREATED)
 	$(call install,.)
 	@touch $@
 
-# The development install holds the plain one, hence both stamps.
-$(INSTALLED_DEV): pyproject.toml $(CREATED)
-	$(call install,.[dev])
+# An install with an extra (dev, docs, bench) holds the plain one, hence both stamps.
+$(VENV)/.installed-%: pyproject.toml $(CREATED)
+	$(call install,.[$*])
 	@touch $(INSTALLED) $@
 
 # A new environment has the newest of what it is not held back from.
@@ -119,10 +124,6 @@ define renewed
 endef
 
 tried = OMP_NUM_THREADS=1 $(VENV)/bin/$(PYTEST) -m "not learning" $(ARGS)
-
-$(INSTALLED_DOCS): pyproject.toml $(CREATED)
-	$(call install,.[docs])
-	@touch $(INSTALLED) $@
 
 define install
 	@echo 'Installing ram-agent into $(VENV); PyTorch is large, the first time takes minutes'
