@@ -6,6 +6,7 @@ on where it was. Which settings trial n gets depends on its number, the seed and
 was interrupted.
 """
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -136,10 +137,8 @@ class Search:
     # ---------------------------------------------------------------- the journal
 
     def _study(self) -> Any:
-        journal = self.optuna.storages.journal
-        storage = self.optuna.storages.JournalStorage(journal.JournalFileBackend(str(self.out / "journal.log")))
         study = self.optuna.create_study(
-            storage=storage,
+            storage=self._storage(),
             study_name="search",
             load_if_exists=True,
             direction="minimize",
@@ -156,6 +155,19 @@ class Search:
                 raise ConfigError(f"--out: {self.out} holds a search with another {part}; choose another folder")
             study.set_user_attr(part, content)
         return study
+
+    def _storage(self) -> Any:
+        journal, storages = self.out / "journal.log", self.optuna.storages
+        _mend(journal)
+        try:
+            return storages.JournalStorage(storages.journal.JournalFileBackend(str(journal)))
+        except OSError:
+            raise
+        except Exception as error:  # whatever Optuna meets in what it has not written
+            raise ConfigError(
+                f"--out: Optuna cannot read {journal} ({type(error).__name__}); delete it to begin anew, or choose "
+                "another folder"
+            ) from None
 
     def _pick_up(self) -> None:
         """What was running when an earlier search was killed is tried again, with the same settings."""
@@ -256,3 +268,26 @@ class Search:
             f"# Searched: {', '.join(self.space)}\n"
         )
         write_whole(self.out / "best.yaml", (header + dump_config(config)).encode())
+
+
+def _mend(journal: Path) -> None:
+    """Remove what a process that ended while it wrote has left: an unfinished last entry, and Optuna's lock.
+
+    Optuna would write on behind such an entry and then read neither, and wait for the lock, for ever at times. What the
+    entry told is done again. Only for a journal that nobody else writes to.
+    """
+    journal.with_name(f"{journal.name}.lock").unlink(missing_ok=True)
+    if not journal.exists():
+        return
+    with journal.open("r+b") as file:
+        *others, last = file.readlines() or [b""]
+        if all(map(_is_whole, others)) and not _is_whole(last):
+            file.truncate(sum(map(len, others)))
+
+
+def _is_whole(entry: bytes) -> bool:
+    try:
+        json.loads(entry)
+    except ValueError:
+        return False
+    return entry.endswith(b"\n")

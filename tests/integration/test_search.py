@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -237,6 +238,70 @@ def test_a_folder_of_another_search_is_refused(
     other = search_of(tmp_path, SPACE if changed else {"training.clip": {"uniform": [1, 5]}}, **changed)
     with pytest.raises(ValueError, match=f"holds a search with another {part}; choose another folder"):
         other.run(2)
+
+
+@pytest.mark.parametrize(
+    "torn",
+    [
+        lambda whole: whole[:-30],
+        lambda whole: whole[:-1],
+        lambda whole: whole + b'{"op_code":5,"wor',
+        lambda whole: whole + bytes(99),
+        lambda whole: whole + bytes(99) + b'"user_attr":{}}\n',
+        lambda whole: whole[:17],
+    ],
+    ids=[
+        "last entry cut",
+        "line end missing",
+        "entry begun",
+        "zeros",
+        "zeros and the end of an entry",
+        "first entry cut",
+    ],
+)
+def test_a_journal_that_a_full_disk_or_a_power_cut_has_left_is_gone_on_with(
+    torn: Callable[[bytes], bytes], tmp_path: Path
+) -> None:
+    search = search_of(tmp_path)
+    assert search.run(1) == 0
+    first = trials_of(search)
+    journal = tmp_path / "out" / "journal.log"
+    journal.write_bytes(torn(journal.read_bytes()))
+    for trials in (1, 2):
+        search = search_of(tmp_path)
+        assert search.run(trials) == 0
+        assert len(trials_of(search)) == trials
+        assert trials_of(search)[:1] == first
+
+
+@pytest.mark.timeout(60)
+def test_a_lock_that_a_killed_search_has_left_is_not_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    search = search_of(tmp_path)
+    search.out = Path("out")
+    search.out.mkdir()
+    (search.out / "journal.log.lock").symlink_to("out/journal.log")  # as Optuna writes it, and it leads nowhere
+    assert search.run(1) == 0
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"notes\nof mine\n", b'{"op_code":0{"op_code":0}\n{"op_code":2}\n', b'{"a": 1}\n', b"[]\n", b"\xff\n{}\n"],
+    ids=["text", "written on behind an unfinished entry", "other JSON", "a list", "no text"],
+)
+def test_a_journal_that_cannot_be_read_is_one_line_that_says_what_to_do(
+    content: bytes, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    journal = tmp_path / "out" / "journal.log"
+    journal.parent.mkdir()
+    journal.write_bytes(content)
+    assert main(typed(tmp_path, 1)) == 2
+    (line,) = [line for line in capsys.readouterr().err.splitlines() if "error" in line]
+    assert f"--out: Optuna cannot read {journal} (" in line
+    assert "delete it to begin anew, or choose another folder" in line
+    assert journal.read_bytes() == content
 
 
 def test_two_searches_do_not_share_a_folder_at_the_same_time(tmp_path: Path) -> None:
