@@ -10,6 +10,8 @@ from typing import Generic, TypeVar
 
 import torch
 
+from ram_agent.layers import ConfigError
+
 Result = TypeVar("Result")
 
 WARM_UP = 3
@@ -27,9 +29,9 @@ def replays_unasked(optimizer: str, processes: int, device: torch.device, *, det
 
 
 def check_replayable(optimizer: str, processes: int) -> None:
-    """Raise `ValueError` for a training whose updates cannot be recorded."""
+    """Raise `ConfigError` for a training whose updates cannot be recorded."""
     if not is_replayable(optimizer, processes):
-        raise ValueError(
+        raise ConfigError(
             f"run.cuda_graph: got true with training.optimizer {optimizer} and {processes} process(es), "
             "expected adam or muon and one process"
         )

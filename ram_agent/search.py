@@ -21,6 +21,7 @@ from stable_baselines3.common.vec_env import VecEnv
 from ram_agent.agents import introduce, learn, make_learner
 from ram_agent.algorithm import Algorithm
 from ram_agent.board import Board
+from ram_agent.checkpoint import CheckpointError
 from ram_agent.config import Config, ConfigError, changed_config, dump_config
 from ram_agent.evaluation import Evaluation
 from ram_agent.experiment import settle, tune_torch
@@ -129,6 +130,12 @@ class Search:
         return interruption.received
 
     @property
+    def last_words(self) -> str:
+        """What became of the last trial that was not trained to its end."""
+        *_, last = self.study.get_trials(deepcopy=False, states=[self.states.PRUNED])
+        return last.user_attrs.get("outcome", "refused")
+
+    @property
     def best(self) -> Any:
         """The trial with the lowest validation error of those that were trained to their end; None before one was."""
         complete = self.study.get_trials(deepcopy=False, states=[self.states.COMPLETE])
@@ -204,7 +211,7 @@ class Search:
         try:
             config = self._with(settings)
             world = Unseen(self.world_of(config))
-            world.environment("train", 1)  # refuses scenes or a first window that cannot be
+            _check_scenes(world)
             config = settle(config, world)
             tune_torch(config)
             learner, folder, _ = make_learner(
@@ -216,23 +223,25 @@ class Search:
                 interruption=interruption,
                 ranks=ALONE,
             )
-        except ValueError as error:  # settings that do not go together, or not with what is at hand
-            self.study.tell(trial, state=self.states.PRUNED)
-            return f"refused: {error}"
+        except (ConfigError, CheckpointError) as error:  # settings that do not go together, or not with what is at hand
+            return self._give_up(trial, f"refused: {error}")
         try:
             validation = self._train(learner, config, world, folder, trial)
         except NumbersGoneBad as error:  # as at the upper end of a range of rates: no end of the search
-            self.study.tell(trial, state=self.states.PRUNED)
-            return f"diverged: {error}"
+            return self._give_up(trial, f"diverged: {error}")
         if interruption.received and not validation.over:
             return None
         assert validation.best is not None, "an agent is validated before it is judged"
         if validation.pruned:
-            self.study.tell(trial, state=self.states.PRUNED)
-            return f"pruned at {validation.best.error:.2f} %"
+            return self._give_up(trial, f"pruned at {validation.best.error:.2f} %")
         self.study.tell(trial, validation.best.error)
         self._write_best()
         return f"{validation.best.error:.2f} %"
+
+    def _give_up(self, trial: Any, outcome: str) -> str:
+        trial.set_user_attr("outcome", outcome)
+        self.study.tell(trial, state=self.states.PRUNED)
+        return outcome
 
     def _with(self, settings: Mapping[str, Any]) -> Config:
         return changed_config(self.config, settings)
@@ -268,6 +277,14 @@ class Search:
             f"# Searched: {', '.join(self.space)}\n"
         )
         write_whole(self.out / "best.yaml", (header + dump_config(config)).encode())
+
+
+def _check_scenes(world: World) -> None:
+    """Raise `ConfigError` for scenes, an eye or a first window that cannot be."""
+    try:
+        world.environment("train", 1)
+    except ValueError as error:  # environments know of no configuration
+        raise ConfigError(str(error)) from None
 
 
 def _mend(journal: Path) -> None:

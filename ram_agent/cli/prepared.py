@@ -10,4 +10,4 @@ NUMBERS_GONE_BAD = 3
 
 
 class Refused(Exception):
-    """A command that cannot begin; the message is one line."""
+    """A command that cannot begin, or came to nothing; the message is one line."""

@@ -68,6 +68,12 @@ def search_settings(given: Any) -> Prepared:
             print(f"  train it:  {train_command(out / 'best.yaml')}")
         if interrupted_by:
             print(f"  interrupted; the same command goes on: {shlex.join(['ram-agent', *given.arguments])}")
-        return 128 + interrupted_by if interrupted_by else 0
+            return 128 + interrupted_by
+        if not search.best:
+            raise Refused(
+                f"search: no trial of {out} was trained to its end; the last one: {search.last_words}; mend "
+                f"{given.space} or the settings, and choose another folder with --out"
+            )
+        return 0
 
     return job

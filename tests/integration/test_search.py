@@ -202,6 +202,58 @@ def test_settings_that_do_not_go_together_are_a_refused_trial_and_the_search_goe
     assert not (tmp_path / "out" / "best.yaml").exists()
 
 
+def test_a_search_of_which_nothing_came_says_why_and_its_status_is_not_0(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write(tmp_path, {"training.baseline": {"choice": ["leave_one_out"]}})
+    for _ in range(2):  # the second time nothing is left to try
+        assert main(typed(tmp_path, 1)) == 2
+        (line,) = [line for line in capsys.readouterr().err.splitlines() if "error" in line]
+        assert f"no trial of {tmp_path / 'out'} was trained to its end; the last one: refused: training.looks: " in line
+        assert "expected 2 or more" in line
+        assert f"mend {tmp_path / 'space.yaml'}" in line
+
+
+@pytest.mark.parametrize(
+    ("space", "sections", "message"),
+    [
+        (
+            {"sensor.kind": {"choice": ["crop"]}},
+            {"environment": {"first_window": [0, 0, 0, 0]}},
+            "refused: first_window: got",
+        ),
+        (
+            {"training.optimizer": {"choice": ["sgd"]}},
+            {"run": {"cuda_graph": True}},
+            "refused: run.cuda_graph: got true with training.optimizer sgd",
+        ),
+        (
+            {"training.trained_agent": {"choice": ["nowhere"]}},
+            {},
+            "refused: checkpoint nowhere",
+        ),
+    ],
+    ids=["environment", "recording", "checkpoint"],
+)
+def test_what_environment_recording_or_checkpoint_cannot_have_is_a_refused_trial(
+    space: Any, sections: Any, message: str, tmp_path: Path
+) -> None:
+    said: list[str] = []
+    assert search_of(tmp_path, space, said=said, **sections).run(1) == 0
+    (line,) = said
+    assert message in line
+
+
+@pytest.mark.parametrize("place", ["ram_agent.search.settle", "ram_agent.search.make_learner"])
+def test_a_mistake_of_ours_is_no_refused_trial(place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def mistaken(*_: Any, **__: Any) -> Any:
+        raise ValueError("not enough values to unpack")
+
+    monkeypatch.setattr(place, mistaken)
+    with pytest.raises(ValueError, match="not enough values"):
+        search_of(tmp_path).run(1)
+
+
 def test_settings_that_no_learner_can_be_built_with_are_a_refused_trial_too(tmp_path: Path) -> None:
     trained = make_config(policy={"hidden": 12})
     run_experiment(trained, make_world(trained), tmp_path / "trained")
