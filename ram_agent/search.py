@@ -30,8 +30,10 @@ from ram_agent.finite import NumbersGoneBad
 from ram_agent.interruption import Interruption
 from ram_agent.monitoring import Validation
 from ram_agent.parallel import ALONE
+from ram_agent.precision import fastest_precision
 from ram_agent.rollout import GlimpseEnvironment
 from ram_agent.space import Range
+from ram_agent.threads import fastest_threads
 from ram_agent.world import Dataset, World, whole_split
 
 
@@ -122,6 +124,7 @@ class Search:
         interruption = Interruption()
         with held(self.out):
             self.study = self._study()
+            self._settle()
             self._pick_up()
             self._write_best()
             with interruption.watching():
@@ -176,6 +179,23 @@ class Search:
                 "another folder"
             ) from None
 
+    def _settle(self) -> None:
+        """Measure once what trials would each measure by themselves; a search that goes on keeps to it."""
+        if "settled" in self.study.user_attrs:
+            return
+        threads = self.config.run.threads or fastest_threads()
+        torch.set_num_threads(threads)
+        fastest = fastest_precision(self.world_of(self.config).device)
+        self.study.set_user_attr("settled", {"threads": threads, "precision": fastest})
+
+    def _settled(self, config: Config) -> Config:
+        """Threads and precision written down where they were left open."""
+        settled = self.study.user_attrs["settled"]
+        changed = {"run.threads": config.run.threads or settled["threads"]}
+        if config.training.precision == "fastest":
+            changed["training.precision"] = settled["precision"]
+        return changed_config(config, changed)
+
     def _pick_up(self) -> None:
         """What was running when an earlier search was killed is tried again, with the same settings."""
         for trial in self.study.get_trials(states=[self.states.RUNNING]):
@@ -209,7 +229,7 @@ class Search:
     def _outcome(self, trial: Any, settings: Mapping[str, Any], interruption: Interruption) -> str | None:
         """Train by these settings and tell the study; what came of it, in words, or None if it was interrupted."""
         try:
-            config = self._with(settings)
+            config = self._settled(self._with(settings))
             world = Unseen(self.world_of(config))
             _check_scenes(world)
             config = settle(config, world)

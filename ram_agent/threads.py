@@ -5,14 +5,16 @@ from time import perf_counter
 import numpy as np
 import torch
 
+AVAILABLE = torch.get_num_threads()
+"""What torch takes of its own accord: the cores at hand, or what `OMP_NUM_THREADS` says, which torchrun sets, too."""
+
 
 def fastest_threads() -> int:
-    """1 or all of torch's threads, whichever multiplies faster here and now.
+    """1 or all of torch's threads, whichever multiplies faster here and now, however many are set at the moment.
 
     On a machine that others use too, two threads have been seen 70 times slower than one.
     """
-    available = torch.get_num_threads()
-    return 1 if available == 1 else min((1, available), key=_product_seconds)
+    return 1 if AVAILABLE == 1 else min((1, AVAILABLE), key=_product_seconds)
 
 
 def _product_seconds(threads: int) -> float:

@@ -11,11 +11,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 import yaml
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.plugins.hparams import metadata
 from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 
+from ram_agent import threads
 from ram_agent.board import whole_rows
 from ram_agent.cli import main
 from ram_agent.cli.world import ConfiguredWorld
@@ -25,7 +27,7 @@ from ram_agent.experiment import run_experiment
 from ram_agent.monitoring import Best, Validation
 from ram_agent.search import Search, Unseen
 from ram_agent.space import read_space
-from tests.making import make_config, make_world
+from tests.making import make_config, make_world, torch_as_it_was
 
 optuna = pytest.importorskip("optuna", reason="Optuna is an extra: pip install 'ram-agent[search]'")
 
@@ -136,6 +138,37 @@ def test_the_same_command_goes_on_and_ends_as_if_it_had_never_been_stopped(tmp_p
     ).read_text().partition("\n")[2]
     assert again.run(4) == 0  # nothing is left to do
     assert len(trials_of(again)) == 4
+
+
+@pytest.mark.parametrize("space", [SPACE, {"training.precision": {"choice": ["fastest"]}}], ids=["set", "searched"])
+def test_threads_and_precision_are_measured_once_for_all_trials_and_for_a_search_that_goes_on(
+    space: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At first two threads and float32 are the faster ones, and ever after one thread and bfloat16."""
+    products: list[int] = []
+    halves: list[torch.dtype] = []
+
+    def by_threads(number: int) -> float:
+        products.append(number)
+        return -number if len(products) <= 2 else number
+
+    def by_precision(precision: torch.dtype) -> float:
+        halves.append(precision)
+        return 1.0 if precision == torch.float32 else 2.0 if len(halves) <= 2 else 0.1
+
+    trained: list[tuple[int, str]] = []
+    monkeypatch.setattr(threads, "AVAILABLE", 2)
+    monkeypatch.setattr(threads, "_product_seconds", by_threads)
+    monkeypatch.setattr("ram_agent.precision.product_seconds", by_precision)
+    monkeypatch.setattr(
+        "ram_agent.search.tune_torch",
+        lambda config: trained.append((config.run.threads, config.training.precision)),
+    )
+    left_open = {"run": {"threads": 0}, "training": {"precision": "fastest"}}
+    with torch_as_it_was():
+        assert search_of(tmp_path, space, **left_open).run(2) == 0
+        assert search_of(tmp_path, space, **left_open).run(3) == 0
+    assert trained == [(2, "float32")] * 3
 
 
 def test_a_signal_ends_the_trial_at_hand_which_is_then_tried_again(tmp_path: Path) -> None:
