@@ -67,8 +67,12 @@ def in_order(standings: Mapping[Job, Standing]) -> list[Job]:
 
 
 def command(job: Job, standing: Standing) -> list[str]:
-    """The training as it would be typed."""
-    train = [sys.executable, "-m", "ram_agent", "train"]
+    """The training as it would be typed in the folder that the sweep runs in.
+
+    A module there (`envs`, say) is not taken for ours: `-P`. Only in the checkout are they ours.
+    """
+    at_home = Path.cwd() == Path(__file__).resolve().parents[1]
+    train = [sys.executable, *([] if at_home else ["-P"]), "-m", "ram_agent", "train"]
     if standing == "to resume":
         return [*train, "--resume", str(job.folder), *_changed_since(job), "--run.progress", "false"]
     leftovers = job.folder.is_dir() and any(job.folder.iterdir())

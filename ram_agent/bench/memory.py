@@ -49,7 +49,8 @@ def weigh(kind: str, settings: Settings) -> dict[str, float | str]:
     path = os.pathsep.join([root, *filter(None, [os.environ.get("PYTHONPATH")])])
     environment = os.environ | {"PYTHONPATH": path, "OMP_NUM_THREADS": str(settings.threads)}
     arguments = [kind, str(settings.batch), str(settings.updates), str(settings.device)]
-    command = [sys.executable, "-m", "ram_agent.bench.footprint", *arguments]
+    # -P: a module in the folder that this was typed in (`envs`, say) is not taken for ours.
+    command = [sys.executable, "-P", "-m", "ram_agent.bench.footprint", *arguments]
     done = subprocess.run(command, env=environment, capture_output=True, text=True)
     if done.returncode:
         raise ChildProcessError(f"memory: the measured process failed: {' '.join(done.stderr.split())}")

@@ -1,15 +1,16 @@
 """The scales that memory is weighed on."""
 
-import json
-import os
 import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from ram_agent.bench import footprint
+from ram_agent.bench.memory import weigh
+from ram_agent.bench.settings import Settings
 
 ROOT = Path(__file__).parents[2]
 linux = pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads /proc")
@@ -49,11 +50,13 @@ def test_without_proc_the_maximum_stands_in_and_says_so(monkeypatch: pytest.Monk
     assert "maximum" in footprint.source()
 
 
-def test_a_training_is_weighed_at_every_stage() -> None:
-    command = [sys.executable, "-m", "ram_agent.bench.footprint", "crop", "4", "10", "cpu"]
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=True)
-    stages = json.loads(done.stdout)
+def test_a_training_is_weighed_at_every_stage_in_a_folder_that_has_an_envs_of_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "envs").mkdir()
+    (tmp_path / "envs" / "__init__.py").touch()
+    monkeypatch.chdir(tmp_path)
+    stages = weigh("crop", Settings(torch.device("cpu"), updates=10, batch=4))
     assert {"source", "torch", "imports", "learner", "early", "end", "peak"} == stages.keys()
     if stages["source"] == "/proc/self/statm":
         assert 20 < stages["torch"] < stages["imports"] < stages["learner"] <= stages["peak"]

@@ -4,6 +4,7 @@ import errno
 import json
 import os
 import signal
+import subprocess
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
@@ -252,6 +253,24 @@ def test_a_run_goes_on_as_the_table_would_have_it_run_today(tmp_path: Path) -> N
     changed = {"device": "cpu", "checkpoint_every": usual, "tensorboard": "false", "progress": "false"}
     _, *options = command(today, "to resume")[command(today, "to resume").index("--resume") + 1 :]
     assert dict(zip(options[::2], options[1::2], strict=True)) == {f"--run.{name}": v for name, v in changed.items()}
+
+
+@pytest.mark.parametrize("elsewhere", [True, False])
+def test_a_training_takes_our_packages_whatever_lies_in_the_folder_it_is_started_in(
+    elsewhere: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The checkout is used without an install: from elsewhere by PYTHONPATH, at home without."""
+    root = Path(__file__).parents[2]
+    (tmp_path / "envs").mkdir()
+    (tmp_path / "envs" / "__init__.py").touch()
+    monkeypatch.chdir(tmp_path if elsewhere else root)
+    monkeypatch.setenv("PYTHONPATH", str(root) if elsewhere else "")
+    job, *_ = jobs_of(tmp_path)
+    python = command(job, "new")[:-4]
+    assert command(job, "new")[-4:-1] == ["-m", "ram_agent", "train"]
+    program = "from importlib.util import find_spec; print(*(find_spec(name).origin for name in ('envs', 'ram_agent')))"
+    done = subprocess.run([*python, "-S", "-c", program], capture_output=True, text=True)
+    assert done.stdout.split() == [str(root / name / "__init__.py") for name in ("envs", "ram_agent")], done.stderr
 
 
 def test_what_was_interrupted_goes_first_then_one_seed_of_every_row(tmp_path: Path) -> None:
