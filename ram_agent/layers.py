@@ -15,8 +15,9 @@ from typing import Any
 
 import yaml
 
-SHIPPED = (Path(__file__).parent.parent / "configs", Path(__file__).parent / "configs")
-"""In a checkout, and in a wheel."""
+_INSIDE = Path(__file__).parent / "configs"
+SHIPPED = _INSIDE if _INSIDE.is_dir() else Path(__file__).parents[1] / "configs"
+"""Within the package in a wheel, where what lies beside it is another's; beside it in a checkout."""
 
 
 OF_THE_MACHINE = {
@@ -56,7 +57,7 @@ def _find(base: str, path: Path) -> Path:
     """The file that `path` means by `base`."""
     if base.endswith((".yaml", ".yml", ".json")):
         return path.parent / base
-    folders = [each / below for each in (path.parent, *SHIPPED) for below in (".", "base")]
+    folders = [each / below for each in (path.parent, SHIPPED) for below in (".", "base")]
     named = [folder / f"{base}.yaml" for folder in folders]
     found = [file for file in named if file.is_file()]
     others = [file for file in found if not file.samefile(path)]  # my cluttered60.yaml may stand on the shipped one

@@ -20,8 +20,7 @@ def find_config(name: str, kind: str = "config", below: str = ".") -> Path:
     path = Path(name)
     if path.exists():
         return path
-    folders = [folder / below for folder in reversed(SHIPPED)]
-    shipped = {file.stem: file for folder in folders for file in sorted(folder.glob("*.yaml"))}
+    shipped = {file.stem: file for file in sorted((SHIPPED / below).glob("*.yaml"))}
     if name in shipped:
         return shipped[name]
     some = get_close_matches(path.stem, sorted(shipped), n=8, cutoff=0.0)

@@ -4,6 +4,7 @@ The wheel is built without isolation and installed without dependencies, so no t
 """
 
 import os
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -97,6 +98,22 @@ def test_each_package_imports_from_the_wheel(package: str, installed: Path, tmp_
 def test_the_command_line_answers_from_the_wheel(installed: Path, tmp_path: Path) -> None:
     answer = python("-W", "error", "-m", "ram_agent", "--help", cwd=tmp_path, pythonpath=installed)
     assert "train" in answer
+
+
+def test_configs_that_another_package_has_put_beside_ours_are_not_taken_for_ours(
+    installed: Path, tmp_path: Path
+) -> None:
+    others = installed / "configs"
+    others.mkdir()
+    (others / "smoke.yaml").write_text("training: {batch: 1}")
+    (tmp_path / "mine.yaml").write_text("base: smoke")
+    program = (
+        "from ram_agent.cli.folders import find_config; from ram_agent.config import load_config; "
+        "print(find_config('smoke'), load_config(find_config('mine.yaml')).training.batch)"
+    )
+    said = python("-W", "error", "-c", program, cwd=tmp_path, pythonpath=installed).split()
+    shutil.rmtree(others)
+    assert said == [str(installed / "ram_agent" / "configs" / "smoke.yaml"), "50"]
 
 
 def test_an_episode_runs_from_the_wheel(installed: Path, tmp_path: Path) -> None:
