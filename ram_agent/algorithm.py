@@ -359,10 +359,10 @@ class Algorithm(ABC):
         with fitting(path):
             processes = saved["learner"].get("processes", self.ranks.size)  # which once was not saved
             if processes != self.ranks.size:
+                launcher = f"torchrun --nproc-per-node {processes}" if processes > 1 else "python"
                 raise CheckpointError(
                     f"processes: got {self.ranks.size}, expected {processes} as saved in {path}; go on with "
-                    f"{f'torchrun --nproc-per-node {processes} train.py' if processes > 1 else 'python train.py'} "
-                    "--resume and the run's folder"
+                    f"{launcher} -m ram_agent train --resume and the run's folder"
                 )
             self.load_state_dict(saved["learner"])
         return saved

@@ -148,7 +148,7 @@ def test_two_processes_give_the_mean_of_the_gradients_of_their_own_lanes_and_noi
 
 
 def torchrun(*arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "train.py"]
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     return subprocess.run(
         [*command, *arguments],
         cwd=ROOT,
@@ -164,7 +164,7 @@ def test_torchrun_trains_resumes_and_only_the_first_process_speaks_and_writes(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     small = ["configs/smoke.yaml", "--evaluation.controls", "[]", "--run.pictures", "0", "--run.tensorboard", "false"]
-    whole = torchrun(*small, "--training.batch", "25", "--run.folder", str(tmp_path / "whole"))
+    whole = torchrun("train.py", *small, "--training.batch", "25", "--run.folder", str(tmp_path / "whole"))
     assert whole.returncode == 0, whole.stderr
     assert whole.stdout.count("test error in percent") == 1
     assert "Warning" not in whole.stderr
@@ -185,9 +185,9 @@ def test_torchrun_trains_resumes_and_only_the_first_process_speaks_and_writes(
     assert main(["train", "--resume", str(parts)]) == 2
     told = capsys.readouterr().err
     assert "processes: got 1, expected 2 as saved in " in told
-    assert "go on with torchrun --nproc-per-node 2 train.py --resume and the run's folder" in told
+    assert "go on with torchrun --nproc-per-node 2 -m ram_agent train --resume and the run's folder" in told
     assert before.items() <= {path: path.read_bytes() for path in parts.rglob("*") if path.is_file()}.items()
-    resumed = torchrun("--resume", str(parts))
+    resumed = torchrun("-m", "ram_agent", "train", "--resume", str(parts))
     assert resumed.returncode == 0, resumed.stderr
     saved, expected = (
         read_checkpoint(folder / "checkpoints" / "agent.pt")["learner"] for folder in (parts, tmp_path / "whole")

@@ -36,6 +36,7 @@ from ram_agent.checkpoint import CheckpointError, read_checkpoint, write_checkpo
 from ram_agent.config import TrainingConfig
 from ram_agent.controls import CONTROLS
 from ram_agent.learner import LEARNERS, REINFORCE, Learner, Pathwise
+from ram_agent.parallel import Ranks
 from ram_agent.rollout import rollout
 from tests.making import make_env, make_images, make_learner, make_policy
 
@@ -393,6 +394,22 @@ def test_before_the_first_validation_a_checkpoint_stands_for_its_average(tmp_pat
     assert changed(best, best_policy(read_checkpoint(tmp_path / "agent.pt"), torch.device("cpu")).state_dict()) == set()
     new = read_checkpoint(tmp_path / "new.pt")  # an average of nothing yet
     assert changed(new["learner"]["policy"], best_policy(new, torch.device("cpu")).state_dict()) == set()
+
+
+@pytest.mark.parametrize(
+    ("saved", "here", "launcher"), [(2, 1, "torchrun --nproc-per-node 2"), (1, 2, "python")], ids=str
+)
+def test_another_number_of_processes_is_told_a_command_that_a_wheel_has_too(
+    saved: int, here: int, launcher: str, tmp_path: Path
+) -> None:
+    """`train.py` is in a checkout alone."""
+    one, other = make_learner(), make_learner()
+    one.ranks, other.ranks = Ranks(0, saved), Ranks(0, here)
+    one.save(tmp_path / "agent")
+    with pytest.raises(
+        CheckpointError, match=f"go on with {launcher} -m ram_agent train --resume and the run's folder"
+    ):
+        other.restore(tmp_path / "agent")
 
 
 def test_an_average_that_a_checkpoint_lacks_begins_where_the_training_goes_on(tmp_path: Path) -> None:
