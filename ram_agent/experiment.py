@@ -21,6 +21,7 @@ from ram_agent.parallel import ALONE, Ranks
 from ram_agent.pictures import write_figure, write_gif
 from ram_agent.precision import set_products, warn_of_slow_products, with_precision
 from ram_agent.progress import warn
+from ram_agent.provenance import code
 from ram_agent.results import describe_run, measure, write_results
 from ram_agent.run_files import CONFIG, FIGURES, NOTICE, RESULTS
 from ram_agent.spectator import watch
@@ -43,6 +44,7 @@ def run_experiment(
     config = ranks.share(settle(config, world))
     tune_torch(config)
     if ranks.leads:
+        code()  # as it is now: by the end somebody may have changed it
         write_whole(folder / CONFIG, dump_config(config).encode())
         if world.dataset.notice:
             write_whole(folder / NOTICE, (world.dataset.notice + "\n").encode())

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from ram_agent import __version__
 from ram_agent.agents import Agent
 from ram_agent.building import seen_by
 from ram_agent.config import Config
@@ -16,6 +17,7 @@ from ram_agent.evaluation import TEST_SEED, Evaluation, evaluate
 from ram_agent.files import write_whole
 from ram_agent.policy import Policy
 from ram_agent.progress import tell
+from ram_agent.provenance import code
 from ram_agent.rollout import GlimpseEnvironment
 from ram_agent.run_files import RESULTS
 from ram_agent.world import World, whole_split
@@ -110,9 +112,10 @@ def validations(rows: Iterable[Mapping[str, Any]]) -> list[dict[str, int | float
 
 
 def versions() -> dict[str, str]:
-    """Of everything that can change a number."""
+    """Of everything that can change a number, our own code as it was when this process first asked."""
     found = {"python": platform.python_version(), "torch": torch.__version__}  # its metadata may not say which build
-    for package in ("ram-agent", "numpy", "gymnasium", "stable-baselines3", "sb3-contrib"):
+    found |= {"ram-agent": __version__, **code()}
+    for package in ("numpy", "gymnasium", "stable-baselines3", "sb3-contrib"):
         try:
             found[package] = version(package)
         except PackageNotFoundError:

@@ -67,6 +67,11 @@ def _intervals(runs: Sequence[Run]) -> tuple[str, str]:
 def how_to_read(subjects: Sequence[Subject]) -> str:
     finished = [run.measured for subject in subjects for run in subject.method.finished if run.measured]
     images = f" ({distinct(measured.images for measured in finished)} images)" if finished else ""
+    mixed = [subject.method.name for subject in subjects if len(_codes(subject)) > 1]
+    other = (
+        f" Not all seeds were trained by the same code (`code` in the table of runs), so what changed in it is part of "
+        f"their scatter: {'; '.join(mixed)}."
+    )
     return (
         f"Errors are means over seeds, on the test set{images}, of the weights that were best on the "
         "validation split. The headline is the error at mean locations: one pass, nothing drawn. Beside it stand one "
@@ -76,7 +81,13 @@ def how_to_read(subjects: Sequence[Subject]) -> str:
         "(Wilson) is about other images for these trained agents and says nothing of other seeds; for several seeds it "
         "is that of their mean error, and at most too wide. Seconds are of updates, on the machine that trained; they "
         "compare only where machine, threads and device are the same."
-    )
+    ) + (other if mixed else "")
+
+
+def _codes(subject: Subject) -> set[str]:
+    """The digests of what trained the runs of a method; older ones do not know theirs."""
+    runs = subject.method.finished or subject.method.runs
+    return {run.versions["code"] for run in runs if "code" in run.versions}
 
 
 # -------------------------------------------------------------------- pairs
