@@ -9,7 +9,7 @@ from ram_agent.algorithm import Algorithm
 from ram_agent.beginning import begin_with
 from ram_agent.board import Board
 from ram_agent.building import build_learner, seen_by
-from ram_agent.checkpoint import fitting, is_checkpointed
+from ram_agent.checkpoint import check_weights, fitting, is_checkpointed
 from ram_agent.config import Config, dump_config
 from ram_agent.files import remove_partials
 from ram_agent.finite import NumbersGoneBad
@@ -52,7 +52,8 @@ def make_learner(
         saved = learner.restore(folder / CHECKPOINT)
         with fitting(folder / CHECKPOINT):
             check_images(saved, world)
-            Best(**saved["best"] or {"error": 0, "episodes": 0, "weights": {}})
+            best = Best(**saved["best"] or {"error": 0, "episodes": 0, "weights": {}})
+            check_weights(learner.policy, best.weights)
     elif look == "learned" and config.training.trained_agent:
         begin_with(learner.policy, Path(config.training.trained_agent), CHECKPOINT)
     return learner, folder, saved

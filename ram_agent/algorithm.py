@@ -17,7 +17,7 @@ from stable_baselines3.common.callbacks import BaseCallback, CallbackList
 from stable_baselines3.common.logger import Logger, configure
 from torch import Tensor
 
-from ram_agent.checkpoint import CheckpointError, fitting, keep_checkpoint, read_newest, write_checkpoint
+from ram_agent.checkpoint import CheckpointError, fitting, give_weights, keep_checkpoint, read_newest, write_checkpoint
 from ram_agent.config import TrainingConfig
 from ram_agent.evaluation import at_rest
 from ram_agent.export import load_weights, read_export
@@ -313,7 +313,7 @@ class Algorithm(ABC):
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        self.policy.load_state_dict(state["policy"])
+        give_weights(self.policy, state["policy"])
         own = [
             {name: group[name] for name in ("lr", "capturable") if name in group}
             for group in self.optimizer.param_groups

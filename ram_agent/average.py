@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ram_agent.checkpoint import give_weights
 from ram_agent.policy import Policy
 
 YOUNG = 10
@@ -46,4 +47,4 @@ class Average:
         """Go on from what was saved; from nothing where that was a training without an average."""
         self.updates = state["updates"] if state else 0
         if state:
-            self.policy.load_state_dict(state["policy"])
+            give_weights(self.policy, state["policy"])

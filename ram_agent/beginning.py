@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from ram_agent.checkpoint import fitting, judged_weights, read_newest
+from ram_agent.checkpoint import fitting, give_weights, judged_weights, read_newest
 from ram_agent.config import ConfigError, PolicyConfig
 from ram_agent.export import AGENT, read_export
 from ram_agent.policy import Blueprint, Policy
@@ -16,18 +16,17 @@ def begin_with(policy: Policy, source: Path, checkpoint: Path) -> None:
     Heads may differ where they have the same parameters: REINFORCE may begin where straight-through ended. Raises
     `ConfigError` where shapes differ, `CheckpointError` where there is nothing whole to read.
     """
-    if (source / AGENT).is_file():
-        saved = read_export(source)
-        weights = saved["weights"]
-    else:
-        saved = read_newest(source / checkpoint)
-        with fitting(source / checkpoint):
-            weights = judged_weights(saved)
+    exported = (source / AGENT).is_file()
+    file = source / (AGENT if exported else checkpoint)
+    saved = read_export(source) if exported else read_newest(file)
+    with fitting(file):
+        weights = saved["weights"] if exported else judged_weights(saved)
     own = policy.state_dict()
     if {name: value.shape for name, value in weights.items()} == {name: value.shape for name, value in own.items()}:
-        policy.load_state_dict(weights)
+        with fitting(file):
+            give_weights(policy, weights)
         return
-    with fitting(source):
+    with fitting(file):
         told = ", ".join(_differences(saved["blueprint"], policy.blueprint.as_plain()))
     raise ConfigError(f"training.trained_agent: {source} has other shapes than this agent: {told}")
 

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 
 from ram_agent.algorithm import Algorithm
-from ram_agent.checkpoint import judged_weights
+from ram_agent.checkpoint import give_weights, judged_weights
 from ram_agent.config import Config
 from ram_agent.full_image import NETWORKS, WholeCanvas
 from ram_agent.grid_policy import GridPolicy
@@ -62,11 +62,8 @@ def best_policy(saved: Mapping[str, Any], device: torch.device) -> Policy:
     """The policy of an export; of a checkpoint with its best weights by validation, or, where it has none, its last
     (see `judged_weights`).
 
-    In evaluation mode, as all who ask for it want to see it.
+    In evaluation mode, as all who ask for it want to see it. Raises what `give_weights` does.
     """
     policy = rebuild_policy(saved["blueprint"]).to(device)
-    if "weights" in saved:  # an export
-        policy.load_state_dict(saved["weights"])
-    else:
-        policy.load_state_dict(judged_weights(saved))
+    give_weights(policy, saved["weights"] if "weights" in saved else judged_weights(saved))  # of an export, or a run
     return policy.eval()

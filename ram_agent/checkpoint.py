@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 from ram_agent.files import partial_name, remove_partials, sync_folder, write_whole
 from ram_agent.progress import warn
@@ -41,6 +42,24 @@ def judged_weights(saved: Mapping[str, Any]) -> dict[str, Any]:
     learner = saved["learner"]
     average = learner.get("average")
     return average["policy"] if average and average["updates"] else learner["policy"]
+
+
+def give_weights(module: nn.Module, weights: Mapping[str, Any]) -> None:
+    """Give a module the weights that were saved of one. Raises `ValueError` (see `check_weights`), and torch's own
+    `RuntimeError` where names or shapes are another's.
+    """
+    check_weights(module, weights)
+    module.load_state_dict(weights)
+
+
+def check_weights(module: nn.Module, weights: Mapping[str, Any]) -> None:
+    """Raise `ValueError` for what torch would take without a word: numbers of another type, NaN and infinity."""
+    own = module.state_dict()
+    for name, value in weights.items():
+        if name in own and value.dtype != own[name].dtype:
+            raise ValueError(f"{name} is of {value.dtype}, expected {own[name].dtype}; train again")
+        if not value.isfinite().all():
+            raise ValueError(f"{name} holds NaN or infinity; take another checkpoint, or train again")
 
 
 # -------------------------------------------------------------------- writing
@@ -131,7 +150,7 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
 
 @contextmanager
 def fitting(path: str | Path) -> Iterator[None]:
-    """Within the block, what a whole checkpoint lacks or has in another shape is a `CheckpointError`."""
+    """Within the block, what a whole checkpoint lacks, or has otherwise than it must be, is a `CheckpointError`."""
     try:
         yield
     except CheckpointError:

@@ -17,7 +17,7 @@ from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 from torch import Tensor, nn
 
-from ram_agent.checkpoint import CheckpointError
+from ram_agent.checkpoint import CheckpointError, give_weights
 from ram_agent.core import State
 from ram_agent.files import write_whole
 from ram_agent.heads import LearnedWindowHead
@@ -107,8 +107,8 @@ def read_export(folder: Path) -> dict[str, Any]:
 def load_weights(policy: nn.Module, weights: Mapping[str, Tensor], folder: Path) -> None:
     """Give a policy the weights of an export. Raises `CheckpointError` where they are another's."""
     try:
-        policy.load_state_dict(weights)
-    except RuntimeError as error:
+        give_weights(policy, weights)
+    except (RuntimeError, ValueError) as error:
         raise CheckpointError(
             f"export {folder}: {WEIGHTS} does not fit {AGENT}: {' '.join(str(error).split())}"
         ) from None

@@ -1,6 +1,7 @@
 """Damaged and hostile runs, checkpoints, exports, a row each: refused in one clear line, nothing of it run or kept."""
 
 import json
+import math
 import os
 import pickle
 import re
@@ -74,14 +75,21 @@ def lacking(run: Path) -> None:
     alone(run, lambda path: torch.save({"format": 1, "learner": {}}, path))
 
 
-def misshapen(run: Path) -> None:
+def with_bias(bias: Callable[[torch.Tensor], torch.Tensor], *, best_alone: bool = False) -> Callable[[Path], None]:
+    """A checkpoint with another bias of the classifier, in the weights that go on, too, or in the best alone."""
+
     def change(path: Path) -> None:
         saved = torch.load(path, weights_only=True)
-        for weights in (saved["learner"]["policy"], saved["best"]["weights"]):
-            weights["classifier.bias"] = torch.zeros(3)
+        for weights in (saved["best"]["weights"], *([] if best_alone else [saved["learner"]["policy"]])):
+            weights["classifier.bias"] = bias(weights["classifier.bias"])
         torch.save(saved, path)
 
-    alone(run, change)
+    return lambda run: alone(run, change)
+
+
+def spoilt(value: float) -> Callable[[torch.Tensor], torch.Tensor]:
+    """One number of many."""
+    return lambda weights: weights.index_fill(0, torch.tensor([4]), value)
 
 
 def packed(run: Path) -> None:
@@ -104,7 +112,11 @@ CHECKPOINTS: dict[str, tuple[Callable[[Path], object], str]] = {
     "packed": (packed, "damaged or not a checkpoint"),
     "a bomb": (bomb, "damaged or not a checkpoint"),
     "nothing of a learner in it": (lacking, "does not fit this ram-agent"),
-    "weights of another shape": (misshapen, "does not fit this ram-agent"),
+    "weights of another shape": (with_bias(lambda _: torch.zeros(3)), "does not fit this ram-agent"),
+    "weights of another type": (with_bias(torch.Tensor.double), "classifier.bias is of torch.float64, expected torch."),
+    "a weight that is NaN": (with_bias(spoilt(math.nan)), "classifier.bias holds NaN or infinity"),
+    "a weight that is infinite": (with_bias(spoilt(-math.inf)), "classifier.bias holds NaN or infinity"),
+    "the best weights NaN": (with_bias(spoilt(math.nan), best_alone=True), "classifier.bias holds NaN or infinity"),
 }
 
 
@@ -221,6 +233,14 @@ def without_bias(weights: bytes) -> bytes:
     return save_tensors({name: value for name, value in load_tensors(weights).items() if name != "classifier.bias"})
 
 
+def other_bias(bias: Callable[[torch.Tensor], torch.Tensor]) -> Callable[[Path], object]:
+    def change(weights: bytes) -> bytes:
+        tensors = load_tensors(weights)
+        return save_tensors(tensors | {"classifier.bias": bias(tensors["classifier.bias"])})
+
+    return signed(WEIGHTS, change)
+
+
 EXPORTS: dict[str, tuple[Callable[[Path], object], str]] = {
     "one flipped bit": (replaced(WEIGHTS, lambda old: old[:-9] + bytes([old[-9] ^ 1]) + old[-8:]), "its sha256 is not"),
     "weights cut short": (replaced(WEIGHTS, lambda old: old[:-7]), "its sha256 is not"),
@@ -228,6 +248,11 @@ EXPORTS: dict[str, tuple[Callable[[Path], object], str]] = {
     "a header of a terabyte": (signed(WEIGHTS, lambda old: bytes([0] * 5 + [1] + [0] * 2) + old), "is damaged"),
     "a pickle": (signed(WEIGHTS, lambda old: pickle.dumps(print)), f"{WEIGHTS} is damaged"),
     "weights of another": (signed(WEIGHTS, without_bias), f"{WEIGHTS} does not fit {AGENT}"),
+    "weights of another type": (
+        other_bias(torch.Tensor.double),
+        "classifier.bias is of torch.float64, expected torch.",
+    ),
+    "a weight that is NaN": (other_bias(spoilt(math.nan)), "classifier.bias holds NaN or infinity"),
     "no weights": (lambda folder: (folder / WEIGHTS).unlink(), f"no {WEIGHTS} in it"),
     "weights that lie outside": (linked(WEIGHTS), f"{WEIGHTS} is a link out of the folder"),
     "a shape that lies outside": (linked(AGENT), f"{AGENT} is a link out of the folder"),
@@ -247,3 +272,16 @@ def test_an_export_is_refused_in_one_line(name: str, export: Path, tmp_path: Pat
     with pytest.raises(CheckpointError, match=re.escape(says)) as refusal:
         REINFORCE.load(tmp_path / "agent", make_env(50, tensors=True))
     assert "\n" not in str(refusal.value)
+
+
+@pytest.mark.parametrize("command", ["evaluate", "train"])
+def test_an_export_of_weights_that_are_no_numbers_is_refused_by_the_commands_that_read_one(
+    command: str, export: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    agent = tmp_path / "agent"
+    shutil.copytree(export, agent)
+    other_bias(spoilt(math.nan))(agent)
+    begin = ["smoke", "--run.folder", str(tmp_path / "run"), "--run.tensorboard", "false", "-i", str(agent)]
+    line = refused(["evaluate", str(agent)] if command == "evaluate" else ["train", *begin], capsys, command == "train")
+    assert f"checkpoint {agent / AGENT}" in line
+    assert "classifier.bias holds NaN or infinity" in line
