@@ -31,6 +31,8 @@ ROWS = {
 }
 """What is measured over three seeds → its config."""
 SINGLE = {
+    "mnist28_2/hard_reinforce": "mnist28_hard_reinforce_2",
+    "cluttered60_6/hard_reinforce": "cluttered60_hard_reinforce_6",
     "cluttered60_4/hard_best": "cluttered60_hard_best_4",
     "cluttered60_4/hard_reinforce": "cluttered60_hard_reinforce_4",
     "mnist28_2/hard_best": "mnist28_hard_best_2",
