@@ -137,6 +137,12 @@ class RayWorkers:
         self.lanes = 2**31
         address = {} if "RAY_ADDRESS" in os.environ else {"num_cpus": workers * threads}
         ray.init(include_dashboard=False, log_to_driver=False, **address)
+        largest = max(node["Resources"].get("CPU", 0.0) for node in ray.nodes() if node["Alive"])
+        if largest < threads:  # Ray would wait for such a machine for ever
+            raise ConfigError(
+                f"--workers: got {workers}, with which a training has {threads} of this machine's cores, and Ray's "
+                f"largest machine has {largest:g}; give more workers"
+            )
         gpus = ray.cluster_resources().get("GPU", 0.0)
         share = gpus / workers if gpus < workers else 1.0  # Ray takes fractions below one, and else whole numbers
         self.task: Any = ray.remote(num_cpus=threads, num_gpus=share, max_retries=0)(_run)
@@ -163,7 +169,9 @@ class _RayTask:
             return self.ray.get(self.reference)
         except self.ray.exceptions.TaskCancelledError:  # before it began
             return Outcome(-signal.SIGTERM, self.began, time.time())
-        except self.ray.exceptions.RayError:  # its machine is gone, or could not start the process
+        except self.ray.exceptions.RayError as error:  # its machine is gone, or could not start the process
+            with self.log.open("a", encoding="utf-8") as log:
+                log.write(f"Ray: {' '.join(str(error).split())}\n")
             return Outcome(1, self.began, time.time())
 
     def stop(self) -> None:

@@ -85,6 +85,11 @@ def settings_of(run: Run) -> dict[str, str]:
     return fields | {"processes": str(run.processes), "images.sha256": run.sha256[:12]}
 
 
+def _named_once(settings: dict[str, str]) -> dict[str, str]:
+    """Images are what they are, wherever they lay: a path tells them apart only where their sha256 is not known."""
+    return settings | ({"images.source": NOTHING} if settings["images.sha256"] else {})
+
+
 def _settings_of_all(runs: Sequence[Run]) -> list[dict[str, str]]:
     """A run that does not know its images counts as one on those of the others with its settings, if they agree."""
     every = [settings_of(run) for run in runs]
@@ -98,7 +103,7 @@ def _settings_of_all(runs: Sequence[Run]) -> list[dict[str, str]]:
     for key, mine in zip(keys, every, strict=True):
         if not mine["images.sha256"] and len(known[key]) == 1:
             mine["images.sha256"] = next(iter(known[key]))
-    return every
+    return [_named_once(mine) for mine in every]
 
 
 def differing(methods: Sequence[Method]) -> tuple[tuple[str, ...], list[Settings]]:
@@ -106,7 +111,7 @@ def differing(methods: Sequence[Method]) -> tuple[tuple[str, ...], list[Settings
 
     Of its runs one that knows its images speaks for a method, if there is one.
     """
-    every = [settings_of(max(method.runs, key=lambda run: bool(run.sha256))) for method in methods]
+    every = [_named_once(settings_of(max(method.runs, key=lambda run: bool(run.sha256)))) for method in methods]
     values = {field: {settings[field] for settings in every} - {NOTHING} for field in every[0]}
     return tuple(field for field, different in values.items() if len(different) > 1), list(every)
 

@@ -91,6 +91,16 @@ def test_other_images_are_another_method():
     assert set(named(run(), run(sha256="b" * 64))) == {"hard (sha256 aaaaaaaaaaaa)", "hard (sha256 bbbbbbbbbbbb)"}
 
 
+def test_the_same_images_are_the_same_wherever_they_lay():
+    here, there = run(run__seed=1, images__source="/here/set.npz"), run(run__seed=2, images__source="/there/set.npz")
+    assert named(here, there) == {"hard": [1, 2]}
+    fields, _ = differing(group([here, run("soft", images__source="/there/set.npz", training__batch=7)]))
+    assert fields == ("training.batch",)
+    unknown = {"sha256": "", "run__seed": 3}
+    assert named(here, run(**unknown, images__source="/here/set.npz")) == {"hard": [1, 3]}
+    assert len(named(here, run(**unknown, images__source="/elsewhere/set.npz"))) == 2
+
+
 def test_a_run_that_does_not_know_its_images_goes_with_its_like():
     assert named(run(), run(sha256="", run__seed=2)) == {"hard": [1, 2]}
 

@@ -9,12 +9,14 @@ import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import yaml
 
 from ram_agent import runner as running
+from ram_agent import workers
 from ram_agent.cli import main
 from ram_agent.cli.folders import find_config
 from ram_agent.config import ConfigError, dump_config
@@ -23,7 +25,7 @@ from ram_agent.run_files import CHECKPOINT
 from ram_agent.runner import Runner
 from ram_agent.sweep import command, in_order, standing_of, summarise, summary_table
 from ram_agent.table import Job, read_jobs
-from ram_agent.workers import LocalWorkers, Task, launch
+from ram_agent.workers import LocalWorkers, RayWorkers, Task, launch
 from tests.making import make_measured
 
 TABLE: dict[str, Any] = {"rows": [{"config": "smoke", "name": "a"}, {"config": "smoke", "name": "b"}], "seeds": [1, 2]}
@@ -443,6 +445,15 @@ def test_a_folder_that_another_experiment_has_taken_since_is_not_trained_in(
     status, sweep, _ = run(tmp_path, [a1, b1], {}, monkeypatch, say=meanwhile)
     assert status == 1
     assert "was run with another training.batch than the table asks for" in sweep.failures[b1]
+
+
+def test_a_ray_cluster_of_machines_that_are_too_small_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ray would keep the trainings waiting for ever, without a word."""
+    nodes = [{"Alive": True, "Resources": {"CPU": 2.0}}, {"Alive": False, "Resources": {"CPU": 64.0}}]
+    ray = SimpleNamespace(init=lambda **settings: None, nodes=lambda: nodes)
+    monkeypatch.setattr(workers, "import_module", lambda name: ray)
+    with pytest.raises(ConfigError, match="a training has 8 of this machine's cores, and Ray's largest machine has 2;"):
+        RayWorkers(1, 8)
 
 
 def test_two_sweeps_do_not_share_a_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
