@@ -73,16 +73,54 @@ def train_agent(
     learner, folder, saved = make_learner(
         config, world, folder, look, resume=resume, interruption=interruption, ranks=ranks
     )
-    training, env = learner.training, learner.env
     remove_partials(folder)
     resume_at = learner.episodes if saved else -1 if resume else None
-    writing = Writing(folder, interruption.give_up if config.run.on_write_error == "stop" else None)
     told = any(folder.glob(EVENTS))
+    agent, callbacks = _watched(learner, config, world, folder, look, interruption, resume_at)
+    if saved:
+        agent.validation.best = Best(**saved["best"]) if saved["best"] else None
+    if not (saved and told):  # a resumed run may be the first that TensorBoard is told of
+        introduce(agent.board, config.model_copy(update={"training": learner.training}), world)
+    try:
+        learn(learner, callbacks, config, f"{look} [{world.dataset.name}]", anew=saved is None)
+    except NumbersGoneBad as error:
+        agent.board.close()
+        raise NumbersGoneBad(f"{look}: {error}. {_diagnose(agent.checkpoints, folder, str(error))}") from None
+    learner.release()
+    interruption.received = ranks.largest(interruption.received)
+    interruption.unwritten = ranks.share(interruption.unwritten)
+    if interruption.asked:
+        agent.checkpoints.save()
+        if agent.validation.best is None:  # the table needs a number; what is saved goes on as if never stopped
+            agent.validation.evaluate(record=False)
+    return [agent]
+
+
+def _watched(
+    learner: Algorithm,
+    config: Config,
+    world: World,
+    folder: Path,
+    look: str,
+    interruption: Interruption,
+    resume_at: int | None,
+) -> tuple[Agent, list[Periodic]]:
+    """An agent that is to be trained with its board in `folder`, and what is done beside its updates, in this order:
+    validation, signal-to-noise and pictures of one that learns to look, checkpoints.
+    """
+    total, every = learner.training.episodes, config.evaluation.every
+    writing = Writing(folder, interruption.give_up if config.run.on_write_error == "stop" else None)
     board = Board(folder, world.dataset.name, tensorboard=config.run.tensorboard, resume_at=resume_at, writing=writing)
     learner.set_logger(board.logger)
-    total, every = training.episodes, config.evaluation.every
     validating, images = whole_split(world, "validation")
     validation = Validation(seen_by(look, validating), images, every, total, board)
+    shown: list[Periodic] = []
+    if config.evaluation.signal and look == "learned":
+        own = world.environment("train", learner.env.num_envs)
+        shown.append(Signal(own, config.evaluation.signal, every, total, board))
+    if config.run.pictures and look == "learned":
+        scenes = of_each_class(world.labels_in("validation"), config.run.pictures)
+        shown.append(Pictures(world.environment("validation", len(scenes)), scenes, every, total, board))
     checkpoints = Checkpoints(
         folder / CHECKPOINT,
         config.run.checkpoint_every,
@@ -95,30 +133,7 @@ def train_agent(
         classes=list(world.dataset.classes),
         image_size=list(world.dataset.image_size),
     )
-    callbacks = [validation, checkpoints]
-    if config.run.pictures and look == "learned":
-        scenes = of_each_class(world.labels_in("validation"), config.run.pictures)
-        callbacks.insert(1, Pictures(world.environment("validation", len(scenes)), scenes, every, total, board))
-    if config.evaluation.signal and look == "learned":
-        own = world.environment("train", env.num_envs)
-        callbacks.insert(1, Signal(own, config.evaluation.signal, every, total, board))
-    if saved:
-        validation.best = Best(**saved["best"]) if saved["best"] else None
-    if not (saved and told):  # a resumed run may be the first that TensorBoard is told of
-        introduce(board, config.model_copy(update={"training": training}), world)
-    try:
-        learn(learner, callbacks, config, f"{look} [{world.dataset.name}]", anew=saved is None)
-    except NumbersGoneBad as error:
-        board.close()
-        raise NumbersGoneBad(f"{look}: {error}. {_diagnose(checkpoints, folder, str(error))}") from None
-    learner.release()
-    interruption.received = ranks.largest(interruption.received)
-    interruption.unwritten = ranks.share(interruption.unwritten)
-    if interruption.asked:
-        checkpoints.save()
-        if validation.best is None:  # the table needs a number; what is saved goes on as if there had been no stop
-            validation.evaluate(record=False)
-    return [Agent(look, learner, validation, board, checkpoints)]
+    return Agent(look, learner, validation, board, checkpoints), [validation, *shown, checkpoints]
 
 
 def introduce(board: Board, config: Config, world: World) -> None:

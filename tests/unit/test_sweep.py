@@ -21,6 +21,7 @@ from ram_agent.cli import main
 from ram_agent.cli.folders import find_config
 from ram_agent.config import ConfigError, dump_config
 from ram_agent.files import held, in_use, write_whole
+from ram_agent.interruption import heard_by
 from ram_agent.run_files import CHECKPOINT
 from ram_agent.runner import Runner
 from ram_agent.sweep import command, in_order, standing_of, summarise, summary_table
@@ -549,9 +550,26 @@ def signalled(
 
     monkeypatch.setattr(Runner, "_look_at", look)
     before = signal.getsignal(number)
-    status, _, _ = run(tmp_path, jobs_of(tmp_path), {"a1": mode}, monkeypatch, say=said.append)
-    assert signal.getsignal(number) is before
+    signal.signal(number, mine := lambda *_: None)  # under nohup SIGHUP would be nobody's
+    try:
+        status, _, _ = run(tmp_path, jobs_of(tmp_path), {"a1": mode}, monkeypatch, say=said.append)
+        assert signal.getsignal(number) is mine
+    finally:
+        signal.signal(number, before)
     return status, said
+
+
+def test_a_terminal_that_is_closed_is_not_heard_under_nohup() -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        heard: list[int] = []
+        with heard_by(heard.append):
+            os.kill(os.getpid(), signal.SIGHUP)
+            os.kill(os.getpid(), signal.SIGTERM)
+        assert heard == [signal.SIGTERM]
+        assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
 def test_a_folder_of_another_seed_is_refused(tmp_path: Path) -> None:
