@@ -105,11 +105,12 @@ class Runner:
     def _start(self, job: Job) -> None:
         try:
             standing = self.standings[job] = standing_of(job)  # who trains by hand may have been here since
+            results = final_results(job.folder)
         except ValueError as error:
             self._fail(job, str(error))
             return
-        if standing == "done":
-            self._done(job, final_results(job.folder) or {})
+        if results:
+            self._done(job, results)
             return
         try:
             if standing == "new":
