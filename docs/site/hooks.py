@@ -15,7 +15,12 @@ from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
 
 ROOT = Path(__file__).parents[2]
-MOVED = {"README.md": "index.md", "CHANGELOG.md": "changelog.md", "CONTRIBUTING.md": "contributing.md"}
+MOVED = {
+    "README.md": "index.md",
+    "CHANGELOG.md": "changelog.md",
+    "CONTRIBUTING.md": "contributing.md",
+    "CITATION.cff": "CITATION.cff",
+}
 """Files at the root of the repository, and what they are called on the site."""
 LINK = re.compile(r"\[([^\[\]]*)\]\(([^()\s#]+\.\w+)((?:#[^()\s]*)?)\)")
 AWAY = re.compile(r"[a-z]+:|/")
