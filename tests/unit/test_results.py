@@ -65,7 +65,7 @@ def test_a_row_of_one_seed_is_its_config_as_it_stands(row: str, name: str) -> No
     assert learning(ran) == learning(load_config(find_config(name)))
 
 
-@pytest.mark.parametrize("table", ["algorithms60", "estimators60"])
+@pytest.mark.parametrize("table", ["algorithms60", "estimators60", "recipe"])
 def test_a_table_that_is_measured_is_the_table_as_it_stands(table: str) -> None:
     jobs = read_jobs(TABLES / f"table_{table}.yaml", Path("out"), 1, find_config)
     asked = {f"{job.row}_seed{job.seed}.json": job.config for job in jobs}
