@@ -74,6 +74,14 @@ def final_results(folder: Path) -> dict[str, Any] | None:
     return results
 
 
+def whole_results(folder: Path) -> dict[str, Any] | None:
+    """The same for who only shows them: damaged ones are none."""
+    try:
+        return final_results(folder)
+    except ValueError:
+        return None
+
+
 def _checked(model: type[ModelType], tree: Mapping[str, Any]) -> ModelType:
     try:
         return model.model_validate(tree)

@@ -17,7 +17,7 @@ from ram_agent.compare.statistics import interval_over_seeds
 from ram_agent.config import Config, ConfigError, load_config
 from ram_agent.files import in_use
 from ram_agent.run_files import CHECKPOINT, CONFIG
-from ram_agent.stored import final_results
+from ram_agent.stored import final_results, whole_results
 from ram_agent.table import Job
 
 Standing = Literal["done", "to resume", "new"]
@@ -121,20 +121,12 @@ def summarise(jobs: Sequence[Job]) -> list[Summary]:
     summaries = []
     for row in dict.fromkeys(job.row for job in jobs):
         of_row = [job for job in jobs if job.row == row]
-        results = {job.seed: final for job in of_row if (final := _results(job))}
+        results = {job.seed: final for job in of_row if (final := whole_results(job.folder))}
         images = _images_of(results.values())
         errors = [final["test_error"] for final in results.values()] if len(images) == 1 else []
         mean = statistics.fmean(errors) if errors else None
         summaries.append(Summary(row, list(results), len(of_row), images, mean, interval_over_seeds(errors)))
     return summaries
-
-
-def _results(job: Job) -> dict[str, Any] | None:
-    """Of a run that is done; damaged ones, which `standing_of` refuses, are none."""
-    try:
-        return final_results(job.folder)
-    except ValueError:
-        return None
 
 
 def _images_of(results: Iterable[Mapping[str, Any]]) -> list[str]:

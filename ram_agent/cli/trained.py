@@ -18,7 +18,7 @@ from ram_agent.export import AGENT, read_export
 from ram_agent.options import Parser, add_config_options, overrides
 from ram_agent.policy import Policy
 from ram_agent.run_files import CHECKPOINT, CONFIG
-from ram_agent.stored import final_results
+from ram_agent.stored import whole_results
 from ram_agent.threads import fastest_threads
 from ram_agent.world import check_images
 
@@ -103,7 +103,7 @@ def _saved(folder: Path) -> tuple[Path, Mapping[str, Any]]:
 
 
 def _unfinished(folder: Path, saved: Mapping[str, Any]) -> str:
-    if is_export(folder) or final_results(folder):
+    if is_export(folder) or whole_results(folder):
         return ""
     total, best = saved["training"]["episodes"], saved["best"]
     return f"{best['episodes']:,} of {total:,} episodes" if best else f"some of {total:,} episodes, not validated yet"

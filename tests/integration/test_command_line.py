@@ -339,6 +339,9 @@ def test_a_run_that_is_not_finished_is_measured_and_called_so(
     _, out, _ = forked("ram_agent", "evaluate", halted)
     best = f"{results['best_at_episode']:,} of {results['config']['training']['episodes']:,} episodes"
     assert out.splitlines()[1] == f"  not finished: the weights that were best in validation, after {best}"
+    (halted / "results.json").write_text("{")  # damaged ones are none, and no reason not to measure
+    status, again, _ = forked("ram_agent", "evaluate", halted)
+    assert (status, again) == (0, out)
 
 
 def test_render_writes_a_picture_and_an_animation(run: Path, forked: Callable[..., Outcome], tmp_path: Path) -> None:

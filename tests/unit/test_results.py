@@ -100,6 +100,22 @@ def test_the_header_of_a_row_of_one_seed_has_its_error_and_interval(row: str, na
     assert "seed 1" in header(name)
 
 
+def test_the_table_of_changes_has_the_error_of_every_seed() -> None:
+    """docs/recipe.md: a line names its row of `table_recipe`, whose raw results are in results/recipe."""
+    page = (ROOT / "docs" / "recipe.md").read_text(encoding="utf-8")
+    lines = [[cell.strip() for cell in line.strip("|").split("|")] for line in page.splitlines()]
+    said = {name[0]: cells[1:3] for cells in lines if (name := re.findall(r"\(`([\w.]+)`\)$", cells[0]))}
+    raw = RESULTS / "recipe"
+    rows = {path.stem.rpartition("_")[0] for path in raw.glob("*.json")}
+    assert rows <= said.keys()
+    for row in rows:
+        files = [raw / f"{row}_seed{seed}.json" for seed in (1, 2, 3)]
+        errors = [json.loads(file.read_text())["test_error"] for file in files if file.exists()]
+        interval = interval_over_seeds(errors) if len(errors) == 3 else None
+        over = f"({interval[0]:.2f} to {interval[1]:.2f})" if interval else "(two seeds)"
+        assert said[row] == [", ".join(f"{error:.2f}" for error in errors), f"{mean(errors):.2f} {over}"]
+
+
 def told() -> Iterator[tuple[Path, dict[str, str]]]:
     """Each run that has a line in results/README.md, and what stands there by column. A control's is another file's."""
     folders: list[str] = []
