@@ -110,9 +110,10 @@ def test_the_table_of_changes_has_the_error_of_every_seed() -> None:
     assert rows <= said.keys()
     for row in rows:
         files = [raw / f"{row}_seed{seed}.json" for seed in (1, 2, 3)]
-        errors = [json.loads(file.read_text())["test_error"] for file in files if file.exists()]
-        interval = interval_over_seeds(errors) if len(errors) == 3 else None
-        over = f"({interval[0]:.2f} to {interval[1]:.2f})" if interval else "(two seeds)"
+        errors = [json.loads(file.read_text())["test_error"] for file in files]
+        interval = interval_over_seeds(errors)
+        assert interval
+        over = f"({interval[0]:.2f} to {interval[1]:.2f})"
         assert said[row] == [", ".join(f"{error:.2f}" for error in errors), f"{mean(errors):.2f} {over}"]
 
 
