@@ -51,26 +51,34 @@ def read_errors(numbers: Mapping[str, Any]) -> TestErrors:
     return _checked(TestErrors, numbers)
 
 
+def read_results(folder: Path) -> dict[str, Any] | None:
+    """What a run wrote down, finished or not; None where it wrote nothing yet. Raises `ValueError` where it is no such.
+
+    Of a folder that cannot be read an `OSError`.
+    """
+    try:
+        results = json.loads((folder / RESULTS).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"not JSON ({error})") from None
+    if not isinstance(results, dict):
+        raise ValueError(f"expected results, got {results!r:.40}")
+    return results
+
+
 def final_results(folder: Path) -> dict[str, Any] | None:
     """The results of a run that was measured on the test set, which happens once; None of any other.
 
     Raises `ValueError` where the file is damaged.
     """
-    file = folder / RESULTS
     try:
-        results = json.loads(file.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return None
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"{file}: not JSON ({error}); remove it, and the run goes on from its checkpoint") from None
-    if not isinstance(results, dict):
-        raise ValueError(f"{file}: expected results, got {results!r:.40}; remove it, and the run goes on")
-    if "test_error" not in results or UNWRITTEN in results:
-        return None
-    try:
+        results = read_results(folder)
+        if not results or "test_error" not in results or UNWRITTEN in results:
+            return None
         _checked(Finished, results)
     except ValueError as error:
-        raise ValueError(f"{file}: {error}; remove it, and the run goes on from its checkpoint") from None
+        raise ValueError(f"{folder / RESULTS}: {error}; remove it, and the run goes on from its checkpoint") from None
     return results
 
 

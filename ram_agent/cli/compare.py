@@ -38,7 +38,7 @@ def compare_options(commands: Any) -> Parser:
 
 def compare_runs(given: Any) -> Prepared:
     """Write comparison.md, comparison.html and their plots."""
-    runs = gather([Path(name) for name in given.runs])
+    gathered = gather([Path(name) for name in given.runs])
     out = Path(given.out)
     if out.exists() and not out.is_dir():
         raise ConfigError(f"--out: {out} is a file, expected a folder")
@@ -63,7 +63,7 @@ def compare_runs(given: Any) -> Prepared:
 
     def job() -> int:
         torch.set_num_threads(1)
-        for file in compare(runs, None if given.no_evaluate else world_of, out, timed=not given.no_time):
+        for file in compare(gathered, None if given.no_evaluate else world_of, out, timed=not given.no_time):
             print(file)
         return 0
 

@@ -22,7 +22,7 @@ from ram_agent.compare.examine import (
     same_test_set,
     wrong_of,
 )
-from ram_agent.compare.gather import Run
+from ram_agent.compare.gather import Gathered, Run
 from ram_agent.compare.methods import Method, group
 from ram_agent.compare.plots import errors_by_glimpse, gradient_signal, paths_side_by_side, validation_curves
 from ram_agent.compare.report import report
@@ -45,12 +45,13 @@ class TestSet:
     images: int
 
 
-def compare(runs: Sequence[Run], world_of: WorldOf | None, out: Path, *, timed: bool = True) -> list[Path]:
+def compare(gathered: Gathered, world_of: WorldOf | None, out: Path, *, timed: bool = True) -> list[Path]:
     """Write `comparison.md`, `comparison.html` and their plots into `out`; returns the two.
 
     Without `world_of`, which makes the world that a configuration describes, nothing is evaluated.
     """
-    compared = look_again(group(runs), world_of, timed=timed)
+    compared = look_again(group(gathered.runs), world_of, timed=timed)
+    compared = replace(compared, trouble=gathered.left_out + compared.trouble)
     blocks = report(compared, draw(compared, out))
     files = {"comparison.md": markdown(blocks), "comparison.html": html(blocks, out, TITLE)}
     for name, text in files.items():

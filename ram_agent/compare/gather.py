@@ -16,7 +16,7 @@ from ram_agent.export import AGENT
 from ram_agent.full_image import NETWORKS
 from ram_agent.run_files import CHECKPOINT, CONFIG, CONTROLS, METRICS, RESULTS, agent_folder, check_run, is_run, run_of
 from ram_agent.signal import ESTIMATORS
-from ram_agent.stored import UNWRITTEN, read_errors
+from ram_agent.stored import UNWRITTEN, read_errors, read_results
 from ram_agent.table import SWEEP, seed_folder
 
 SIGNAL = "gradient/snr_"
@@ -87,10 +87,19 @@ class Run:
         return self.pixels * (glimpses + self.config.training.lookahead) // glimpses
 
 
-def gather(folders: Sequence[Path]) -> tuple[Run, ...]:
+@dataclass(frozen=True)
+class Gathered:
+    """What is to be compared."""
+
+    runs: tuple[Run, ...]
+    left_out: tuple[str, ...]
+    """A sentence for each folder whose configuration cannot be read, by which nothing of it can be understood."""
+
+
+def gather(folders: Sequence[Path]) -> Gathered:
     """Every agent of every run, a folder named twice once; the folder of a sweep stands for all of its runs.
 
-    Raises `ConfigError` where a folder does not hold a run.
+    Raises `ConfigError` where a folder does not hold a run, or none has a configuration that can be read.
     """
     folders = [run for folder in folders for run in _runs(folder)]
     different: dict[Path, Path] = {}
@@ -98,7 +107,16 @@ def gather(folders: Sequence[Path]) -> tuple[Run, ...]:
         different.setdefault(folder.resolve(), folder)
     for folder in folders:
         check_run(folder)
-    return tuple(run for folder in different.values() for run in _agents(folder))
+    runs: list[Run] = []
+    errors: dict[Path, ConfigError] = {}
+    for folder in different.values():
+        try:
+            runs += _agents(folder)
+        except ConfigError as error:
+            errors[folder] = error
+    if not runs and errors:
+        raise next(iter(errors.values()))
+    return Gathered(tuple(runs), tuple(f"{folder} is left out: {error}." for folder, error in errors.items()))
 
 
 def _runs(folder: Path) -> list[Path]:
@@ -119,7 +137,7 @@ def _runs(folder: Path) -> list[Path]:
 def _agents(folder: Path) -> list[Run]:
     """The learned agent and its controls, as far as there is a trace of them."""
     config = load_config(folder / CONFIG)
-    results, gap = _read_results(folder / RESULTS)
+    results, gap = _results(folder)
     measured = {look: _mapping(numbers) for look, numbers in _mapping(results.get("controls")).items()}
     begun = {path.name for path in (folder / CONTROLS).glob("*") if path.is_dir()}
     looks = [look for look in config.evaluation.controls if look in measured or look in begun]
@@ -202,18 +220,16 @@ def _pixels(look: str, config: Config, by_eye: int | None) -> int | None:
     return channels * config.scene.height * config.scene.width
 
 
-def _read_results(path: Path) -> tuple[dict[str, Any], str]:
+def _results(folder: Path) -> tuple[dict[str, Any], str]:
     """What is in `results.json`, and what is wrong with it."""
     try:
-        results = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        if (path.parent / AGENT).is_file():
+        results = read_results(folder)
+    except (OSError, ValueError) as error:
+        return {}, f"{RESULTS} cannot be read ({error}): remove it, and `--resume` goes on from the checkpoint."
+    if results is None:
+        if (folder / AGENT).is_file():
             return {}, "It is an export, without results and learning curve; name the run that it came from."
-        return {}, "results.json is missing: the run is not finished; `--resume` goes on with it."
-    except (OSError, ValueError, RecursionError) as error:
-        return {}, f"results.json cannot be read ({type(error).__name__}): it is damaged."
-    if not isinstance(results, dict):
-        return {}, f"results.json is damaged: it holds a {type(results).__name__}, not the results of a run."
+        return {}, f"{RESULTS} is missing: the run is not finished; `--resume` goes on with it."
     if reason := results.get(UNWRITTEN):  # its weights are older than its errors
         facts = {name: value for name, value in results.items() if name not in ("test_error", "controls")}
         return facts, f"What it learned is not on the disk ({reason}); `--resume` makes up for it where there is room."

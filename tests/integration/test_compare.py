@@ -163,7 +163,7 @@ def test_the_page_needs_no_other_file(report: Report):
 
 def test_operations_are_those_of_the_matrices(runs: Path):
     """A crop's pooling is not counted: T looks, T - 1 moves, T answers, two operations a weight."""
-    run = gather([runs / "hard"])[0]
+    run = gather([runs / "hard"]).runs[0]
     agent = revive(run, ConfiguredWorld)
     assert not agent.policy.training  # batch norm, where there is one, counts as it does in use
     policy, looks = agent.policy, run.config.environment.glimpses
@@ -179,7 +179,7 @@ def test_where_they_look_is_counted_evenly_over_a_test_set_that_may_lie_class_by
     runs: Path, monkeypatch: pytest.MonkeyPatch
 ):
     """Of 360 digits every fortieth, where nine are counted."""
-    (run,) = (run for run in gather([runs / "hard"]) if run.look == "learned")
+    (run,) = (run for run in gather([runs / "hard"]).runs if run.look == "learned")
     monkeypatch.setattr("ram_agent.compare.examine.LANES", 9)
     monkeypatch.setattr("ram_agent.compare.examine.PICTURED", 9)
     agent = revive(run, ConfiguredWorld)
@@ -252,8 +252,8 @@ def _lose_the_images(path: Path) -> None:
 
 DAMAGES: dict[str, tuple[str, Callable[[Path], object], str]] = {
     "no_results": ("results.json", Path.unlink, "results.json is missing"),
-    "cut_results": ("results.json", _cut, "results.json cannot be read (JSONDecodeError)"),
-    "list_results": ("results.json", lambda path: path.write_text("[]"), "it holds a list"),
+    "cut_results": ("results.json", _cut, "results.json cannot be read (not JSON ("),
+    "list_results": ("results.json", lambda path: path.write_text("[]"), "(expected results, got [])"),
     "lacking_results": ("results.json", _forget_the_interval, "results.json lacks what a finished run stores"),
     "interrupted": ("results.json", _interrupt, "It was interrupted and has no test error"),
     "nan_error": ("results.json", _store(test_error=math.nan), "test_error: input should be"),
@@ -355,7 +355,7 @@ def test_the_folder_of_a_sweep_stands_for_its_runs_in_the_order_of_the_table(tmp
     swept = {"jobs": [{"row": row, "seed": seed, "folder": f"/elsewhere/{row}/seed{seed}"} for row, seed in jobs]}
     (tmp_path / "moved" / "sweep.json").write_text(json.dumps(swept))
     other = tmp_path / "moved" / "soft" / "seed2"
-    found = [run.folder.relative_to(tmp_path / "moved") for run in gather([tmp_path / "moved", other])]
+    found = [run.folder.relative_to(tmp_path / "moved") for run in gather([tmp_path / "moved", other]).runs]
     assert [str(folder) for folder in found] == ["soft/seed1", "hard/seed10", "soft/seed2"]
 
 

@@ -184,7 +184,7 @@ def test_an_export_is_not_trained_on_under_its_own_name(
     assert main(["train", "--resume", str(folder)]) == 2
     assert f"--resume {folder}: an export, which has no training to go on with" in capsys.readouterr().err
     assert {file: file.read_bytes() for file in folder.iterdir()} == before
-    (run_of_it,) = gather([folder])
+    (run_of_it,) = gather([folder]).runs
     assert run_of_it.gaps[0] == "It is an export, without results and learning curve; name the run that it came from."
 
 

@@ -180,7 +180,7 @@ def test_torchrun_trains_resumes_and_only_the_first_process_speaks_and_writes(
         (parts / "checkpoints" / late).unlink()
     (first,) = (parts / "checkpoints").iterdir()
     assert read_checkpoint(first)["learner"]["updates"] == 20
-    assert [run.processes for run in gather([parts])] == [2]  # what is unfinished is told of its checkpoint
+    assert [run.processes for run in gather([parts]).runs] == [2]  # what is unfinished is told of its checkpoint
     before = {path: path.read_bytes() for path in parts.rglob("*") if path.is_file()}
     assert main(["train", "--resume", str(parts)]) == 2
     told = capsys.readouterr().err

@@ -7,11 +7,13 @@ from pathlib import Path
 import pytest
 import torch
 
+from ram_agent.compare.comparison import compare
 from ram_agent.compare.document import Bullets, Heading, Paragraph, Table, html, markdown
 from ram_agent.compare.errors import sentence
 from ram_agent.compare.gather import gather
 from ram_agent.compare.statistics import Estimate, Paired, Split
 from ram_agent.compare.subjects import Pair
+from ram_agent.config import ConfigError
 from ram_agent.gaze import centres, count_fixations
 
 
@@ -96,7 +98,7 @@ def test_seconds_of_a_validation_lie_between_those_of_the_training_rows(tmp_path
     """150 is half way between 10 s and 30 s; 250 is past the last row, at its mean rate of 30 s for 200."""
     (tmp_path / "config.yaml").write_text("name: hard\n")
     (tmp_path / "metrics.csv").write_text(METRICS)
-    (run,) = gather([tmp_path])
+    (run,) = gather([tmp_path]).runs
     assert [(point.episodes, point.seconds, point.error) for point in run.curve] == [(150, 20.0, 40.0), (250, 37.5, 20)]
     assert run.episodes == 250
     assert run.validation_error == 20.0
@@ -108,12 +110,12 @@ def test_a_run_that_went_on_after_an_interruption_is_told_as_it_stands_now(tmp_p
     (tmp_path / "metrics.csv").write_text(METRICS)
     then = {"interrupted": True, "seconds": 12.0, "episodes": 120, "validation_errors": {"learned": 50.0}}
     (tmp_path / "results.json").write_text(json.dumps(then))
-    (run,) = gather([tmp_path])
+    (run,) = gather([tmp_path]).runs
     assert (run.episodes, run.seconds, run.validation_error) == (250, 30.0, 20.0)
     measured = {"test_error": 9.0, "test_error_ci95": [8, 10], "test_error_sampled": 9.0, "test_error_voted": 9.0}
     final = then | measured | {"votes": 10, "test_images": 100, "error_by_glimpse": [9.0]}
     (tmp_path / "results.json").write_text(json.dumps(final))
-    (run,) = gather([tmp_path])
+    (run,) = gather([tmp_path]).runs
     assert (run.episodes, run.seconds, run.validation_error) == (120, 12.0, 50.0)
 
 
@@ -121,7 +123,7 @@ def test_a_number_that_has_gone_bad_is_not_read(tmp_path: Path):
     """A training that met NaN has said so; here its row is one without that number."""
     (tmp_path / "config.yaml").write_text("name: hard\n")
     (tmp_path / "metrics.csv").write_text(METRICS.replace("20.0\n", "nan\n"))
-    (run,) = gather([tmp_path])
+    (run,) = gather([tmp_path]).runs
     assert [point.error for point in run.curve] == [40.0]
     assert (run.episodes, run.validation_error) == (250, 40.0)
 
@@ -131,7 +133,7 @@ def test_a_row_that_was_cut_short_is_not_read(tmp_path: Path):
     (tmp_path / "config.yaml").write_text("name: hard\n")
     for cut in ("2", "2e-", "\0\0"):
         (tmp_path / "metrics.csv").write_text(METRICS.removesuffix("20.0\n") + cut)
-        (run,) = gather([tmp_path])
+        (run,) = gather([tmp_path]).runs
         assert [point.error for point in run.curve] == [40.0]
         assert run.episodes == 200
 
@@ -140,11 +142,11 @@ def test_without_metrics_the_curve_is_the_one_that_results_hold(tmp_path: Path):
     (tmp_path / "config.yaml").write_text("name: hard\n")
     curve = [{"episodes": 150, "validation_error": 40.0}, {"episodes": 250, "validation_error": 20.0}]
     (tmp_path / "results.json").write_text(json.dumps({"interrupted": True, "learning_curve": curve}))
-    (run,) = gather([tmp_path])
+    (run,) = gather([tmp_path]).runs
     assert [(point.episodes, point.seconds, point.error) for point in run.curve] == [(150, None, 40.0), (250, None, 20)]
     assert "metrics.csv is missing: the learning curve has no times." in run.gaps
     (tmp_path / "results.json").write_text(json.dumps({"interrupted": True, "learning_curve": [150]}))
-    (run,) = gather([tmp_path])
+    (run,) = gather([tmp_path]).runs
     assert "metrics.csv is missing: no learning curve." in run.gaps
 
 
@@ -153,13 +155,13 @@ def test_the_signal_of_the_gradient_is_read_by_estimator(tmp_path: Path):
     rows = "step,gradient/snr_learned,gradient/snr_pathwise\n100,,\n150,0.5,nan\n200,nan,\n250,0.25,\n"
     (tmp_path / "config.yaml").write_text("name: hard\n")
     (tmp_path / "metrics.csv").write_text(rows)
-    (run,) = gather([tmp_path])
+    (run,) = gather([tmp_path]).runs
     assert run.signal == {"learned": ((150, 0.5), (250, 0.25))}
 
 
 def test_a_folder_named_twice_is_one_run(tmp_path: Path):
     (tmp_path / "config.yaml").write_text("name: hard\n")
-    assert len(gather([tmp_path, tmp_path / ".." / tmp_path.name])) == 1
+    assert len(gather([tmp_path, tmp_path / ".." / tmp_path.name]).runs) == 1
 
 
 def test_a_folder_stands_where_it_was_first_named(tmp_path: Path):
@@ -167,4 +169,21 @@ def test_a_folder_stands_where_it_was_first_named(tmp_path: Path):
     for folder in folders:
         folder.mkdir()
         (folder / "config.yaml").write_text(f"name: {folder.name}\n")
-    assert [run.config.name for run in gather([*folders, folders[0]])] == ["a", "b"]
+    assert [run.config.name for run in gather([*folders, folders[0]]).runs] == ["a", "b"]
+
+
+def test_a_run_whose_configuration_cannot_be_read_is_left_out_and_told_of(tmp_path: Path):
+    """Of another version, say; where none can be read there is nothing to compare."""
+    folders = [tmp_path / name for name in "abc"]
+    for folder, config in zip(folders, ["name: a", "training: {rate: 1}", "{"], strict=True):
+        folder.mkdir()
+        (folder / "config.yaml").write_text(config)
+    gathered = gather(folders)
+    assert [run.config.name for run in gathered.runs] == ["a"]
+    unknown, torn = gathered.left_out
+    assert unknown.startswith(f"{folders[1]} is left out: {folders[1] / 'config.yaml'}: training.rate: unknown setting")
+    assert torn.startswith(f"{folders[2]} is left out: config {folders[2] / 'config.yaml'}: not YAML")
+    compare(gathered, None, tmp_path / "out")
+    assert f"- {unknown}" in (tmp_path / "out" / "comparison.md").read_text(encoding="utf-8").splitlines()
+    with pytest.raises(ConfigError, match=r"training\.rate: unknown setting"):
+        gather(folders[1:])

@@ -151,6 +151,6 @@ def test_a_comparison_says_where_seeds_of_one_method_were_made_by_different_code
         (folder / "config.yaml").write_text(f"name: hard\nrun: {{seed: {seed}}}\n")
         told = {"ram-agent": "0.1.0"} | ({} if letter == "-" else {"code": letter * 12})
         (folder / "results.json").write_text(json.dumps({"interrupted": True, "versions": told}))
-    (method,) = group(gather([tmp_path / str(seed) for seed in range(len(codes))]))
+    (method,) = group(gather([tmp_path / str(seed) for seed in range(len(codes))]).runs)
     assert ("Not all seeds were trained by the same code" in how_to_read([Subject(method)])) == said
     assert (": hard." in how_to_read([Subject(method)])) == said
