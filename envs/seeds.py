@@ -35,9 +35,12 @@ def lane_seeds(seed: Seeds, lanes: int) -> tuple[np.ndarray, Tensor]:
     if len(seed) != lanes:
         raise ValueError(f"seed: got {len(seed)} seeds, expected one integer or one for each of {lanes} lanes")
     if isinstance(seed, Tensor):
+        if seed.is_floating_point() or seed.is_complex() or seed.dtype == torch.bool:
+            raise ValueError(f"seed: got tensors of {seed.dtype}, expected whole numbers from 0 up")
         return np.ones(lanes, dtype=bool), seed.long()
     if isinstance(seed, np.ndarray) and seed.dtype.kind in "iu" and seed.min() >= 0:
-        return np.ones(lanes, dtype=bool), torch.from_numpy(seed.astype(np.int64))
+        low = seed.astype(np.uint64) & np.uint64(2**63 - 1)
+        return np.ones(lanes, dtype=bool), torch.from_numpy(low.astype(np.int64))
     named = np.array([value is not None for value in seed])
     # Gymnasium's seeds know no bound.
     return named, torch.tensor([0 if value is None else _whole(value) % 2**63 for value in seed])

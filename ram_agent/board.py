@@ -29,7 +29,7 @@ class MetricsFile(KVWriter):
         self.rows: list[dict[str, Any]] = []
         self._columns: dict[str, None] = {}
         self.torn = False
-        """Whether the last row may stand there in part."""
+        """Whether the file may lack the last row, or have it in part: the next write is of all rows."""
         if resume_at is not None and path.exists():
             self.rows = [row for row in whole_rows(path) if int(row["step"]) <= resume_at]
             self._columns = {key: None for row in self.rows for key in row}
@@ -42,13 +42,13 @@ class MetricsFile(KVWriter):
             for key, value in key_values.items()
             if isinstance(value, float | int) and "csv" not in (key_excluded.get(key) or ())
         }
-        new_columns = not self.rows or not row.keys() <= self._columns.keys()
+        anew = self.torn or not self.rows or not row.keys() <= self._columns.keys()
         self.rows.append(row)
         self._columns |= dict.fromkeys(row)
-        if new_columns or self.torn:
+        self.torn = True
+        if anew:
             self._rewrite()
         else:
-            self.torn = True
             with self.path.open("a", newline="", encoding="utf-8") as file:
                 csv.DictWriter(file, list(self._columns)).writerow(row)
         self.torn = False

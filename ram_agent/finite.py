@@ -21,7 +21,7 @@ class Found(NamedTuple):
     updates: int
     """That were sound since the guard was last asked."""
     skipped: int
-    """That were not, with all after them: none of them changed a weight."""
+    """That were not, with all after them: none of them changed a parameter. Buffers follow what is shown."""
     values: dict[str, float]
     """Of the terms, in that update."""
 

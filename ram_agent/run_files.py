@@ -17,8 +17,10 @@ DIAGNOSTIC = CHECKPOINT.with_name("diagnostic.pt")
 """How a training stood that met NaN or infinity."""
 FIGURES = "figures"
 CONTROLS = "controls"
+IDENTITY = "wandb_id"
+"""By which a resumed run goes on in its own page of Weights & Biases."""
 
-WRITTEN = (CONFIG, RESULTS, NOTICE, METRICS, EVENTS, CHECKPOINT.parts[0], FIGURES, CONTROLS, "wandb")
+WRITTEN = (CONFIG, RESULTS, NOTICE, METRICS, EVENTS, CHECKPOINT.parts[0], FIGURES, CONTROLS, IDENTITY)
 """All that a run writes, as patterns."""
 
 

@@ -28,6 +28,7 @@ from ram_agent.experiment import settle, tune_torch
 from ram_agent.files import held, write_whole
 from ram_agent.finite import NumbersGoneBad
 from ram_agent.interruption import Interruption
+from ram_agent.learner import noise_seed
 from ram_agent.monitoring import Validation
 from ram_agent.parallel import ALONE
 from ram_agent.precision import fastest_precision
@@ -211,7 +212,8 @@ class Search:
     # ---------------------------------------------------------------- one trial
 
     def _try(self, number: int, of: int, interruption: Interruption) -> None:
-        self.study.sampler = self.optuna.samplers.TPESampler(seed=self.config.run.seed * 100_003 + number)
+        seed = noise_seed(self.config.run.seed, number, "trial") % 2**32
+        self.study.sampler = self.optuna.samplers.TPESampler(seed=seed)
         trial = self.study.ask()
         settings = {name: range.drawn(trial, name) for name, range in self.space.items()}
         trial.set_user_attr("settings", settings)

@@ -9,9 +9,7 @@ from typing import Any
 
 from ram_agent.config import Config, ConfigError
 from ram_agent.files import write_whole
-
-IDENTITY = "wandb_id"
-"""The file of a run folder by which a resumed run goes on in its own page."""
+from ram_agent.run_files import IDENTITY
 
 
 class TrackingError(Exception):

@@ -1,16 +1,23 @@
 """A run that is to be replaced goes, and nothing that is not of it."""
 
-from pathlib import Path
+from fnmatch import fnmatch
+from pathlib import Path, PurePath
 
 import pytest
 
 from ram_agent.cli.folders import new_run_folder
 from ram_agent.config import Config, ConfigError, parse_config
+from ram_agent.run_files import IDENTITY, WRITTEN
 
 OF_A_RUN = (
     *("config.yaml", "NOTICE.txt", "metrics.csv", "results.json", "events.out.tfevents.1.vm.2.0", ".DS_Store"),
+    IDENTITY,
     *("checkpoints/agent.pt", "controls/random/metrics.csv", "figures/glimpse_paths.png", ".results.json.0123abcd"),
 )
+
+
+def test_every_kind_of_file_of_a_run_is_tried() -> None:
+    assert all(any(PurePath(name).parts[0] == kind or fnmatch(name, kind) for name in OF_A_RUN) for kind in WRITTEN)
 
 
 def replacing(folder: Path) -> Config:

@@ -1,8 +1,10 @@
 """What a run writes while it goes: `metrics.csv`, TensorBoard, the best weights, checkpoints and pictures."""
 
 import csv
+import errno
 import io
 import math
+import os
 import re
 from pathlib import Path
 from typing import Any
@@ -21,6 +23,7 @@ from tensorboard.plugins.hparams import metadata
 from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 from tensorboard.plugins.image import metadata as image
 
+from ram_agent import board
 from ram_agent.board import Board, MetricsFile
 from ram_agent.checkpoint import read_checkpoint
 from ram_agent.config import load_config
@@ -64,6 +67,29 @@ def test_a_column_that_turns_up_late_is_empty_above(tmp_path: Path) -> None:
     write(file, 3, a=2, c=6)
     write(file, 4, a=3)
     assert [(row["a"], row["c"]) for row in read(file.path)] == [("1", ""), ("", "5"), ("2", "6"), ("3", "")]
+
+
+@pytest.mark.parametrize("lost", [1, 3])
+def test_a_row_that_cannot_be_written_comes_with_the_next(
+    lost: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first row and the third bring columns: the whole file is written anew, which a full disk refuses."""
+    file = MetricsFile(tmp_path / "metrics.csv", "digits")
+    rows = [{"a": 1}, {"a": 2}, {"a": 3, "c": 5}, {"a": 4}, {"a": 5}]
+    told = [("1", "1", ""), ("2", "2", ""), ("3", "3", "5"), ("4", "4", ""), ("5", "5", "")]
+    for step, row in enumerate(rows, start=1):
+        with monkeypatch.context() as disk:
+            if step == lost:
+                disk.setattr(board, "write_whole", full)
+                with pytest.raises(OSError, match="No space left"):
+                    write(file, step, **row)
+            else:
+                write(file, step, **row)
+                assert [(row["step"], row["a"], row.get("c") or "") for row in read(file.path)] == told[:step]
+
+
+def full(*_: Any) -> None:
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 def test_only_numbers_that_are_not_excluded_are_columns(tmp_path: Path) -> None:

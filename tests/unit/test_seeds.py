@@ -30,6 +30,11 @@ def test_a_seed_means_the_same_however_it_is_written(seed: Any) -> None:
     assert seeds.tolist() == [7, 8, 9]
 
 
+@pytest.mark.parametrize("seed", [[2**63 + 5, 1, 2], np.array([2**63 + 5, 1, 2], np.uint64)], ids=["list", "array"])
+def test_seeds_of_64_bits_mean_the_same_however_they_are_written(seed: Any) -> None:
+    assert lane_seeds(seed, 3)[1].tolist() == [5, 1, 2]
+
+
 def test_seeds_know_no_bound_and_lanes_may_have_none() -> None:
     named, seeds = lane_seeds([None, 2**63 + 5, 1], 3)
     assert named.tolist() == [False, True, True]
@@ -43,6 +48,8 @@ def test_seeds_know_no_bound_and_lanes_may_have_none() -> None:
         ([-1, 2, 3], "seed: got -1"),
         (np.array([1.0, 2.0, 3.0]), "seed: got"),
         (np.array([1, 2, -3]), "seed: got"),
+        (torch.tensor([1.0, 2.0, 3.5]), "seed: got tensors of torch.float32, expected whole numbers from 0 up"),
+        (torch.tensor([True, False, True]), "seed: got tensors of torch.bool"),
         ([1, 2], "seed: got 2 seeds, expected one integer or one for each of 3 lanes"),
     ],
     ids=repr,

@@ -149,6 +149,21 @@ def test_an_average_has_what_batch_norm_has_seen_too() -> None:
         torch.testing.assert_close(ours[name], value)
 
 
+def test_an_update_gone_bad_leaves_the_average_as_it_was() -> None:
+    """Batch norm's buffers follow what is shown before anyone knows that it is bad."""
+    env = make_env(16, tensors=True, size=(32, 32))
+    env.reset(seed=1)
+    policy = FullImagePolicy((1, 32, 32), (0.0, 0.0), 4, head="modern_cnn")
+    average = Average(policy, kept=0.5)
+    average.update(policy, torch.zeros(()))
+    before = {name: value.clone() for name, value in average.policy.state_dict().items()}
+    policy.train().look(env.canvas * torch.nan, torch.zeros(16, 2), ())
+    assert any(bool(value.isnan().any()) for value in policy.state_dict().values())
+    average.update(policy, torch.ones(()))
+    for name, value in average.policy.state_dict().items():
+        torch.testing.assert_close(value, before[name], rtol=0, atol=0)
+
+
 def test_a_count_that_begins_anew_logs_no_update_from_before() -> None:
     learner = make_learner()
     learner.running.add({"train/loss": torch.tensor(1e6)})  # of updates that no row of the log has told yet
