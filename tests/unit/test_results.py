@@ -31,6 +31,8 @@ ROWS = {
 }
 """What is measured over three seeds → its config."""
 SINGLE = {
+    "mnist28_5/hard_reinforce": "mnist28_hard_reinforce_5",
+    "mnist28_4/hard_reinforce": "mnist28_hard_reinforce_4",
     "mnist28_3/hard_reinforce": "mnist28_hard_reinforce_3",
     "cluttered60_8/hard_paper_6000k": "cluttered60_hard_paper_8",
     "mnist28_2/hard_reinforce": "mnist28_hard_reinforce_2",
