@@ -18,7 +18,7 @@ ModelType = TypeVar("ModelType", bound=BaseModel)
 
 
 class TestErrors(BaseModel):
-    """What one agent, or one control, did on the test set."""
+    """What one agent, or one control, did on the test set. Errors are in percent."""
 
     __test__ = False  # pytest: not a class of tests
 

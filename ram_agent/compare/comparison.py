@@ -99,9 +99,9 @@ def _examine(
             failed.setdefault(" ".join(str(error).split()), []).append(str(run.folder))
             continue
         assert run.measured
-        if abs(what.error - run.measured.error) > 1e-6:
+        if abs(what.error - run.measured.test_error) > 1e-6:
             trouble.append(
-                f"{run.folder} stored a test error of {run.measured.error:.2f} %; here it has {what.error:.2f} %. "
+                f"{run.folder} stored a test error of {run.measured.test_error:.2f} %; here it has {what.error:.2f} %. "
                 "Another version, device or number of threads can do that; pairs are formed with what was found here."
             )
         seen.append((agent, what))
@@ -114,7 +114,7 @@ def test_set(run: Run) -> TestSet | None:
         return None
     scene = run.config.scene
     clutter = (scene.clutter, scene.clutter_size) if scene.kind == "cluttered" else ()
-    return TestSet(run.sha256, (scene.kind, scene.height, scene.width, *clutter), run.measured.images)
+    return TestSet(run.sha256, (scene.kind, scene.height, scene.width, *clutter), run.measured.test_images)
 
 
 def _pairs(subjects: Sequence[Subject], trouble: list[str]) -> list[Pair]:

@@ -32,10 +32,10 @@ def _error_row(subject: Subject) -> tuple[str, ...]:
     return (
         method.name,
         runs[0].dataset,
-        mean((each.error for each in measured), 2),
+        mean((each.test_error for each in measured), 2),
         *_intervals(runs),
-        mean((each.sampled for each in measured), 2),
-        mean((each.voted for each in measured), 2),
+        mean((each.test_error_sampled for each in measured), 2),
+        mean((each.test_error_voted for each in measured), 2),
         seeds,
         mean(run.episodes for run in runs),
         mean(run.seconds for run in runs),
@@ -53,10 +53,10 @@ def _intervals(runs: Sequence[Run]) -> tuple[str, str]:
         known = [run.validation_error for run in runs if run.validation_error is not None]
         lowest = f"; lowest validation error {min(known):.2f} %" if known else ""
         return f"not finished{lowest}", NOTHING
-    errors = [measured.error for measured in finished]
-    low, high = finished[0].interval
+    errors = [measured.test_error for measured in finished]
+    low, high = finished[0].test_error_ci95
     if len(finished) > 1:
-        low, high = over_images(errors, min(measured.images for measured in finished))
+        low, high = over_images(errors, min(measured.test_images for measured in finished))
     images = f"{low:.2f} to {high:.2f}"
     between = interval_over_seeds(errors)
     if not between:
@@ -66,7 +66,7 @@ def _intervals(runs: Sequence[Run]) -> tuple[str, str]:
 
 def how_to_read(subjects: Sequence[Subject]) -> str:
     finished = [run.measured for subject in subjects for run in subject.method.finished if run.measured]
-    images = f" ({distinct(measured.images for measured in finished)} images)" if finished else ""
+    images = f" ({distinct(measured.test_images for measured in finished)} images)" if finished else ""
     mixed = [subject.method.name for subject in subjects if len(_codes(subject)) > 1]
     other = (
         f" Not all seeds were trained by the same code (`code` in the table of runs), so what changed in it is part of "

@@ -16,26 +16,11 @@ from ram_agent.export import AGENT
 from ram_agent.full_image import NETWORKS
 from ram_agent.run_files import CHECKPOINT, CONFIG, CONTROLS, METRICS, RESULTS, agent_folder, check_run, is_run, run_of
 from ram_agent.signal import ESTIMATORS
-from ram_agent.stored import UNWRITTEN, read_errors, read_results
+from ram_agent.stored import UNWRITTEN, TestErrors, read_errors, read_results
 from ram_agent.table import SWEEP, seed_folder
 
 SIGNAL = "gradient/snr_"
 """What the columns of `metrics.csv` begin with that hold an estimator's gradient signal-to-noise."""
-
-
-@dataclass(frozen=True)
-class Measured:
-    """What a finished run stored about the test set. Errors are in percent."""
-
-    error: float
-    """At mean locations, of the best weights by validation."""
-    interval: tuple[float, float]
-    """95 %, over test images (Wilson)."""
-    sampled: float
-    voted: float
-    votes: int
-    images: int
-    by_glimpse: tuple[float, ...]
 
 
 @dataclass(frozen=True)
@@ -60,7 +45,7 @@ class Run:
     dataset: str
     sha256: str
     """Of the images; empty where not known."""
-    measured: Measured | None
+    measured: TestErrors | None
     validation_error: float | None
     """The lowest."""
     episodes: int | None
@@ -162,7 +147,7 @@ def _agent(
     measured = None
     if "test_error" in numbers:
         try:
-            measured = _measured(numbers)
+            measured = read_errors(numbers)
         except ValueError as error:
             gaps.append(f"results.json lacks what a finished run stores ({error}); train it again to have its errors.")
     elif not unfinished:
@@ -234,20 +219,6 @@ def _results(folder: Path) -> tuple[dict[str, Any], str]:
         facts = {name: value for name, value in results.items() if name not in ("test_error", "controls")}
         return facts, f"What it learned is not on the disk ({reason}); `--resume` makes up for it where there is room."
     return results, ""
-
-
-def _measured(numbers: Mapping[str, Any]) -> Measured:
-    """Raises `ValueError`."""
-    errors = read_errors(numbers)
-    return Measured(
-        error=errors.test_error,
-        interval=errors.test_error_ci95,
-        sampled=errors.test_error_sampled,
-        voted=errors.test_error_voted,
-        votes=errors.votes,
-        images=errors.test_images,
-        by_glimpse=errors.error_by_glimpse,
-    )
 
 
 def _facts_of_checkpoint(path: Path) -> dict[str, Any]:

@@ -65,7 +65,7 @@ def errors_by_glimpse(methods: Mapping[str, Sequence[Run]], images: str) -> Figu
     A network that sees the whole canvas at once is drawn level, without marks: it has no glimpses. None where no run
     was measured.
     """
-    curves = {name: [run.measured.by_glimpse for run in runs if run.measured] for name, runs in methods.items()}
+    curves = {name: [run.measured.error_by_glimpse for run in runs if run.measured] for name, runs in methods.items()}
     curves = {name: errors for name, errors in curves.items() if errors}
     if not curves:
         return None

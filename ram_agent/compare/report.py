@@ -203,7 +203,7 @@ def _origins(compared: Compared) -> list[Block]:
     rows = []
     for subject in compared.subjects:
         for run in subject.method.runs:
-            error = f"{run.measured.error:.2f}" if run.measured else NOTHING
+            error = f"{run.measured.test_error:.2f}" if run.measured else NOTHING
             images = f"{run.dataset} {run.sha256[:12]}".rstrip()
             threads = NOTHING if run.threads is None else str(run.threads)
             row = [str(run.folder), subject.method.name, str(run.config.run.seed), error, images, threads]

@@ -286,7 +286,7 @@ def test_compare_takes_such_a_run_as_any_other(finished: Path) -> None:
     assert len(run.curve) == 2
     examined = examine(revive(run, make_world))
     assert run.measured is not None
-    assert examined.error == pytest.approx(run.measured.error)
+    assert examined.error == pytest.approx(run.measured.test_error)
 
 
 def test_such_a_run_is_not_exported_and_says_why(finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:

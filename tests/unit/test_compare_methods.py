@@ -5,9 +5,11 @@ from typing import Any
 
 import pytest
 
-from ram_agent.compare.gather import Measured, Run
+from ram_agent.compare.gather import Run
 from ram_agent.compare.methods import Method, differing, group
 from ram_agent.config import load_config
+from ram_agent.stored import read_errors
+from tests.making import make_measured
 
 
 def run(
@@ -15,7 +17,7 @@ def run(
 ) -> Run:
     """A run with the default settings but for those given as section__field."""
     changed = {field.replace("__", "."): value for field, value in settings.items()}
-    measured = Measured(10.0, (9.0, 11.0), 10.0, 10.0, 10, 1000, (50.0, 10.0))
+    measured = read_errors(make_measured(10.0))
     return Run(
         folder=Path("runs") / name,
         look=look,

@@ -9,11 +9,13 @@ import torch
 
 from ram_agent.compare.comparison import _pairs
 from ram_agent.compare.examine import Examined
-from ram_agent.compare.gather import Measured, Run
+from ram_agent.compare.gather import Run
 from ram_agent.compare.methods import Method
 from ram_agent.compare.subjects import Subject
 from ram_agent.config import load_config
 from ram_agent.gaze import Gaze
+from ram_agent.stored import read_errors
+from tests.making import make_measured
 
 IMAGES = 1000
 NOTHING = torch.zeros(1, 1, 1, 1, 1, 1)
@@ -25,7 +27,7 @@ GAZE = Gaze(NOTHING[0, 0], torch.zeros(1, 1, 1, 4), NOTHING, *torch.zeros(3, 1, 
 def subject(name: str, *errors: int, label: int = 0, **settings: Any) -> Subject:
     """A method whose seeds were wrong about so many of the thousand images, the first ones."""
     changed = {field.replace("__", "."): value for field, value in settings.items()}
-    measured = Measured(1.0, (0.5, 2.0), 1.0, 1.0, 10, IMAGES, (1.0,))
+    measured = read_errors(make_measured(1.0) | {"test_images": IMAGES})
     runs, examined = [], {}
     for seed, wrong in enumerate(errors, start=1):
         facts: dict[str, Any] = {"episodes": 1, "seconds": 1.0, "threads": 1, "device": "cpu", "processes": 1}

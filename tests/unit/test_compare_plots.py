@@ -8,11 +8,13 @@ import pytest
 from matplotlib.collections import PolyCollection
 from matplotlib.figure import Figure
 
-from ram_agent.compare.gather import Measured, Run, Validated
+from ram_agent.compare.gather import Run, Validated
 from ram_agent.compare.plots import errors_by_glimpse, gradient_signal, validation_curves
 from ram_agent.compare.seeds import bundle, running_mean
 from ram_agent.config import load_config
+from ram_agent.stored import read_errors
 from tests.drawing import render
+from tests.making import make_measured
 
 
 def run(
@@ -20,9 +22,7 @@ def run(
 ) -> Run:
     """A run whose validations are written as "episodes/seconds/error ..."; unmeasured where `by_glimpse` is None."""
     points = [tuple(map(float, point.split("/"))) for point in curve.split()]
-    measured = by_glimpse and Measured(
-        float(by_glimpse[-1]), (9.0, 11.0), 10.0, 10.0, 10, 1000, tuple(map(float, by_glimpse))
-    )
+    measured = by_glimpse and read_errors(make_measured(by_glimpse[-1]) | {"error_by_glimpse": by_glimpse})
     return Run(
         folder=Path("runs") / str(seed),
         look=look,
