@@ -69,10 +69,10 @@ class Gaze(NamedTuple):
         return f"{name}{between}{100 * float(self.probability[glimpse, lane]):.0f} %"
 
 
-def glimpse_paths(gaze: Gaze, columns: int = 4) -> Figure:
+def glimpse_paths(gaze: Gaze) -> Figure:
     """A grid of episodes: the finest window of every look, numbered and coloured from the first (dark) to the last."""
     lanes = len(gaze.target)
-    columns = max(1, min(columns, lanes))
+    columns = min(4, lanes)
     rows = math.ceil(lanes / columns)
     height, width = gaze.canvas.shape[-2:]
     panel = panel_size(height, width, 1.75)

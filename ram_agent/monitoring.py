@@ -145,8 +145,8 @@ class Checkpoints(Periodic):
         total: int,
         validation: Validation,
         *,
-        keep: int = 3,
-        writing: Writing | None = None,
+        keep: int,
+        writing: Writing,
         **extra: Any,
     ) -> None:
         super().__init__(every, total)
@@ -163,15 +163,12 @@ class Checkpoints(Periodic):
         """
         self.model.check_numbers(weights=True)
         self.validation.board.flush()
-        if self.writing:
-            self.writing.attempt(A_CHECKPOINT, lambda: self._save(self.path, keep=self.keep))
-        else:
-            self._save(self.path, keep=self.keep)
+        self.writing.attempt(A_CHECKPOINT, lambda: self._save(self.path, keep=self.keep))
 
     @property
     def unsaved(self) -> str:
         """Why the last checkpoint is not on the disk; nothing where it is."""
-        return self.writing.trouble.get(A_CHECKPOINT, "") if self.writing else ""
+        return self.writing.trouble.get(A_CHECKPOINT, "")
 
     def save_diagnostic(self, path: Path, reason: str) -> None:
         """Save how a training stood whose numbers have gone bad."""

@@ -14,6 +14,8 @@ from ram_agent.files import write_whole
 from ram_agent.fonts import legible
 
 DPI = 150
+SHOWN, HELD = 500, 2000
+"""Milliseconds of each frame of an animation, and of its last."""
 
 
 def write_figure(figure: Figure, path: str | Path) -> None:
@@ -25,17 +27,13 @@ def write_figure(figure: Figure, path: str | Path) -> None:
     write_whole(Path(path), buffer.getvalue())
 
 
-def encode_gif(
-    frames: Sequence[UInt8[np.ndarray, "height width 3"]], fps: float | int = 2, hold: float | int = 2
-) -> bytes:
-    """An endless GIF of `frames`, the last one held for `hold` seconds: also what TensorBoard takes as an image.
+def encode_gif(frames: Sequence[UInt8[np.ndarray, "height width 3"]]) -> bytes:
+    """An endless GIF of `frames`, the last one held: also what TensorBoard takes as an image.
 
-    Raises `ValueError` where there is no frame or `fps` is not positive.
+    Raises `ValueError` where there is no frame.
     """
     if not len(frames):
         raise ValueError("frames: got none, expected at least one")
-    if fps <= 0:
-        raise ValueError(f"fps: got {fps}, expected a positive number of frames per second")
     # One palette for all, made from the last frame (it alone has every colour of the path) above the first: a palette a
     # frame would flicker.
     reference = Image.fromarray(np.concatenate([frames[0], frames[-1]]))
@@ -45,14 +43,12 @@ def encode_gif(
     colours[brightness >= min(3 * 240, brightness.max())] = 255  # the ground stays white
     palette.putpalette(colours.flatten().tolist())
     images = [Image.fromarray(frame).quantize(palette=palette, dither=Image.Dither.NONE) for frame in frames]
-    durations = [round(1000 / fps)] * (len(images) - 1) + [round(1000 * max(hold, 1 / fps))]
+    durations = [SHOWN] * (len(images) - 1) + [HELD]
     buffer = io.BytesIO()
     images[0].save(buffer, "GIF", save_all=True, append_images=images[1:], duration=durations, loop=0, disposal=1)
     return buffer.getvalue()
 
 
-def write_gif(
-    frames: Sequence[UInt8[np.ndarray, "height width 3"]], path: str | Path, fps: float | int = 2, hold: float | int = 2
-) -> None:
+def write_gif(frames: Sequence[UInt8[np.ndarray, "height width 3"]], path: str | Path) -> None:
     """Write `encode_gif`; `path` holds either the whole animation or what it held before."""
-    write_whole(Path(path), encode_gif(frames, fps, hold))
+    write_whole(Path(path), encode_gif(frames))

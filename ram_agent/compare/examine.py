@@ -92,12 +92,12 @@ def examine(agent: Revived) -> Examined:
 
 
 @torch.no_grad()
-def count_flops(agent: Revived, lanes: int = 8) -> float:
+def count_flops(agent: Revived) -> float:
     """Floating-point operations of one evaluation episode of one image.
 
     Counted are products of matrices and convolutions, a multiplication and an addition as two; the rest is not.
     """
-    env = agent.few(lanes)
+    env = agent.few(8)
     with FlopCounterMode(display=False) as counter:
         rollout(agent.policy, env, **_shown(env, agent.world.images_in("test")))
     return counter.get_total_flops() / env.num_envs

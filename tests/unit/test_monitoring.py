@@ -33,6 +33,7 @@ from ram_agent.metrics import Running
 from ram_agent.monitoring import Checkpoints, Validation, pictured_every
 from ram_agent.policy import Policy
 from ram_agent.spectator import watch
+from ram_agent.writing import Writing
 from tests.making import make_config, make_env, make_learner, make_world
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "tensorboard.md"
@@ -233,12 +234,13 @@ def test_what_is_due_every_n_episodes_happens_when_they_are_crossed_and_at_the_e
     learner, saved = make_learner(), []
     board = Board(tmp_path, "rows", tensorboard=False)
     validation = Validation(make_env(12, split="validation", tensors=True), 12, 1000, 40, board)
-    checkpoints = Checkpoints(tmp_path / "agent.pt", every, 40, validation, classes=["a", "b"])
+    path, writing = tmp_path / "agent.pt", Writing(tmp_path)
+    checkpoints = Checkpoints(path, every, 40, validation, keep=3, writing=writing, classes=["a", "b"])
     original = checkpoints.save
     monkeypatch.setattr(checkpoints, "save", lambda: saved.append(learner.episodes) or original())
     learner.learn(5 * 8 * 3, callback=checkpoints)
     assert saved == steps
-    content = read_checkpoint(tmp_path / "agent.pt")
+    content = read_checkpoint(path)
     assert (content["classes"], content["best"], content["learner"]["updates"]) == (["a", "b"], None, 5)
 
 
