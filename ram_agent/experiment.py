@@ -153,8 +153,7 @@ def write_pictures(
     by_glimpse = {f"{look} [{world.dataset.name}]": measured["error_by_glimpse"] for look, measured in errors.items()}
     write_figure(error_by_glimpse(by_glimpse), target / "error_by_glimpse.png")
     classes = world.dataset.classes
-    confusion = torch.from_numpy(answered.confusion(len(classes)))
-    write_figure(confusion_matrix(confusion, classes), target / "confusion_matrix.png")
+    write_figure(confusion_matrix(answered.confusion(len(classes)), classes), target / "confusion_matrix.png")
     curves = learning_curves(agent.board.metrics.rows)
     curves.text(0.995, 0.005, f"images: {world.dataset.name}", ha="right", va="bottom", fontsize=7, color="#777777")
     write_figure(curves, target / "learning_curves.png")

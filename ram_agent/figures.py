@@ -81,9 +81,9 @@ def error_by_glimpse(curves: Mapping[str, Sequence[float | int]]) -> Figure:
     return figure
 
 
-def confusion_matrix(counts: Int[Tensor, "targets answers"], classes: Sequence[str]) -> Figure:
+def confusion_matrix(counts: Int[np.ndarray, "targets answers"], classes: Sequence[str]) -> Figure:
     """Counts of every answer (column) to every target (row); the colour is the share within the row."""
-    table = np.asarray(as_array(counts), dtype=float)
+    table = counts.astype(float)
     share = table / np.maximum(table.sum(axis=1, keepdims=True), 1)
     number = len(table)
     side = min(max(2.4, 0.34 * number + 1.1), 7.0)
@@ -109,11 +109,10 @@ def confusion_matrix(counts: Int[Tensor, "targets answers"], classes: Sequence[s
     return figure
 
 
-def fixation_map(density: Float[Tensor, "height width"]) -> Figure:
+def fixation_map(density: Float[np.ndarray, "rows columns"]) -> Figure:
     """Where the eye rested, over the canvas: `density` counts looks in equal cells (any unit), row 0 at the top."""
-    table = np.asarray(as_array(density), dtype=float)
-    share = 100 * table / (table.sum() or 1)
-    height, width = table.shape
+    share = 100 * density / (density.sum() or 1)
+    height, width = density.shape
     panel = panel_size(height, width, 2.7)
     figure = Figure(figsize=(panel[0] + 1.4, panel[1] + 0.6), layout="compressed")
     ax = figure.subplots()
@@ -145,8 +144,8 @@ def level(errors: Sequence[float | int], looks: int) -> list[float | int]:
     return list(errors) * looks if len(errors) == 1 else list(errors)
 
 
-def as_array(values: Tensor | np.ndarray) -> np.ndarray:
-    return values.detach().cpu().numpy() if isinstance(values, Tensor) else np.asarray(values)
+def as_array(values: Tensor) -> np.ndarray:
+    return values.detach().cpu().numpy()
 
 
 def canvas_margin(height: int, width: int) -> float:

@@ -92,12 +92,11 @@ class Validation(Periodic):
 
     def _draw(self, result: Evaluation) -> None:
         learner, board = self.model, self.board
-        confusion = torch.from_numpy(result.confusion(learner.policy.blueprint.classes))
+        confusion = result.confusion(learner.policy.blueprint.classes)
         board.figure("mistakes/confusion_matrix", confusion_matrix(confusion, self.env.class_names), learner.episodes)
         height, width = self.env.canvas.shape[-2:]
         points = to_pixels(torch.from_numpy(result.fixations), (height, width)).numpy()
-        density = torch.from_numpy(count_fixations(points, (height, width)))
-        board.figure("gaze/fixations", fixation_map(density), learner.episodes)
+        board.figure("gaze/fixations", fixation_map(count_fixations(points, (height, width))), learner.episodes)
         curve = error_by_glimpse({"validation": result.error_by_glimpse})
         board.figure("mistakes/error_by_glimpse", curve, learner.episodes)
 

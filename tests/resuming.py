@@ -15,6 +15,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from tensorboard.backend.event_processing.plugin_event_accumulator import EventAccumulator
@@ -72,7 +73,8 @@ def drawn_fast() -> Iterator[None]:
     def digest(*shown: Any) -> bytes:
         sha = sha256()
         for leaf in leaves(shown):
-            sha.update(leaf.numpy().tobytes() if isinstance(leaf, torch.Tensor) else repr(leaf).encode())
+            of_numbers = isinstance(leaf, torch.Tensor | np.ndarray)
+            sha.update(np.asarray(leaf).tobytes() if of_numbers else repr(leaf).encode())
         return sha.digest()
 
     def figure(board: Board, tag: str, shown: bytes, step: int) -> None:

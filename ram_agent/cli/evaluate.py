@@ -3,8 +3,6 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-import torch
-
 from ram_agent.cli.folders import check_file
 from ram_agent.cli.notice import loud
 from ram_agent.cli.picture_files import tell
@@ -57,7 +55,7 @@ def evaluate_run(given: Any) -> Prepared:
         for line in _table(given.run, trained, numbers):
             print(line)
         if given.confusion:
-            confusion = torch.from_numpy(answered.confusion(len(env.class_names)))
+            confusion = answered.confusion(len(env.class_names))
             write_figure(confusion_matrix(confusion, env.class_names), given.confusion)
             print(f"  {given.confusion}")
         return 0

@@ -7,7 +7,6 @@ from itertools import combinations
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from ram_agent.checkpoint import CheckpointError
 from ram_agent.compare.document import Picture, html, markdown
@@ -165,7 +164,7 @@ def draw(compared: Compared, out: Path) -> Pictures:
         if subject.examined and _has_eye(subject):
             name = f"fixations_{number:02d}_{_slug(subject.method.name)}.png"
             density = np.sum([each.fixations for each in subject.examined.values()], axis=0)
-            map_of_looks = fixation_map(torch.from_numpy(density))
+            map_of_looks = fixation_map(density)
             map_of_looks.axes[0].set_title(f"images: {subject.method.runs[0].dataset}", fontsize=LABEL)
             write_figure(map_of_looks, out / name)
             fixations.append(Picture(name, names[subject.method.name]))

@@ -5,7 +5,6 @@ import sys
 
 import numpy as np
 import pytest
-import torch
 from matplotlib.figure import Figure
 
 from ram_agent import figures
@@ -55,7 +54,7 @@ def test_an_error_that_falls_by_more_than_ten_times_is_drawn_on_a_logarithmic_ax
 
 
 def test_a_confusion_matrix_has_targets_in_rows_and_their_shares_as_colour() -> None:
-    counts = torch.tensor([[3, 1, 0], [0, 0, 0], [0, 5, 5]])
+    counts = np.array([[3, 1, 0], [0, 0, 0], [0, 5, 5]])
     figure = figures.confusion_matrix(counts, "abc")
     ax = figure.axes[0]
     shown = np.asarray(ax.images[0].get_array())
@@ -71,7 +70,7 @@ def test_a_confusion_matrix_has_targets_in_rows_and_their_shares_as_colour() -> 
 
 @pytest.mark.parametrize(("number", "written"), [(12, True), (13, False), (40, False)])
 def test_only_small_confusion_matrices_carry_numbers(number: int, written: bool) -> None:
-    counts = torch.ones(number, number, dtype=torch.int64)
+    counts = np.ones((number, number), int)
     figure = figures.confusion_matrix(counts, [str(k) for k in range(number)])
     assert bool(figure.axes[0].texts) is written
     render(figure)
@@ -87,7 +86,7 @@ def test_error_by_glimpse_counts_from_one() -> None:
 
 
 def test_a_fixation_map_shows_shares_with_the_first_row_on_top() -> None:
-    density = torch.zeros(4, 8)
+    density = np.zeros((4, 8))
     density[0, 7], density[2, 1] = 3, 1
     figure = figures.fixation_map(density)
     picture, ax = render(figure), figure.axes[0]
@@ -99,7 +98,7 @@ def test_a_fixation_map_shows_shares_with_the_first_row_on_top() -> None:
     assert brightness["upper right"] > brightness["lower left"] > brightness["empty"]
     box = ax.get_window_extent()
     assert box.width / box.height == pytest.approx(2, rel=0.01)  # cells are square
-    render(figures.fixation_map(torch.zeros(3, 3)))
+    render(figures.fixation_map(np.zeros((3, 3))))
 
 
 def test_nothing_imports_pyplot_or_an_environment() -> None:

@@ -5,8 +5,8 @@ import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
-import torch
 from matplotlib import get_data_path
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties, findfont
@@ -108,7 +108,7 @@ def test_what_no_font_has_is_said_once_with_the_remedy_and_drawn_without_more_wo
 
 
 def test_names_of_classes_are_drawn_so() -> None:
-    figure = confusion_matrix(torch.eye(2, dtype=torch.long), (foreign() * 3, "dog"))
+    figure = confusion_matrix(np.eye(2, dtype=int), (foreign() * 3, "dog"))
     legible(figure)
     with warnings.catch_warnings():
         warnings.simplefilter("error")

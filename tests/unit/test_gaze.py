@@ -94,7 +94,7 @@ def test_images_to_draw_are_of_every_class_in_turn() -> None:
 def test_class_names_are_no_formulas() -> None:
     """With dollars they would be set as TeX, or end in an error."""
     gaze = make_gaze()._replace(classes=("$1", r"$\nope$", "$10"))
-    figures = [glimpse_paths(gaze), glimpse_strip(gaze, 0), confusion_matrix(torch.ones(3, 3).long(), gaze.classes)]
+    figures = [glimpse_paths(gaze), glimpse_strip(gaze, 0), confusion_matrix(np.ones((3, 3), int), gaze.classes)]
     for figure in figures:
         assert render(figure).std() > 0
     assert len(gaze_frames(gaze)) > 0
