@@ -135,14 +135,13 @@ def _draw(*drawn: Any) -> None:
 def write_pictures(
     config: Config, world: World, agents: list[Agent], results: dict[str, Any], answered: Evaluation, folder: Path
 ) -> None:
-    """`figures/`: glimpse paths on test images (PNG, GIF), one of them look by look, learning curves, error by look,
-    confusions.
+    """`figures/` of agents that were measured: glimpse paths on test images (PNG, GIF), one of them look by look,
+    learning curves, error by look, confusions.
     """
     agent = agents[0]
     target = folder / FIGURES
     target.mkdir(exist_ok=True)
     if config.run.pictures:
-        agent.learner.policy.load_state_dict(agent.best.weights)
         lanes = min(world.images_in("test"), config.run.pictures)
         scenes = of_each_class(world.labels_in("test"), lanes)
         gaze = watch(agent.learner.policy, world.environment("test", lanes), scenes)

@@ -24,7 +24,8 @@ from ram_agent.world import World, whole_split
 
 
 def measure(config: Config, world: World, agents: list[Agent]) -> tuple[dict[str, Any], Evaluation]:
-    """The test set, measured here and nowhere else: the best weights of each agent by its validation error.
+    """The test set, measured here and nowhere else: the best weights of each agent by its validation error, which its
+    policy has from here on.
 
     Returns the numbers, and what the first agent, the one that learned to look, answered at mean locations.
     """
@@ -36,12 +37,10 @@ def measure(config: Config, world: World, agents: list[Agent]) -> tuple[dict[str
         if config.run.progress:  # minutes, where images are many
             passes = 2 + config.evaluation.votes if policy.window_head.varies else 1
             tell(f"measuring {agent.look} on {images:,} test images, {passes} passes")
-        last = {name: value.clone() for name, value in policy.state_dict().items()}
         policy.load_state_dict(agent.best.weights)
         result, mean = test_errors(
             policy, seen_by(agent.look, env), images, agent.learner.window_std(1.0), config.evaluation.votes
         )
-        policy.load_state_dict(last)
         answered.append(mean)
         if agent.look == "learned":
             numbers = {**result, "controls": {}}
