@@ -1,9 +1,10 @@
 """Settings that are each right and make no sense together, refused by name."""
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ram_agent.config import Config, TrainingConfig
+    from ram_agent.config import Config
 
 RECURRENT_BATCH = 128
 """Steps in a minibatch of RecurrentPPO's, unless told otherwise (sb3-contrib 2.6 and later)."""
@@ -66,47 +67,55 @@ def _check_method(config: "Config") -> None:
             "got straight_through; or use sensor.kind crop"
         )
     if not config.training.by_sb3 and method != "reinforce":
-        _check_score_function(config.training)
+        _check_score_function(config)
 
 
-def _check_score_function(training: "TrainingConfig") -> None:
+def _check_score_function(config: "Config") -> None:
     """What is REINFORCE's alone does nothing for a gradient through the glimpse, and would be compared in vain."""
-    usual = {name: field.default for name, field in type(training).model_fields.items()}
-    idle = [
-        name
-        for name in ("baseline", "looks", "reinforce_weight", "baseline_weight")
-        if getattr(training, name) != usual[name]
-    ]
-    if idle:
-        remedy = " ".join(f"--training.{name} {usual[name]}" for name in idle)
+    own = ("training.baseline", "training.looks", "training.reinforce_weight", "training.baseline_weight")
+    if idle := list(_unusual(config, own)):
+        name, usual, got = idle[0]
+        remedy = " ".join(f"--{name} {usual}" for name, usual, _ in idle)
         raise ValueError(
-            f"training.{idle[0]}: expected {usual[idle[0]]} for training.method {training.method}, whose gradient has "
-            f"no score function, got {getattr(training, idle[0])}; {remedy}, or --training.method reinforce"
+            f"{name}: expected {usual} for training.method {config.training.method}, whose gradient has no score "
+            f"function, got {got}; {remedy}, or --training.method reinforce"
         )
+
+
+def _unusual(config: "Config", names: Iterable[str]) -> Iterator[tuple[str, Any, Any]]:
+    """Name, default and value of those of the fields, `section.field` each, that are not at their defaults."""
+    for name in names:
+        section, field = name.split(".")
+        values = getattr(config, section)
+        usual = type(values).model_fields[field].default
+        if (got := getattr(values, field)) != usual:
+            yield name, usual, got
 
 
 def _check_sb3(config: "Config") -> None:
     """Stable-Baselines3's algorithms choose among places on a grid, and bring an optimiser and a loop of their own."""
     training, policy, sb3 = config.training, config.policy, config.sb3
     method, steps = training.method, training.batch * config.environment.glimpses
-    expected = {
-        "sensor.kind": ("crop", config.sensor.kind, "a grid names places alone"),
-        "policy.scan": (0, policy.scan, "a grid of cells has no place to begin at"),
-        "training.looks": (1, training.looks, "it is for baseline leave_one_out"),
-        "training.reward": ("probability", training.reward, "use sb3.reward"),
-        "training.baseline": ("learned", training.baseline, "their critic learns one"),
-        "training.reinforce_weight": (1.0, training.reinforce_weight, "their loss has no such weight"),
-        "training.baseline_weight": (1.0, training.baseline_weight, "use sb3.vf_coef"),
-        "training.optimizer": ("adam", training.optimizer, "it is theirs"),
-        "training.window_rate": (1.0, training.window_rate, "their optimiser has one rate"),
-        "training.lookahead": (0, training.lookahead, "their places are learned from rewards alone"),
-        "training.weight_average": (0, training.weight_average, "their weights are taken as they stand"),
-        "training.classify_every_look": (False, training.classify_every_look, "use sb3.reward each_look"),
-        "run.cuda_graph": (False, bool(config.run.cuda_graph), "their updates cannot be replayed"),
+    reasons = {
+        "sensor.kind": "a grid names places alone",
+        "policy.scan": "a grid of cells has no place to begin at",
+        "training.looks": "it is for baseline leave_one_out",
+        "training.reward": "use sb3.reward",
+        "training.baseline": "their critic learns one",
+        "training.reinforce_weight": "their loss has no such weight",
+        "training.baseline_weight": "use sb3.vf_coef",
+        "training.optimizer": "it is theirs",
+        "training.window_rate": "their optimiser has one rate",
+        "training.lookahead": "their places are learned from rewards alone",
+        "training.weight_average": "their weights are taken as they stand",
+        "training.classify_every_look": "use sb3.reward each_look",
     }
-    for name, (wanted, got, reason) in expected.items():
-        if got != wanted:
-            raise ValueError(f"{name}: expected {wanted} for training.method {method} ({reason}), got {got}")
+    for name, usual, got in _unusual(config, reasons):
+        raise ValueError(f"{name}: expected {usual} for training.method {method} ({reasons[name]}), got {got}")
+    if config.run.cuda_graph:
+        raise ValueError(
+            f"run.cuda_graph: expected False for training.method {method} (their updates cannot be replayed), got True"
+        )
     if training.precision not in ("float32", "tf32"):
         raise ValueError(
             f"training.precision: expected float32 or tf32 for training.method {method}, got {training.precision}"
