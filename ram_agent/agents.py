@@ -52,8 +52,8 @@ def make_learner(
         saved = learner.restore(folder / CHECKPOINT)
         with fitting(folder / CHECKPOINT):
             check_images(saved, world)
-            best = Best(**saved["best"] or {"error": 0, "episodes": 0, "weights": {}})
-            check_weights(learner.policy, best.weights)
+            if saved["best"]:
+                check_weights(learner.policy, Best(**saved["best"]).weights)
     elif look == "learned" and config.training.trained_agent:
         begin_with(learner.policy, Path(config.training.trained_agent), CHECKPOINT)
     return learner, folder, saved
@@ -87,8 +87,7 @@ def train_agent(
         agent.board.close()
         raise NumbersGoneBad(f"{look}: {error}. {_diagnose(agent.checkpoints, folder, str(error))}") from None
     learner.release()
-    interruption.received = ranks.largest(interruption.received)
-    interruption.unwritten = ranks.share(interruption.unwritten)
+    interruption.agree(ranks)
     if interruption.asked:
         agent.checkpoints.save()
         if agent.validation.best is None:  # the table needs a number; what is saved goes on as if never stopped
@@ -144,12 +143,13 @@ def introduce(board: Board, config: Config, world: World) -> None:
 
 
 def learn(learner: Algorithm, callbacks: Sequence[Periodic], config: Config, title: str, *, anew: bool) -> None:
-    """All episodes of the learner's training that are left; with `anew` it counts from 0."""
+    """All episodes of the learner's training that are left; with `anew` it counts from 0. The first rank alone logs."""
+    leads = learner.ranks.leads
     learner.learn(
         learner.training.episodes * learner.env.glimpses - learner.num_timesteps,
         callback=list(callbacks),
-        log_interval=max(1, config.run.log_every // learner.lanes),
-        progress_bar=config.run.progress,
+        log_interval=max(1, config.run.log_every // learner.lanes) if leads else 2**62,
+        progress_bar=config.run.progress and leads,
         progress_title=title,
         reset_num_timesteps=anew,
     )
@@ -170,8 +170,6 @@ def assist(
 ) -> list[Agent]:
     """Train along with the first rank: play lanes of one's own and average gradients, no more."""
     learner, _, saved = make_learner(config, world, folder, look, resume=resume, interruption=interruption, ranks=ranks)
-    steps = learner.training.episodes * learner.env.glimpses - learner.num_timesteps
-    learner.learn(steps, log_interval=2**62, reset_num_timesteps=saved is None)
-    interruption.received = ranks.largest(interruption.received)
-    interruption.unwritten = ranks.share(interruption.unwritten)
+    learn(learner, [], config, look, anew=saved is None)
+    interruption.agree(ranks)
     return []

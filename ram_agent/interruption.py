@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from ram_agent.algorithm import Algorithm
+from ram_agent.parallel import Ranks
 
 
 @contextmanager
@@ -53,6 +54,11 @@ class Interruption:
         self.unwritten = self.unwritten or reason
         if self.learner:
             self.learner.stop_requested = True
+
+    def agree(self, ranks: Ranks) -> None:
+        """A signal that any rank has received, and trouble of the first's, who writes, are those of all."""
+        self.received = ranks.largest(self.received)
+        self.unwritten = ranks.share(self.unwritten)
 
     def _receive(self, number: int) -> None:
         self.received = number
