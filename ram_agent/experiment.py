@@ -10,7 +10,7 @@ import torch
 
 from ram_agent.agents import Agent, assist, train_agent
 from ram_agent.animation import gaze_frames
-from ram_agent.config import Config, dump_config
+from ram_agent.config import Config, changed_config, dump_config
 from ram_agent.evaluation import Evaluation
 from ram_agent.figures import confusion_matrix, error_by_glimpse, learning_curves
 from ram_agent.files import write_whole
@@ -104,13 +104,9 @@ def settle(config: Config, world: World) -> Config:
     threads = config.run.threads or fastest_threads()
     torch.set_num_threads(threads)
     warn_of_slow_products(config.training.precision, world.device)
-    return config.model_copy(
-        update={
-            "images": config.images.model_copy(update={"source": source}),
-            "run": config.run.model_copy(update={"threads": threads, "overwrite": False}),
-            "training": with_precision(config.training, world.device),
-        }
-    )
+    settled = {"images.source": source, "run.threads": threads, "run.overwrite": False}
+    settled["training.precision"] = with_precision(config.training, world.device).precision
+    return changed_config(config, settled)
 
 
 def tune_torch(config: Config) -> None:
