@@ -32,7 +32,8 @@ from ram_agent.rollout import GlimpseEnvironment
 Own = TypeVar("Own", bound="Algorithm")
 
 ASK_EVERY = 16
-"""Updates between two questions to a GPU whether all numbers are finite; on the CPU the answer costs nothing."""
+"""Updates between two questions to a GPU whether all numbers are finite (on the CPU the answer costs nothing), and of
+ranks to each other whether to stop."""
 
 
 @contextmanager
@@ -133,6 +134,11 @@ class Algorithm(ABC):
         return self.env.num_envs * self.ranks.size
 
     @property
+    def largest_parameter(self) -> float:
+        """The largest absolute value among the policy's weights."""
+        return max(float(value.detach().abs().amax()) for value in self.policy.parameters())
+
+    @property
     def draw(self) -> int:
         """The number of the update at hand among all of this learner's: its images and its noise follow from it."""
         return self.earlier_updates + self.updates
@@ -216,7 +222,7 @@ class Algorithm(ABC):
         """Whether to play on. Ranks must stop together; they ask each other now and then, since asking takes time."""
         if self.ranks.size == 1:
             return wanted
-        return self.updates % 16 != 0 or not self.ranks.largest(int(not wanted))
+        return self.updates % ASK_EVERY != 0 or not self.ranks.largest(int(not wanted))
 
     def _log(self, bar: ProgressBar) -> None:
         self.check_numbers()

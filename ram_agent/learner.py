@@ -27,7 +27,7 @@ from ram_agent.lookahead import lookahead_loss
 from ram_agent.optimizers import MULTIPLE, make_optimizer
 from ram_agent.parallel import ALONE, Ranks
 from ram_agent.policy import Policy, RecurrentAttentionPolicy
-from ram_agent.precision import with_precision
+from ram_agent.precision import training_products, with_precision
 from ram_agent.replay import Replayed, check_replayable
 from ram_agent.rollout import Episode, GlimpseEnvironment, rollout
 
@@ -164,7 +164,7 @@ class Learner(Algorithm):
     def play(self, on_step: Callable[[], object] | None = None) -> tuple[Tensor, dict[str, Tensor]]:
         """One episode in every lane: the loss, and what happened."""
         training = self.training
-        with self._products():
+        with training_products(self.training, self.device):
             episode = rollout(
                 self.policy,
                 self.env,
@@ -197,13 +197,9 @@ class Learner(Algorithm):
         windows = self.training.lookahead
         if not (windows and len(episode.means) and isinstance(self.policy.window_head, LearnedWindowHead)):
             return episode.reward.new_zeros(()), {}
-        with self._products():
+        with training_products(self.training, self.device):
             loss, gain = lookahead_loss(self.policy, self.env, episode, windows, self.generator)
         return loss, {"train/lookahead_gain": gain}
-
-    def _products(self) -> torch.autocast:
-        """Where the glimpse network and the core run in `training.precision`."""
-        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.training.precision == "bfloat16")
 
     @abstractmethod
     def window_losses(self, episode: Episode, std: float | Tensor) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
@@ -238,7 +234,7 @@ class Learner(Algorithm):
             learning_rate=float(self.optimizer.param_groups[0]["lr"]),
             window_std=self.window_std(self.progress) if samples else None,
             smallest_sigma=sensor.smallest_sigma,
-            largest_parameter=max(float(value.detach().abs().amax()) for value in self.policy.parameters()),
+            largest_parameter=self.largest_parameter,
             precision=self.training.precision,
         )
 

@@ -20,6 +20,11 @@ def with_precision(training: TrainingConfig, device: torch.device) -> TrainingCo
     return training.model_copy(update={"precision": fastest_precision(device)})
 
 
+def training_products(training: TrainingConfig, device: torch.device) -> torch.autocast:
+    """Where the glimpse network and the core run in `training.precision`."""
+    return torch.autocast(device.type, torch.bfloat16, enabled=training.precision == "bfloat16")
+
+
 def set_products(tf32: bool) -> None:
     """Whether a GPU may round what goes into float32 products to 10 bits; torch lets convolutions do so unasked."""
     torch.set_float32_matmul_precision("high" if tf32 else "highest")

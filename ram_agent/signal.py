@@ -26,6 +26,7 @@ from ram_agent.config import TrainingConfig
 from ram_agent.heads import LearnedWindowHead, StraightThroughWindowHead
 from ram_agent.learner import classification_loss, noise_seed
 from ram_agent.policy import Policy, RecurrentAttentionPolicy, under_head
+from ram_agent.precision import training_products
 from ram_agent.rollout import Episode, GlimpseEnvironment, rollout
 
 ESTIMATORS = ("none", "learned", "leave_one_out", "pathwise", "straight_through")
@@ -143,9 +144,8 @@ class _Player:
     def __init__(
         self, env: GlimpseEnvironment, training: TrainingConfig, std: float, seed: int, policy: Policy
     ) -> None:
-        self.env, self.std, self.seed = env, std, seed
+        self.env, self.training, self.std, self.seed = env, training, std, seed
         self.device = next(policy.parameters()).device
-        self.half = training.precision == "bfloat16"
         self.generator = torch.Generator(self.device)
         scenes = noise_seed(seed, 0, "signal scenes") >> 1  # seeds of scenes have a sign
         self._seeds = torch.full((env.num_envs,), scenes, device=self.device)
@@ -154,7 +154,7 @@ class _Player:
     def __call__(self, policy: Policy, batch: int, looks: int = 1) -> Episode:
         """Batch number `batch`, with `looks` episodes at each image in neighbouring lanes."""
         self.generator.manual_seed(noise_seed(self.seed, batch, "signal"))
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.half):
+        with training_products(self.training, self.device):
             return rollout(
                 policy,
                 self.env,

@@ -149,7 +149,7 @@ class StableBaselines(Algorithm):
             learning_rate=self._learning_rate(),
             window_std=None,
             smallest_sigma=None,
-            largest_parameter=max(float(value.detach().abs().amax()) for value in self.policy.parameters()),
+            largest_parameter=self.largest_parameter,
             precision=self.training.precision,
         )
 

@@ -59,11 +59,6 @@ class Workers(Protocol):
     def start(self, task: Task) -> Running: ...
 
 
-def cores() -> int:
-    """That this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 def launch(task: Task) -> "subprocess.Popen[bytes]":
     """Start the process, its output to the log. Raises `BlockingIOError` where one with this log is alive."""
     task.log.parent.mkdir(parents=True, exist_ok=True)

@@ -10,11 +10,12 @@ from ram_agent.cli.prepared import Prepared
 from ram_agent.cli.watch import PAGE, watch_command
 from ram_agent.config import ConfigError
 from ram_agent.files import held
+from ram_agent.machine import cores
 from ram_agent.options import Parser
 from ram_agent.runner import Runner
 from ram_agent.sweep import Standing, command, in_order, standing_of, summarise, summary_table
 from ram_agent.table import SWEEP, Job, read_jobs
-from ram_agent.workers import LocalWorkers, RayWorkers, check_ray, cores
+from ram_agent.workers import LocalWorkers, RayWorkers, check_ray
 
 
 def sweep_options(commands: Any) -> Parser:

@@ -24,15 +24,13 @@ from ram_agent.compare.examine import (
 from ram_agent.compare.gather import Gathered, Run
 from ram_agent.compare.methods import Method, group
 from ram_agent.compare.plots import errors_by_glimpse, gradient_signal, paths_side_by_side, validation_curves
-from ram_agent.compare.report import report
+from ram_agent.compare.report import TITLE, report
 from ram_agent.compare.statistics import between_seeds, paired
 from ram_agent.compare.subjects import Compared, Pair, Pictures, Subject
 from ram_agent.figures import LABEL, fixation_map
 from ram_agent.files import write_whole
 from ram_agent.full_image import NETWORKS
 from ram_agent.pictures import write_figure
-
-TITLE = "Runs compared"
 
 
 @dataclass(frozen=True)

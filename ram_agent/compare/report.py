@@ -19,11 +19,13 @@ from ram_agent.machine import machine
 from ram_agent.timing import show
 from ram_agent.world import LANES
 
+TITLE = "Runs compared"
+
 
 def report(compared: Compared, pictures: Pictures) -> list[Block]:
     """The whole report."""
     missing = [*_gaps(compared.subjects), *compared.trouble]
-    blocks: list[Block] = [Heading("Runs compared", 1), *_introduction(compared, missing)]
+    blocks: list[Block] = [Heading(TITLE, 1), *_introduction(compared, missing)]
     blocks += [Heading("Test error"), error_table(compared.subjects), Paragraph(how_to_read(compared.subjects))]
     blocks += [Heading("Which is better"), *differences(compared)]
     if missing:
