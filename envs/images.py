@@ -15,14 +15,14 @@ import numpy as np
 import torch
 
 from envs.class_names import ClassNames, find_class_names
-from envs.idx import find_idx, read_idx, read_idx_folder
+from envs.idx import find_idx, read_idx_folder
 from envs.image_set import ImageSet, image_sets
 from envs.mnist import MnistNotAtHand, load_digits, load_mnist
 from envs.npz import read_npz
 from envs.parts import ImageError, Part, refusal
 from envs.pictures import read_picture_folder
 
-__all__ = ["ImageData", "ImageError", "ImageSet", "load_images", "load_test_images", "read_idx"]
+__all__ = ["ImageData", "ImageError", "ImageSet", "load_images", "load_test_images"]
 
 SOURCES = ("auto", "mnist", "digits")
 AUTO_SECONDS = 8.0  # `auto` is somebody's first run: without a network it must still start at once

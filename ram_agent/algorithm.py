@@ -22,6 +22,7 @@ from ram_agent.config import TrainingConfig
 from ram_agent.evaluation import at_rest
 from ram_agent.export import load_weights, read_export
 from ram_agent.finite import Circumstances, Divergence, Guard, NumbersGoneBad, bad_parameters, describe
+from ram_agent.heads import LearnedWindowHead
 from ram_agent.kinds import rebuild_policy
 from ram_agent.metrics import Running
 from ram_agent.parallel import ALONE, Ranks
@@ -103,7 +104,7 @@ class Algorithm(ABC):
         """Set by a signal handler: `learn` finishes the update at hand and returns."""
         self.running = Running()
         self.guard = Guard(self.device, self.terms)
-        self.divergence = Divergence(training.clip, policy.window_head.learns)
+        self.divergence = Divergence(training.clip, isinstance(policy.window_head, LearnedWindowHead))
         self._logger: Logger | None = None
 
     @abstractmethod

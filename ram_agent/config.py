@@ -8,7 +8,7 @@ import re
 import reprlib
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, Literal, TypeVar, get_args
+from typing import Any, Literal, NamedTuple, TypeVar, get_args
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
@@ -416,7 +416,7 @@ def parse_section(
         raise ConfigError(_one_line(error, list(names or section.model_fields))) from None
 
 
-class Described(BaseModel):
+class Described(NamedTuple):
     """One settable field, for `--help`."""
 
     name: str

@@ -14,7 +14,6 @@ from torch import Tensor, nn
 from ram_agent.config import PolicyConfig
 from ram_agent.controls import CentreWindowHead
 from ram_agent.core import State
-from ram_agent.heads import classifier_head
 from ram_agent.policy import Blueprint, Policy
 from ram_agent.rollout import GlimpseEnvironment
 
@@ -95,7 +94,7 @@ class FullImagePolicy(Policy):
             if isinstance(layer, nn.Linear | nn.Conv2d) and layer.bias is not None:
                 nn.init.zeros_(layer.bias)
         self.window_head = CentreWindowHead(first_window)
-        self.classifier = classifier_head(features, classes)
+        self.classifier = nn.Linear(features, classes)
 
     def initial_state(self, lanes: int) -> State:
         return ()

@@ -25,7 +25,7 @@ RECURRENT = "recurrent_ppo"
 class GridWindowHead(WindowHead):
     """Logits of g · g cells → the middle of one: the likeliest for `std` 0, else one drawn as in training."""
 
-    samples, learns = True, True
+    samples = True
     locations: Tensor
 
     def __init__(self, grid: int) -> None:

@@ -29,8 +29,6 @@ class WindowHead(nn.Module, ABC):
 
     samples: ClassVar[bool] = False
     """Whether it draws windows about its mean, with `std`."""
-    learns: ClassVar[bool] = False
-    """Whether there is anything in it to train."""
 
     @property
     def varies(self) -> bool:
@@ -55,8 +53,6 @@ class LearnedWindowHead(WindowHead):
     windows there to begin with. o, the last entries of h, tells which move it is (`ram_agent.policy.next_move`).
     Without, there is no S o.
     """
-
-    learns: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -162,11 +158,6 @@ class StraightThroughWindowHead(PathwiseWindowHead):
         noise = torch.randn(move.mean.shape, generator=generator, device=move.mean.device, dtype=move.mean.dtype)
         sample = move.window + std * noise
         return Move(sample.clamp(-1, 1), sample.detach(), move.mean)
-
-
-def classifier_head(hidden: int, classes: int) -> nn.Linear:
-    """h_t → logits."""
-    return nn.Linear(hidden, classes)
 
 
 class BaselineHead(nn.Module):

@@ -41,6 +41,7 @@ class Policy(nn.Module, ABC):
     blueprint: Blueprint
     window_head: heads.WindowHead
     classifier: nn.Linear
+    """h_t → logits."""
 
     @classmethod
     def rebuild(cls, plain: Mapping[str, Any]) -> "Policy":
@@ -122,7 +123,7 @@ class RecurrentAttentionPolicy(Policy):
         )
         self.core = Core(config.core, config.features, config.hidden)
         self.window_head = make_window_head(head, first_window, config)
-        self.classifier = heads.classifier_head(config.known, classes)
+        self.classifier = nn.Linear(config.known, classes)
         self.baseline = heads.BaselineHead(config.known)
 
     def initial_state(self, lanes: int) -> State:

@@ -16,7 +16,6 @@ from ram_agent.heads import (
     PathwiseWindowHead,
     SampledWindowHead,
     StraightThroughWindowHead,
-    classifier_head,
 )
 from ram_agent.sensor import Crop, Gaussian
 
@@ -302,4 +301,3 @@ def test_the_baseline_is_one_number_per_lane_and_time(shape: tuple[int, ...]) ->
 def test_one_lane_is_a_batch(make: Callable[[], LearnedWindowHead], lanes: int) -> None:
     move = make()(hidden_state(lanes), 0.1, seeded())
     assert {part.shape for part in move} == {(lanes, len(FIRST))}
-    assert classifier_head(HIDDEN, 10)(hidden_state(lanes)).shape == (lanes, 10)

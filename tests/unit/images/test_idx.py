@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from envs.images import load_images, load_test_images, read_idx
+from envs.idx import read_idx
+from envs.images import load_images, load_test_images
 from tests.image_files import (
     FILES,
     cycle,
