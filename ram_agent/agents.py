@@ -55,7 +55,7 @@ def make_learner(
             if saved["best"]:
                 check_weights(learner.policy, Best(**saved["best"]).weights)
     elif look == "learned" and config.training.trained_agent:
-        begin_with(learner.policy, Path(config.training.trained_agent), CHECKPOINT)
+        begin_with(learner.policy, Path(config.training.trained_agent))
     return learner, folder, saved
 
 

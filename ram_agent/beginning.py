@@ -4,23 +4,21 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from ram_agent.checkpoint import fitting, give_weights, judged_weights, read_newest
+from ram_agent.checkpoint import fitting, give_weights, judged_weights
 from ram_agent.config import ConfigError, PolicyConfig
-from ram_agent.export import AGENT, read_export
+from ram_agent.export import read_trained
 from ram_agent.policy import Blueprint, Policy
 
 
-def begin_with(policy: Policy, source: Path, checkpoint: Path) -> None:
-    """Give a policy the best weights of a run, whose `checkpoint` lies at that path in it, or those of an export.
+def begin_with(policy: Policy, source: Path) -> None:
+    """Give a policy the best weights of a run, or those of an export.
 
     Heads may differ where they have the same parameters: REINFORCE may begin where straight-through ended. Raises
     `ConfigError` where shapes differ, `CheckpointError` where there is nothing whole to read.
     """
-    exported = (source / AGENT).is_file()
-    file = source / (AGENT if exported else checkpoint)
-    saved = read_export(source) if exported else read_newest(file)
+    file, saved = read_trained(source)
     with fitting(file):
-        weights = saved["weights"] if exported else judged_weights(saved)
+        weights = judged_weights(saved)
     own = policy.state_dict()
     if {name: value.shape for name, value in weights.items()} == {name: value.shape for name, value in own.items()}:
         with fitting(file):

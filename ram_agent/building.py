@@ -59,11 +59,10 @@ def seen_by(look: str, env: GlimpseEnvironment) -> GlimpseEnvironment:
 
 
 def best_policy(saved: Mapping[str, Any], device: torch.device) -> Policy:
-    """The policy of an export; of a checkpoint with its best weights by validation, or, where it has none, its last
-    (see `judged_weights`).
+    """The policy of an export or of a checkpoint, with the weights that it is judged by (see `judged_weights`).
 
     In evaluation mode, as all who ask for it want to see it. Raises what `give_weights` does.
     """
     policy = rebuild_policy(saved["blueprint"]).to(device)
-    give_weights(policy, saved["weights"] if "weights" in saved else judged_weights(saved))  # of an export, or a run
+    give_weights(policy, judged_weights(saved))
     return policy.eval()

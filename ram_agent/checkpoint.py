@@ -35,8 +35,10 @@ class CheckpointError(ValueError):
 
 def judged_weights(saved: Mapping[str, Any]) -> dict[str, Any]:
     """What a saved learner is judged by: its best weights in validation; before the first validation their average, or
-    where it has none, the weights as they stand.
+    where it has none, the weights as they stand. An export has no others.
     """
+    if "weights" in saved:
+        return saved["weights"]
     if saved["best"]:
         return saved["best"]["weights"]
     learner = saved["learner"]

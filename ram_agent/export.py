@@ -17,11 +17,12 @@ from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 from torch import Tensor, nn
 
-from ram_agent.checkpoint import CheckpointError, give_weights
+from ram_agent.checkpoint import CheckpointError, give_weights, is_checkpointed, read_newest
 from ram_agent.core import State
 from ram_agent.files import write_whole
 from ram_agent.heads import LearnedWindowHead
 from ram_agent.policy import RecurrentAttentionPolicy
+from ram_agent.run_files import CHECKPOINT
 
 WEIGHTS, AGENT, STEP = "model.safetensors", "agent.json", "agent_step.pt2"
 FORMAT = 1
@@ -76,6 +77,21 @@ def write_export(folder: Path, policy: RecurrentAttentionPolicy, facts: Mapping[
     for name, content in files.items():
         write_whole(folder / name, content)
     write_whole(folder / AGENT, (json.dumps(agent, indent=2) + "\n").encode())  # last: it vouches for the others
+
+
+def is_export(folder: Path) -> bool:
+    """Whether `ram-agent export` wrote it, and no training has begun in it since."""
+    return (folder / AGENT).is_file() and not is_checkpointed(folder / CHECKPOINT)
+
+
+def read_trained(folder: Path) -> tuple[Path, dict[str, Any]]:
+    """What is known of a trained agent, and the file it comes from: an export, or the newest checkpoint of a run.
+
+    Raises `CheckpointError`.
+    """
+    if is_export(folder):
+        return folder / AGENT, read_export(folder)
+    return folder / CHECKPOINT, read_newest(folder / CHECKPOINT)
 
 
 def read_export(folder: Path) -> dict[str, Any]:

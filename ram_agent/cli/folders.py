@@ -4,12 +4,10 @@ import shutil
 from difflib import get_close_matches
 from pathlib import Path
 
-from ram_agent.checkpoint import is_checkpointed
 from ram_agent.config import Config, ConfigError
-from ram_agent.export import AGENT
 from ram_agent.files import held, is_partial
 from ram_agent.layers import SHIPPED, nearest
-from ram_agent.run_files import CHECKPOINT, WRITTEN, check_run, is_run
+from ram_agent.run_files import WRITTEN, check_run, is_run
 
 NOBODYS = ".DS_Store"
 """What file managers leave."""
@@ -78,11 +76,6 @@ def run_folder(name: str) -> Path:
     folder = Path(name)
     check_run(folder)
     return folder
-
-
-def is_export(folder: Path) -> bool:
-    """Whether `ram-agent export` wrote it, and no training has begun in it since."""
-    return (folder / AGENT).is_file() and not is_checkpointed(folder / CHECKPOINT)
 
 
 def check_file(name: str) -> None:

@@ -10,19 +10,20 @@ import torch
 
 from ram_agent.beginning import begin_with
 from ram_agent.building import build_policy
-from ram_agent.cli.folders import find_config, is_export, new_run_folder, run_folder
+from ram_agent.cli.folders import find_config, new_run_folder, run_folder
 from ram_agent.cli.notice import loud
 from ram_agent.cli.prepared import NUMBERS_GONE_BAD, Prepared
 from ram_agent.cli.watch import PAGE, train_command, watch_command
 from ram_agent.cli.world import ConfiguredWorld
 from ram_agent.config import Config, ConfigError, dump_config, load_config
 from ram_agent.experiment import run_experiment
+from ram_agent.export import is_export
 from ram_agent.files import held, write_whole
 from ram_agent.options import Parser, add_config_options, overrides
 from ram_agent.parallel import join_ranks, leave_ranks
 from ram_agent.replay import check_replayable
 from ram_agent.report import results_table
-from ram_agent.run_files import CHECKPOINT, CONFIG, NOTICE, RESULTS
+from ram_agent.run_files import CONFIG, NOTICE, RESULTS
 from ram_agent.stable_baselines import algorithm_class
 from ram_agent.stored import UNWRITTEN, final_results
 from ram_agent.tracking import TrackingError, tracked, wandb_client
@@ -66,7 +67,7 @@ def train_run(given: Any) -> Prepared:
         if config.training.trained_agent:
             agent = Path(config.training.trained_agent)
             _check_apart(agent, config.run.folder)
-            begin_with(build_policy(env, config, "learned"), agent, CHECKPOINT)
+            begin_with(build_policy(env, config, "learned"), agent)
         folder = ranks.share(_begun(config) if ranks.leads else Path())
     ours = ExitStack()
     if ranks.leads:

@@ -9,15 +9,15 @@ import torch
 
 from envs.images import ImageData, load_test_images
 from ram_agent.building import best_policy
-from ram_agent.checkpoint import fitting, read_newest
-from ram_agent.cli.folders import is_export, run_folder
+from ram_agent.checkpoint import fitting
+from ram_agent.cli.folders import run_folder
 from ram_agent.cli.picture_files import Shown, lay_out, picture_files
 from ram_agent.cli.world import ConfiguredWorld
 from ram_agent.config import Config, ConfigError, load_config
-from ram_agent.export import AGENT, read_export
+from ram_agent.export import is_export, read_trained
 from ram_agent.options import Parser, add_config_options, overrides
 from ram_agent.policy import Policy
-from ram_agent.run_files import CHECKPOINT, CONFIG
+from ram_agent.run_files import CONFIG
 from ram_agent.stored import whole_results
 from ram_agent.threads import fastest_threads
 from ram_agent.world import check_images
@@ -54,7 +54,7 @@ def trained_agent(given: Any) -> Trained:
     random: what is answered would depend on chance.
     """
     folder = run_folder(given.run)
-    file, saved = _saved(folder)
+    file, saved = read_trained(folder)
     changed = overrides(given)
     files = picture_files(given.images or [])
     if files and changed.get("scene.kind", "plain") != "plain":
@@ -93,13 +93,6 @@ def trained_agent(given: Any) -> Trained:
             f"images: {world.images.channels} colour channels, but this run was trained on {channels}; convert them"
         )
     return Trained(config, policy, world, shown, _unfinished(folder, saved))
-
-
-def _saved(folder: Path) -> tuple[Path, Mapping[str, Any]]:
-    """What is known of a trained agent, and the file it comes from: its newest checkpoint, or an export."""
-    if is_export(folder):
-        return folder / AGENT, read_export(folder)
-    return folder / CHECKPOINT, read_newest(folder / CHECKPOINT)
 
 
 def _unfinished(folder: Path, saved: Mapping[str, Any]) -> str:

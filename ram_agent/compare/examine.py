@@ -10,7 +10,7 @@ from jaxtyping import Bool, Float, Int
 from torch.utils.flop_counter import FlopCounterMode
 
 from ram_agent.building import best_policy, seen_by
-from ram_agent.checkpoint import CheckpointError, read_newest
+from ram_agent.checkpoint import fitting, read_newest
 from ram_agent.compare.gather import Run
 from ram_agent.config import Config
 from ram_agent.evaluation import TEST_SEED, evaluate
@@ -69,13 +69,9 @@ def revive(run: Run, world_of: WorldOf) -> Revived:
     """Raises `CheckpointError`, `ValueError` or `OSError` where the checkpoint or the images are not to be had."""
     saved = read_newest(run.folder / CHECKPOINT)
     world = world_of(run.config)
-    try:
+    with fitting(run.folder / CHECKPOINT):
         check_images(saved, world)
-        device = world.environment("test", 1).device
-        return Revived(run, best_policy(saved, device), world)
-    except (KeyError, TypeError, RuntimeError) as error:
-        what = f"it lacks {error}" if isinstance(error, KeyError) else " ".join(str(error).split())
-        raise CheckpointError(f"another version of ram-agent wrote the checkpoint ({what})") from None
+        return Revived(run, best_policy(saved, world.device), world)
 
 
 def examine(agent: Revived) -> Examined:

@@ -54,13 +54,13 @@ def test_training_begins_with_the_best_weights_of_a_run_or_of_an_export(trained:
     for source in (trained, tmp_path / "export"):
         policy = fresh()
         assert not same(policy, best)
-        begin_with(policy, source, CHECKPOINT)
+        begin_with(policy, source)
         assert same(policy, best)
 
 
 def test_another_way_to_train_may_take_over(trained: Path) -> None:
     policy = fresh(training={"method": "straight_through"})
-    begin_with(policy, trained, CHECKPOINT)
+    begin_with(policy, trained)
     assert same(policy, read_checkpoint(trained / CHECKPOINT)["best"]["weights"])
 
 
@@ -91,7 +91,7 @@ def test_an_agent_of_other_shapes_is_refused_by_what_differs(
     with pytest.raises(
         ConfigError, match=rf"^training\.trained_agent: .* has other shapes than this agent: .*{message}"
     ):
-        begin_with(fresh(**sections), trained, CHECKPOINT)
+        begin_with(fresh(**sections), trained)
 
 
 def test_an_agent_of_before_a_field_was_is_told_by_its_default(trained: Path, tmp_path: Path) -> None:
@@ -99,9 +99,9 @@ def test_an_agent_of_before_a_field_was_is_told_by_its_default(trained: Path, tm
     saved = read_checkpoint(trained / CHECKPOINT)
     del saved["blueprint"]["config"]["scan"], saved["blueprint"]["colours"]
     write_checkpoint(tmp_path / CHECKPOINT, saved)
-    begin_with(fresh(), tmp_path, CHECKPOINT)
+    begin_with(fresh(), tmp_path)
     with pytest.raises(ConfigError, match=r"has other shapes than this agent: policy\.scan 0, here 2"):
-        begin_with(fresh(policy={"scan": 2}), tmp_path, CHECKPOINT)
+        begin_with(fresh(policy={"scan": 2}), tmp_path)
 
 
 def test_a_run_is_not_replaced_by_one_that_is_to_begin_with_it(

@@ -38,6 +38,7 @@ from ram_agent.controls import CONTROLS
 from ram_agent.learner import LEARNERS, REINFORCE, Learner, Pathwise
 from ram_agent.parallel import Ranks
 from ram_agent.rollout import rollout
+from ram_agent.run_files import CHECKPOINT
 from tests.making import make_env, make_images, make_learner, make_policy
 
 LOOKS = 3
@@ -383,15 +384,15 @@ def test_before_the_first_validation_a_checkpoint_stands_for_its_average(tmp_pat
     learner.save(tmp_path / "new", best=None)
     for _ in range(5):
         learner.update()
-    learner.save(tmp_path / "agent", best=None)
-    saved = read_checkpoint(tmp_path / "agent.pt")
+    learner.save(tmp_path / CHECKPOINT, best=None)
+    saved = read_checkpoint(tmp_path / CHECKPOINT)
     assert changed(learner.judged.state_dict(), best_policy(saved, torch.device("cpu")).state_dict()) == set()
     begun = make_learner()
-    begin_with(begun.policy, tmp_path, Path("agent.pt"))
+    begin_with(begun.policy, tmp_path)
     assert changed(learner.judged.state_dict(), weights(begun)) == set()
     best = weights(make_learner(seed=5))
-    learner.save(tmp_path / "agent", best={"error": 1.0, "episodes": 8, "weights": best})
-    assert changed(best, best_policy(read_checkpoint(tmp_path / "agent.pt"), torch.device("cpu")).state_dict()) == set()
+    learner.save(tmp_path / CHECKPOINT, best={"error": 1.0, "episodes": 8, "weights": best})
+    assert changed(best, best_policy(read_checkpoint(tmp_path / CHECKPOINT), torch.device("cpu")).state_dict()) == set()
     new = read_checkpoint(tmp_path / "new.pt")  # an average of nothing yet
     assert changed(new["learner"]["policy"], best_policy(new, torch.device("cpu")).state_dict()) == set()
 
