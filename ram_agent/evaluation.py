@@ -106,9 +106,7 @@ def evaluate(
             probability = torch.stack([episode.logits.softmax(dim=-1) for episode in passes]).sum(dim=0)
             answers.append(probability.argmax(dim=-1)[:, :count].cpu().numpy())
             targets.append(passes[0].target[:count].cpu().numpy())
-            windows = passes[0].windows[:, :count]
-            centres = env.sensor.window(windows.flatten(0, 1)).centre
-            fixations.append(centres.unflatten(0, windows.shape[:2]).float().cpu().numpy())
+            fixations.append(env.sensor.window(passes[0].windows[:, :count]).centre.float().cpu().numpy())
     return Evaluation(np.concatenate(answers, axis=1), np.concatenate(targets), np.concatenate(fixations, axis=1))
 
 

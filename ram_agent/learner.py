@@ -213,10 +213,9 @@ class Learner(Algorithm):
     @torch.no_grad()
     def _gaze(self, episode: Episode) -> dict[str, Tensor]:
         """How the eye moved: spread of the fixations of an episode, in [-1, 1] units; stride and sigma, in pixels."""
-        window = self.env.sensor.window(episode.windows.flatten(0, 1))
-        centre = window.centre.unflatten(0, episode.windows.shape[:2])
+        window = self.env.sensor.window(episode.windows)
         return {
-            "rollout/fixation_spread": centre.std(dim=0, correction=0).mean(),
+            "rollout/fixation_spread": window.centre.std(dim=0, correction=0).mean(),
             "rollout/stride": window.stride.mean(),
             "rollout/sigma": window.sigma.mean(),
             "rollout/window_at_border": self._at_border(episode),

@@ -117,7 +117,7 @@ class StableBaselines(Algorithm):
         """What the algorithm logged, and the episodes of the update. Labels were drawn, not the likeliest ones."""
         told = self.model.logger.name_to_value.items()
         episodes, won = self.model.ep_info_buffer or (), self.model.ep_success_buffer or ()
-        centres = self.env.sensor.window(listener.windows.flatten(0, 1)).centre.unflatten(0, listener.windows.shape[:2])
+        centres = self.env.sensor.window(listener.windows).centre
         facts = {
             "rollout/reward": np.mean([episode["r"] for episode in episodes]),
             "rollout/error": 100 * (1 - np.mean(won)),

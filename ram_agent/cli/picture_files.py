@@ -97,7 +97,7 @@ def tell(policy: Policy, env: GlimpseEnvironment, shown: Sequence[Shown]) -> Ite
         episode = rollout(policy, env, seed=[TEST_SEED] * len(lanes), scenes=lanes)
     beliefs, names = episode.logits.softmax(dim=-1).cpu(), env.class_names
     size = env.canvas.shape[-2], env.canvas.shape[-1]
-    points = [to_pixels(env.sensor.window(window).centre, size).cpu().numpy() for window in episode.windows]
+    points = to_pixels(env.sensor.window(episode.windows).centre, size).cpu().numpy()
     for lane, picture in enumerate(shown):
         likeliest = beliefs[-1, lane].topk(min(CANDIDATES, len(names)))
         answers = [
@@ -107,6 +107,6 @@ def tell(policy: Policy, env: GlimpseEnvironment, shown: Sequence[Shown]) -> Ite
         yield f"{picture.file}: {picture.said}"
         yield f"  answer     {', '.join(answers)}"
         for look, belief in enumerate(beliefs[:, lane], start=1):
-            x, y = picture.laid.on_picture(points[look - 1][lane])
+            x, y = picture.laid.on_picture(points[look - 1, lane])
             best = int(belief.argmax())
             yield f"  glimpse {look}  at ({x:.0f}, {y:.0f})  {names[best]} {100 * float(belief[best]):.1f} %"

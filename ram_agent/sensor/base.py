@@ -72,9 +72,9 @@ class Sensor(ABC):
 
     # ---------------------------------------------------------------- actions and windows
 
-    def window(self, action: Float[Tensor, "lanes parameters"]) -> Window:
+    def window(self, action: Float[Tensor, "*batch parameters"]) -> Window:
         """Map an action in [-1, 1] to a window: centre linearly, stride and sigma log-linearly in their bounds."""
-        centre = action[:, :2] * self.reach
+        centre = action[..., :2] * self.reach
         one = torch.ones_like(centre)
         return Window(centre, one, torch.zeros_like(centre))
 

@@ -28,11 +28,11 @@ class Gaussian(Sensor):
     def smallest_sigma(self) -> float:
         return self.sigmas[0]
 
-    def window(self, action: Float[Tensor, "lanes parameters"]) -> Window:
+    def window(self, action: Float[Tensor, "*batch parameters"]) -> Window:
         return Window(
             super().window(action).centre,
-            log_map(action[:, 2:4], self.strides),
-            log_map(action[:, 4:6], self.sigmas),
+            log_map(action[..., 2:4], self.strides),
+            log_map(action[..., 4:6], self.sigmas),
         )
 
     def _focus(self, bordered: Tensor, canvas_size: tuple[int, int]) -> Tensor:

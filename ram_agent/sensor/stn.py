@@ -29,8 +29,8 @@ class Bilinear(Sensor):
     kind: ClassVar[str] = "stn"
     window_parameters: ClassVar[int] = 4
 
-    def window(self, action: Float[Tensor, "lanes parameters"]) -> Window:
-        return super().window(action)._replace(stride=log_map(action[:, 2:4], self.strides))
+    def window(self, action: Float[Tensor, "*batch parameters"]) -> Window:
+        return super().window(action)._replace(stride=log_map(action[..., 2:4], self.strides))
 
     def _width(self, box: int) -> int:
         """Side of a square of whole pixels about a centre that holds all that a scale of `box` pixels can touch."""

@@ -12,13 +12,13 @@ FAR = 1e9
 
 
 class Window(NamedTuple):
-    """Where and how widely the eye looks, for N lanes. All but the centre are in pixels of the canvas, as (x, y)."""
+    """Where and how widely the eye looks, in any batch. All but the centre are in pixels of the canvas, as (x, y)."""
 
-    centre: Float[Tensor, "lanes 2"]
+    centre: Float[Tensor, "*batch 2"]
     """In [-1, 1]."""
-    stride: Float[Tensor, "lanes 2"]
+    stride: Float[Tensor, "*batch 2"]
     """Pixels between neighbouring samples of the finest scale."""
-    sigma: Float[Tensor, "lanes 2"]
+    sigma: Float[Tensor, "*batch 2"]
     """Standard deviation of each sample's Gaussian, in pixels at the finest scale; 0 for kernels without one."""
 
 
