@@ -3,7 +3,7 @@
 No state, hence the same draws in any batch, on any device, and after any interruption.
 """
 
-from jaxtyping import Int
+from jaxtyping import Float, Int
 from torch import Tensor
 
 
@@ -30,28 +30,28 @@ def mix(value: Int[Tensor, "*batch"]) -> Int[Tensor, "*batch"]:
     return value ^ _shift_right(value, 31)
 
 
-def scene_key(seed: Tensor, split: int, index: Tensor) -> Tensor:
+def scene_key(seed: Int[Tensor, "*#batch"], split: int, index: Int[Tensor, "*#batch"]) -> Int[Tensor, "*batch"]:
     """The 64-bit key of scene `index`: one independent stream of draws per (seed, split, index)."""
     stream = mix(mix(seed.long() + GOLDEN) + _signed(split * GOLDEN))
     return mix(stream ^ mix(index.long() + GOLDEN))
 
 
-def random_bits(key: Tensor, draw: int | Tensor) -> Tensor:
+def random_bits(key: Int[Tensor, "*#batch"], draw: int | Int[Tensor, "*#batch"]) -> Int[Tensor, "*batch"]:
     """Draw number `draw` of each key: 64 random bits."""
     step = (draw + 1) * GOLDEN
     return mix(key + (_signed(step) if isinstance(step, int) else step))
 
 
-def random_high(key: Tensor, draw: int | Tensor) -> Tensor:
+def random_high(key: Int[Tensor, "*#batch"], draw: int | Int[Tensor, "*#batch"]) -> Int[Tensor, "*batch"]:
     """The upper 31 bits of a draw."""
     return _shift_right(random_bits(key, draw), 33)
 
 
-def scaled(high: Tensor, below: int) -> Tensor:
+def scaled(high: Int[Tensor, "*batch"], below: int) -> Int[Tensor, "*batch"]:
     """31 random bits as a whole number 0 … below - 1 (by multiplication, Lemire 2019; the bias is below / 2^31)."""
     return (high * below) >> 31
 
 
-def uniform(key: Tensor, draw: int | Tensor) -> Tensor:
+def uniform(key: Int[Tensor, "*#batch"], draw: int | Int[Tensor, "*#batch"]) -> Float[Tensor, "*batch"]:
     """Uniform float32 on [0, 1), a multiple of 2^-24."""
     return _shift_right(random_bits(key, draw), 40).float() * 2.0**-24

@@ -68,7 +68,9 @@ def leave_one_out(returns: Float[Tensor, " lanes"], looks: int) -> Float[Tensor,
     return ((grouped.sum(dim=1, keepdim=True) - grouped) / (looks - 1)).flatten()
 
 
-def explained_variance(prediction: Tensor, truth: Tensor) -> Float[Tensor, ""]:
+def explained_variance(
+    prediction: Float[Tensor, "*moves lanes"], truth: Float[Tensor, "*#moves lanes"]
+) -> Float[Tensor, ""]:
     """1 - Var[truth - prediction] / Var[truth]; 0 where the truth never varies or nothing was predicted (T = 1)."""
     if not prediction.numel():
         return truth.new_zeros(())

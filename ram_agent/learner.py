@@ -46,6 +46,9 @@ class Learner(Algorithm):
 
     `env` is a vector environment whose lanes all play T looks, in torch (`tensors=True`); it has `training.batch` ×
     `training.looks` lanes, the looks at one image in neighbouring lanes.
+
+    Raises `ValueError`, one line about what is wrong with a setting, the environment or the policy, each of which has
+    to be one that this learner can train with.
     """
 
     method: str

@@ -2,8 +2,8 @@
 
     python -m ram_agent.bench.footprint KIND BATCH UPDATES DEVICE
 
- A process of its own, because what is asked is what training adds to an imported torch, and
-the benchmark's own process has long been fuller than that. So it imports torch last, and everything else later still.
+A process of its own, because what is asked is what training adds to an imported torch, and the benchmark's own process
+has long been fuller than that. So it imports torch last, and everything else later still.
 """
 
 import json

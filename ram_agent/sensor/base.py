@@ -19,7 +19,7 @@ Canvas = Shaped[Tensor, "lanes channels height width"]
 class Sensor(ABC):
     """A read kernel with the bounds of its window.
 
-    Raises `ValueError`, naming the field, where a field makes no sense or the glimpse exceeds the canvas.
+    Raises `ValueError`, naming the field, where a field makes no sense; `check`, where the glimpse exceeds the canvas.
     """
 
     size: int = 12
