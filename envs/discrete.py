@@ -124,4 +124,4 @@ class DiscreteGlimpseVectorEnv(GlimpseVectorEnv):
 class DiscreteGlimpseEnv(GlimpseEnv):
     """One of them: a lane of `DiscreteGlimpseVectorEnv`, whose documentation and arguments hold here too."""
 
-    lanes = DiscreteGlimpseVectorEnv
+    vector_class = DiscreteGlimpseVectorEnv

@@ -13,7 +13,7 @@ class GlimpseEnv(gymnasium.Env[dict[str, Any], dict[str, Any]]):
     """One glimpse environment: a lane of `GlimpseVectorEnv`, whose documentation and arguments hold here too."""
 
     metadata: dict[str, Any] = {"render_modes": ["rgb_array"], "render_fps": 2}
-    lanes: ClassVar[type[GlimpseVectorEnv]] = GlimpseVectorEnv
+    vector_class: ClassVar[type[GlimpseVectorEnv]] = GlimpseVectorEnv
     """What it is a lane of."""
 
     def __init__(self, *, render_mode: str | None = None, **settings: Any) -> None:
@@ -22,7 +22,7 @@ class GlimpseEnv(gymnasium.Env[dict[str, Any], dict[str, Any]]):
                 f"autoreset_mode: got {settings['autoreset_mode']!r}, expected none: a single environment is reset by "
                 "its user, or by gymnasium.wrappers.Autoreset"
             )
-        self.vector = self.lanes(1, render_mode=render_mode, **settings)
+        self.vector = self.vector_class(1, render_mode=render_mode, **settings)
         self.render_mode = render_mode
         self.observation_space = self.vector.single_observation_space
         self.action_space = self.vector.single_action_space

@@ -15,7 +15,7 @@ def code() -> dict[str, str]:
     """
     specs = [find_spec(package) for package in ("ram_agent", "envs")]  # found, not imported
     folders = [Path(spec.origin).parent for spec in specs if spec and spec.origin]
-    commit = head(Path(__file__).parents[1])
+    commit = commit_of(Path(__file__).parents[1])
     return {"code": digest(folders)} | ({"commit": commit} if commit else {})
 
 
@@ -33,7 +33,7 @@ def digest(packages: Iterable[Path]) -> str:
     return whole.hexdigest()[:12]
 
 
-def head(checkout: Path) -> str | None:
+def commit_of(checkout: Path) -> str | None:
     """The commit that a git checkout stands at. None where the folder is none, or git cannot tell."""
     if not (checkout / ".git").exists():  # a checkout further up, around a virtual environment say, is another's
         return None

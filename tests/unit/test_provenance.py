@@ -16,7 +16,7 @@ from ram_agent.compare.errors import how_to_read
 from ram_agent.compare.gather import gather
 from ram_agent.compare.methods import group
 from ram_agent.compare.subjects import Subject
-from ram_agent.provenance import digest, head
+from ram_agent.provenance import commit_of, digest
 from ram_agent.results import versions
 
 ROOT = Path(__file__).parents[2]
@@ -79,7 +79,7 @@ def test_results_name_the_code_of_both_packages_and_the_version_without_an_insta
     found = versions()
     assert (found["ram-agent"], found["numpy"]) == (__version__, "not installed")
     assert found["code"] == digest([ROOT / "ram_agent", ROOT / "envs"])
-    assert found.get("commit") == head(ROOT)
+    assert found.get("commit") == commit_of(ROOT)
 
 
 def test_without_the_environments_it_is_the_digest_of_the_agent(
@@ -121,18 +121,18 @@ def test_the_commit_is_that_of_the_checkout_and_of_none_around_it(
     checkout, beside = tmp_path / "checkout", tmp_path / "beside"
     checkout.mkdir()
     git(checkout, "init", "-q")
-    assert head(checkout) is None  # nothing committed yet
+    assert commit_of(checkout) is None  # nothing committed yet
     git(checkout, "commit", "-q", "--allow-empty", "-m", "first")
     first = git(checkout, "rev-parse", "HEAD")
-    assert head(checkout) == first
+    assert commit_of(checkout) == first
     git(checkout, "worktree", "add", "-q", str(beside))
     git(beside, "commit", "-q", "--allow-empty", "-m", "second")
     git(checkout, "pack-refs", "--all")
-    assert (head(checkout), head(beside)) == (first, git(beside, "rev-parse", "HEAD"))
+    assert (commit_of(checkout), commit_of(beside)) == (first, git(beside, "rev-parse", "HEAD"))
     (checkout / "site-packages").mkdir()
-    assert head(checkout / "site-packages") is None
+    assert commit_of(checkout / "site-packages") is None
     monkeypatch.setenv("PATH", os.devnull)
-    assert head(checkout) is None
+    assert commit_of(checkout) is None
 
 
 # -------------------------------------------------------------------- in a comparison
