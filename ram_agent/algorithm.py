@@ -162,10 +162,10 @@ class Algorithm(ABC):
     ) -> Own:
         """Train for `total_timesteps` steps of single lanes (T per episode); returns self.
 
-        Schedules run over `total_timesteps`. `log_interval` is in updates. With `reset_num_timesteps=False` counting
-        goes on where it was, and schedules run over all steps, those before included, as in Stable-Baselines3: of n
-        steps that were stopped or loaded, `n - num_timesteps` are what is left. Either way other images are shown, and
-        other noise drawn, than before.
+        Schedules run over `total_timesteps`. `log_interval` is in updates; the last row takes in what is left over.
+        With `reset_num_timesteps=False` counting goes on where it was, and schedules run over all steps, those before
+        included, as in Stable-Baselines3: of n steps that were stopped or loaded, `n - num_timesteps` are what is left.
+        Either way other images are shown, and other noise drawn, than before.
 
         Raises `NumbersGoneBad` at NaN or infinity in a loss, the gradient or a weight; the weights are those before it.
         """
@@ -195,7 +195,9 @@ class Algorithm(ABC):
                 bar.advance(self.lanes)
                 if self.device.type == "cpu" or self.updates % ASK_EVERY == 0:
                     self.check_numbers()
-                if self.updates % log_interval == 0 or self.episodes >= self.total_episodes:
+                left = self.total_episodes - self.episodes
+                # The last row takes in what is left over: the mean of a few updates alone would jump.
+                if left <= 0 or (self.updates % log_interval == 0 and left >= log_interval * self.lanes):
                     self._log(bar)
                 callbacks.on_rollout_end()
         self.check_numbers()

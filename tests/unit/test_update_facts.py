@@ -114,6 +114,15 @@ def test_speed_is_episodes_over_the_seconds_of_updates() -> None:
     assert row["time/glimpses_per_second"] == pytest.approx(40 * 3 / learner.seconds)
 
 
+def test_the_last_row_takes_in_what_is_left_over(played: list[tuple[Episode, float]]) -> None:
+    """A row of a few updates alone would be the noisiest, and the one that is read."""
+    learner = make_learner()
+    rows = logged(learner, updates=8, interval=3)
+    assert [row["time/episodes"] for row in rows] == [3 * learner.lanes, 8 * learner.lanes]
+    rewards = [float(episode.reward.mean()) for episode, _ in played]
+    np.testing.assert_allclose([row["rollout/reward"] for row in rows], [np.mean(rewards[:3]), np.mean(rewards[3:])])
+
+
 @pytest.mark.parametrize("core", ["rnn", "gru", "lstm"])
 @pytest.mark.parametrize(("precision", "inside"), [("bfloat16", torch.bfloat16), ("float32", torch.float32)])
 def test_the_precision_of_a_training_is_that_of_its_products_and_of_nothing_that_is_remembered_or_said(
