@@ -31,6 +31,7 @@ ROWS = {
 }
 """What is measured over three seeds → its config."""
 SINGLE = {
+    "translated60_8/hard_best": "translated60_hard_best_8",
     "mnist28_7/hard_reinforce": "mnist28_hard_reinforce_7",
     "mnist28_5/hard_reinforce": "mnist28_hard_reinforce_5",
     "mnist28_4/hard_reinforce": "mnist28_hard_reinforce_4",
