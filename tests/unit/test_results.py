@@ -17,6 +17,7 @@ from ram_agent.table import read_jobs
 ROOT = Path(__file__).parents[2]
 RESULTS, TABLES = ROOT / "results", ROOT / "configs" / "tables"
 ROWS = {
+    "translated60_8/hard_best": "translated60_hard_best_8",
     "cluttered60_8/hard_best_1200k_lookahead": "cluttered60_hard_best_8",
     "cluttered60_8/gaussian_1200k_lookahead": "cluttered60_gaussian_8",
     "cluttered60_8/stn_1200k_lookahead": "cluttered60_stn_8",
@@ -31,7 +32,6 @@ ROWS = {
 }
 """What is measured over three seeds → its config."""
 SINGLE = {
-    "translated60_8/hard_best": "translated60_hard_best_8",
     "mnist28_7/hard_reinforce": "mnist28_hard_reinforce_7",
     "mnist28_5/hard_reinforce": "mnist28_hard_reinforce_5",
     "mnist28_4/hard_reinforce": "mnist28_hard_reinforce_4",
