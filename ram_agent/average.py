@@ -32,13 +32,13 @@ class Average:
     @torch.no_grad()
     def update(self, policy: Policy, bad: Tensor) -> None:
         """Take in the weights as they stand; the first time, take them over. Where `bad` is 1 nothing is taken in."""
-        skip = bad.bool()
-        share = (1 - bad) * max(1 - self.kept, YOUNG / (YOUNG + self.updates))
+        skip, share = bad.bool(), max(1 - self.kept, YOUNG / (YOUNG + self.updates))
         for mean, now in zip(self.policy.state_dict().values(), policy.state_dict().values(), strict=True):
+            taken = torch.where(skip, mean, now)
             if mean.is_floating_point():
-                mean.lerp_(torch.where(skip, mean, now), share)  # NaN times 0 is NaN
+                mean.lerp_(taken, share)
             else:
-                mean.copy_(torch.where(skip, mean, now))
+                mean.copy_(taken)
         self.updates += 1
 
     def state_dict(self) -> dict[str, Any]:
