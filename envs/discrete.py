@@ -14,6 +14,7 @@ from gymnasium.vector.utils import batch_space
 from torch import Tensor
 
 from envs.glimpse import GlimpseVectorEnv
+from envs.seeds import holds_whole_numbers
 from envs.single import GlimpseEnv
 from ram_agent.sensor import grid_locations
 
@@ -41,12 +42,11 @@ class GridActions:
 
         Torch for torch, else NumPy.
         """
-        whole = True
-        if not isinstance(actions, Tensor):
+        if isinstance(actions, Tensor):
+            whole = holds_whole_numbers(actions)
+        else:
             actions = np.asarray(actions)
             whole = np.issubdtype(actions.dtype, np.integer)
-        elif actions.is_floating_point() or actions.is_complex() or actions.dtype == torch.bool:
-            whole = False
         if not whole or tuple(actions.shape) != (lanes, *self.space.shape):
             raise ValueError(
                 f"actions: expected whole numbers [cell, label{', answer' * self._may_answer}] "

@@ -15,6 +15,11 @@ def is_whole(value: Any) -> bool:
     return isinstance(value, int | np.integer)
 
 
+def holds_whole_numbers(values: Tensor) -> bool:
+    """Told by its type alone: no device is waited for."""
+    return not (values.is_floating_point() or values.is_complex() or values.dtype == torch.bool)
+
+
 def seed_of_all(seed: Seeds) -> int | None:
     """The seed, where one stands for all lanes; None where each has its own. Raises `ValueError` where it is none."""
     if seed is None or np.ndim(seed) > 0:  # type: ignore[arg-type]
@@ -35,7 +40,7 @@ def lane_seeds(seed: Seeds, lanes: int) -> tuple[np.ndarray, Tensor]:
     if len(seed) != lanes:
         raise ValueError(f"seed: got {len(seed)} seeds, expected one integer or one for each of {lanes} lanes")
     if isinstance(seed, Tensor):
-        if seed.is_floating_point() or seed.is_complex() or seed.dtype == torch.bool:
+        if not holds_whole_numbers(seed):
             raise ValueError(f"seed: got tensors of {seed.dtype}, expected whole numbers from 0 up")
         return np.ones(lanes, dtype=bool), seed.long()
     if isinstance(seed, np.ndarray) and seed.dtype.kind in "iu" and seed.min() >= 0:
