@@ -1,7 +1,7 @@
 """What is handed to `step`, as an `Action` on the environment's device.
 
 Arrays, and all that NumPy makes arrays of, are checked whole before anything moves, and copied. Of tensors the shapes
-alone: to look at their numbers a device would have to be waited for.
+and types alone: to look at their numbers a device would have to be waited for.
 """
 
 from collections.abc import Mapping
@@ -59,11 +59,15 @@ def as_numbers(name: str, given: Tensor | np.ndarray, device: torch.device) -> T
 
 
 def _as_counted(name: str, given: Tensor | np.ndarray, number: int, device: torch.device) -> Tensor:
-    """A number from 0 up for each lane; raises `ValueError` for anything else in an array."""
+    """A number from 0 up for each lane; raises `ValueError` for anything else in an array, for other types in both."""
     if isinstance(given, Tensor):
-        return given.to(device)
-    if given.dtype.kind not in "iub":
+        counts = not (given.is_floating_point() or given.is_complex())
+    else:
+        counts = given.dtype.kind in "iub"
+    if not counts:
         raise ValueError(f"actions: {name}: got {given.dtype}, expected whole numbers from 0 to {number - 1}")
+    if isinstance(given, Tensor):
+        return given.to(device, torch.long)
     wrong = (given < 0) | (given >= number)
     if wrong.any():
         lane = int(wrong.argmax())

@@ -25,7 +25,7 @@ from envs.images import ImageData
 from envs.rendering import draw_frame
 from envs.rules import Moves, Reward, Rules
 from envs.scenes import Kind, SceneMaker, Split, without_border
-from envs.seeds import Seeds, is_whole, lane_seeds, seed_of_all
+from envs.seeds import Seeds, holds_whole_numbers, is_whole, lane_seeds, seed_of_all
 from envs.shared_images import shared_images
 from ram_agent.sensor import Sensor, make_sensor
 
@@ -78,7 +78,8 @@ class GlimpseVectorEnv(VectorEnv[dict[str, Any], dict[str, Any], Any]):
     Arguments
         images: `auto`, `mnist`, `digits`, a path, or an `ImageData` (see `envs.images.load_images`).
         folder: where `mnist` lies, if not in its usual places.
-        split: `train` (image drawn uniformly), `validation` or `test` (scene i shows image i).
+        split: `train` (image drawn uniformly), `validation` or `test`: scene i shows image i, hence the same images in
+        all lanes; `reset(seed=0, options={"scene": np.arange(N)})` shows each its own.
         scene: `plain`, `translated` or `cluttered`; size: canvas (height, width); clutter: number of patches;
         clutter_size: their side in pixels.
         affine, elastic: how far training images are bent, see `envs.distortion.Distortion`; 0: as they are.
@@ -86,8 +87,8 @@ class GlimpseVectorEnv(VectorEnv[dict[str, Any], dict[str, Any], Any]):
         glimpses: T. first_window: `random` place, `centre`, or P numbers in [-1, 1].
         moves, farthest_move, reward, early_answer, look_cost: the rules, see `envs.rules.Rules`. Of torch actions on a
         device, `answer` is waited for.
-        device: where everything lives. tensors: torch in and out instead of NumPy; then, with a differentiable sensor,
-        the glimpse carries the gradient to the window that was asked for. These tensors are the environment's own
+        device: where everything lives. tensors: torch in and out instead of NumPy; then the glimpse carries the
+        gradient to the window that was asked for, of a hard crop a straight-through one. These tensors are the environment's own
         memory: clone them before writing to them.
 
     Version history
@@ -156,6 +157,8 @@ class GlimpseVectorEnv(VectorEnv[dict[str, Any], dict[str, Any], Any]):
             )
         self.images = images.to(self.device)
         self.sensor = make_sensor(sensor, size=glimpse_size, scales=scales) if isinstance(sensor, str) else sensor
+        if np.shape(size) != (2,):
+            raise ValueError(f"size: got {size!r}, expected (height, width) of the canvas in pixels")
         height, width = size
         border = self.sensor.border((height, width))
         bent = Distortion(affine, elastic)
@@ -196,7 +199,7 @@ class GlimpseVectorEnv(VectorEnv[dict[str, Any], dict[str, Any], Any]):
                     f"first_window: got {first_window!r}, expected 'random', 'centre' or {len(rest)} numbers in [-1, 1]"
                 )
             return rest, first_window == "random"
-        fixed = torch.as_tensor(first_window, dtype=torch.float32, device=self.device)
+        fixed = torch.as_tensor(first_window, dtype=torch.float32, device=self.device).clone()
         if fixed.shape != rest.shape or not bool((fixed.abs() <= 1).all()):
             raise ValueError(f"first_window: got {first_window!r}, expected {len(rest)} numbers in [-1, 1]")
         return fixed, False
@@ -214,16 +217,17 @@ class GlimpseVectorEnv(VectorEnv[dict[str, Any], dict[str, Any], Any]):
         if unknown := set(options) - {"scene", "reset_mask"}:
             raise ValueError(f"options: got {sorted(map(str, unknown))}, expected 'scene' and 'reset_mask' alone")
         mask = options.get("reset_mask")
-        lanes = np.ones(self.num_envs, dtype=bool) if mask is None else np.asarray(mask, dtype=bool)
-        if lanes.shape != (self.num_envs,) or not lanes.any():
+        lanes = np.ones(self.num_envs, dtype=bool) if mask is None else np.array(mask)
+        if lanes.dtype != bool or lanes.shape != (self.num_envs,) or not lanes.any():
             raise ValueError(f"reset_mask: expected {self.num_envs} booleans, at least one of them true; got {mask!r}")
-        self._seed(seed, lanes)
-        if "scene" in options:
-            self._episodes = self._where(lanes, self._scenes_named(options["scene"]), self._episodes)
+        scenes = self._scenes_named(options["scene"]) if "scene" in options else None
         if self._looks[~lanes].min(initial=1) == 0:
             raise ResetNeeded(
                 "reset_mask: lanes that never began cannot be left out; call reset() without a mask first"
             )
+        self._seed(seed, lanes)  # all that is refused is refused before anything changes
+        if scenes is not None:
+            self._episodes = self._where(lanes, scenes, self._episodes)
         self._begin(lanes)
         return self._observation(), self._info(lanes)
 
@@ -363,18 +367,16 @@ class GlimpseVectorEnv(VectorEnv[dict[str, Any], dict[str, Any], Any]):
             self._boxes[where, self._looks[where]] = boxes[where]
 
     def _seed(self, seed: Seeds, lanes: np.ndarray) -> None:
+        asked = None if seed is None else lane_seeds(seed, self.num_envs)
         if (one := seed_of_all(seed)) is not None:
             self._np_random, self._np_random_seed = np_random(one)
-        given = lanes
         if self._seeds is None:
             drawn = self.np_random.integers(0, 2**62, self.num_envs, dtype=np.int64)
-            self._seeds, given = torch.from_numpy(drawn).to(self.device), np.ones_like(lanes)
-        if seed is None:
-            return
-        named, seeds = lane_seeds(seed, self.num_envs)
-        given, seeds = given & named, seeds.to(self.device)
-        self._seeds = self._where(given, seeds, self._seeds)
-        self._episodes = self._where(given, torch.zeros_like(self._episodes), self._episodes)
+            self._seeds = torch.from_numpy(drawn).to(self.device)
+        if asked:
+            named, seeds = asked
+            self._seeds = self._where(lanes & named, seeds.to(self.device), self._seeds)
+            self._episodes = self._where(lanes & named, torch.zeros_like(self._episodes), self._episodes)
 
     def _scenes_named(self, scene: Any) -> Tensor:
         """`options["scene"]`, for every lane. Raises `ValueError` where it is no whole number, or not one a lane."""
@@ -382,7 +384,7 @@ class GlimpseVectorEnv(VectorEnv[dict[str, Any], dict[str, Any], Any]):
             named = torch.as_tensor(scene, device=self.device)
         except (TypeError, ValueError, RuntimeError):
             named = torch.tensor(torch.nan)
-        if named.is_floating_point() or named.is_complex() or named.shape not in ((), (1,), (self.num_envs,)):
+        if not holds_whole_numbers(named) or named.shape not in ((), (1,), (self.num_envs,)):
             raise ValueError(f"scene: got {scene!r}, expected a whole number, or one for each of {self.num_envs} lanes")
         return named.long().expand(self.num_envs)
 

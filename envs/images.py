@@ -37,7 +37,7 @@ class ImageData:
 
     `name`: "mnist", "digits", or the name of the folder or file. `classes`: the names of labels 0, 1, ...
     `sha256`: of pixels and labels of all splits, however stored. `notice`: "", or the line to show loudly.
-    Raises `ImageError` where splits differ in the shape of their images, or a label has no name.
+    Raises `ImageError` where splits differ in the shape of their images, or a label is none of the classes.
     """
 
     name: str
@@ -55,10 +55,13 @@ class ImageData:
             if found != expected:
                 like = f"(channels, height, width) {tuple(expected)} as in training"
                 raise refusal("image shape", f"the {split} split", like, f"{tuple(found)}", "bring all splits to one")
-            on_host = images.labels.device.type == "cpu"  # another device would have to be waited for
-            if on_host and len(images) and (highest := int(images.labels.max())) >= len(self.classes):
+            if images.labels.device.type != "cpu" or not len(images):  # another device would have to be waited for
+                continue
+            lowest, highest = map(int, images.labels.aminmax())
+            if lowest < 0 or highest >= len(self.classes):
                 expected = f"0 to {len(self.classes) - 1}, as there are {len(self.classes)} classes"
-                raise refusal("labels", f"the {split} split", expected, str(highest), "name all classes")
+                found = str(lowest if lowest < 0 else highest)
+                raise refusal("labels", f"the {split} split", expected, found, "count labels from 0 and name all classes")
 
     @property
     def image_size(self) -> tuple[int, int]:

@@ -23,8 +23,9 @@ Split = Literal["train", "validation", "test"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 SPLITS: tuple[Split, ...] = get_args(Split)
 
-IMAGE, ROW, COLUMN, START_X, START_Y, CLUTTER = range(6)
-"""Numbers of a scene's draws; patch p of the clutter uses CLUTTER + 5 p … CLUTTER + 5 p + 4."""
+IMAGE, ROW, COLUMN = range(3)
+CLUTTER = 5
+"""Numbers of a scene's draws (nothing takes 3 and 4); patch p of the clutter uses CLUTTER + 5 p … CLUTTER + 5 p + 4."""
 
 
 class SceneError(ValueError):
@@ -64,9 +65,9 @@ class SceneMaker:
     """Builds scenes from one split of an image set.
 
     `plain` puts the image in the middle of the canvas. `translated` puts it at a uniform place, fully inside.
-    `cluttered` first adds `clutter` patches of `clutter_size`², each cut at a uniform place from a uniformly drawn
-    image of the same split and added at a uniform place fully inside (clamped to 1), then the image itself likewise:
-    the protocol of Mnih et al. 2014, section 4.1 (60×60 with 4 patches of 8×8, 100×100 with 8).
+    `cluttered` does so, too, and adds `clutter` patches of `clutter_size`², each cut at a uniform place from a
+    uniformly drawn image of the same split and added at a uniform place fully inside (clamped to 1): the protocol of
+    Mnih et al. 2014, section 4.1 (60×60 with 4 patches of 8×8, 100×100 with 8).
 
     Training scenes draw their image uniformly and may distort it; scene i of validation and test shows image i (modulo
     their number) as it is, so that 0 … n-1 show each image once.
@@ -90,6 +91,8 @@ class SceneMaker:
             raise SceneError(f"scene.kind: got {self.kind!r}, expected one of {', '.join(KINDS)}")
         if self.split not in SPLITS:
             raise SceneError(f"split: got {self.split!r}, expected one of {', '.join(SPLITS)}")
+        if not len(self.images):
+            raise SceneError(f"split: got {self.split!r}, which holds no image; give one that holds some")
         numbers = {"scene.height": self.size[0], "scene.width": self.size[1]}
         numbers |= {"scene.clutter": self.clutter, "scene.clutter_size": self.clutter_size}
         for name, number in numbers.items():

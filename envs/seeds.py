@@ -11,8 +11,8 @@ Seeds = int | np.integer | Sequence[int | None] | np.ndarray | Tensor | None
 
 
 def is_whole(value: Any) -> bool:
-    """Whether it is a whole number, Python's or NumPy's."""
-    return isinstance(value, int | np.integer)
+    """Whether it is a whole number, Python's or NumPy's; True and False are none."""
+    return isinstance(value, int | np.integer) and not isinstance(value, bool)
 
 
 def holds_whole_numbers(values: Tensor) -> bool:
@@ -28,7 +28,7 @@ def seed_of_all(seed: Seeds) -> int | None:
 
 
 def lane_seeds(seed: Seeds, lanes: int) -> tuple[np.ndarray, Tensor]:
-    """Which lanes are given a seed, and the seeds, of 63 bits; a tensor stays on its device, its numbers unseen.
+    """Which lanes are given a seed, and the seeds, of 63 bits; a tensor's stay on its device, their numbers unseen.
 
     One seed s for all gives lane i the seed s + i. Raises `ValueError` where a seed is no whole number from 0 up, or
     there is not one a lane.
@@ -42,7 +42,7 @@ def lane_seeds(seed: Seeds, lanes: int) -> tuple[np.ndarray, Tensor]:
     if isinstance(seed, Tensor):
         if not holds_whole_numbers(seed):
             raise ValueError(f"seed: got tensors of {seed.dtype}, expected whole numbers from 0 up")
-        return np.ones(lanes, dtype=bool), seed.long()
+        return np.ones(lanes, dtype=bool), seed.to(torch.long, copy=True)  # callers may write to theirs
     if isinstance(seed, np.ndarray) and seed.dtype.kind in "iu" and seed.min() >= 0:
         low = seed.astype(np.uint64) & np.uint64(2**63 - 1)
         return np.ones(lanes, dtype=bool), torch.from_numpy(low.astype(np.int64))

@@ -7,10 +7,14 @@ import numpy as np
 from torch import Tensor
 
 from envs.glimpse import GlimpseVectorEnv
+from ram_agent.sensor import Sensor
 
 
 class GlimpseEnv(gymnasium.Env[dict[str, Any], dict[str, Any]]):
-    """One glimpse environment: a lane of `GlimpseVectorEnv`, whose documentation and arguments hold here too."""
+    """One glimpse environment: a lane of `GlimpseVectorEnv`, whose documentation and arguments hold here too.
+
+    Under Gymnasium's wrappers what is not of its API is at `env.unwrapped`: `env.unwrapped.sensor.reach`.
+    """
 
     metadata: dict[str, Any] = {"render_modes": ["rgb_array"], "render_fps": 2}
     vector_class: ClassVar[type[GlimpseVectorEnv]] = GlimpseVectorEnv
@@ -44,6 +48,25 @@ class GlimpseEnv(gymnasium.Env[dict[str, Any], dict[str, Any]]):
         observation, reward, terminated, truncated, info = self.vector.step(batch)
         reward = reward[0] if self.vector.tensors else float(reward[0])
         return _lane(observation), reward, bool(terminated[0]), bool(truncated[0]), _lane_info(info)
+
+    def peek(self, window: Any) -> Any:
+        """The glimpse (K·C, G, G) at `window` (P,); see `GlimpseVectorEnv.peek`."""
+        return self.vector.peek(_batch_of_one(window))[0]
+
+    @property
+    def sensor(self) -> Sensor:
+        """The eye."""
+        return self.vector.sensor
+
+    @property
+    def canvas(self) -> Tensor:
+        """The scene at hand, (C, H, W): for pictures; an agent never sees it."""
+        return self.vector.canvas[0]
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """What each label is called."""
+        return self.vector.class_names
 
     def render(self) -> np.ndarray | None:  # type: ignore[override]
         """One RGB frame, uint8, height × width × 3."""

@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from numbers import Integral
 from typing import ClassVar, NamedTuple
 
 import torch
@@ -37,11 +38,14 @@ class Sensor(ABC):
     window_parameters: ClassVar[int]
     """P, the length of an action."""
     differentiable: ClassVar[bool] = True
-    """Whether a gradient flows from the glimpse to the window."""
+    """Whether the gradient from the glimpse to the window is that of the reading itself; of a hard crop it is a
+    straight-through one."""
     whole_pixels: ClassVar[bool] = True
     """Whether coarse scales are boxes of whole pixels."""
 
     def __post_init__(self) -> None:
+        for name in ("size", "scales"):
+            _require(isinstance(getattr(self, name), Integral), name, getattr(self, name), "a whole number")
         _require(self.size >= 1, "size", self.size, "at least 1 sample a side")
         _require(1 <= self.scales <= 8, "scales", self.scales, "between 1 and 8")
         _require(0 < self.reach <= 10, "reach", self.reach, "above 0 and at most 10 (1 reaches the border)")

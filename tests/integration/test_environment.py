@@ -432,7 +432,7 @@ def test_an_action_of_the_wrong_form_is_refused_by_name(action: Any) -> None:
         env.step(action)
 
 
-@pytest.mark.parametrize("mask", [[True], [False, False], [[True, False]]])
+@pytest.mark.parametrize("mask", [[True], [False, False], [[True, False]], [1, 0], [0.5, 0.0]])
 def test_a_reset_mask_of_the_wrong_form_is_refused_by_name(mask: Any) -> None:
     env = make_env(2)
     env.reset(seed=0)
@@ -440,6 +440,58 @@ def test_a_reset_mask_of_the_wrong_form_is_refused_by_name(mask: Any) -> None:
         env.reset(options={"reset_mask": np.array(mask)})
     with pytest.raises(ValueError, match="seed: got 3 seeds"):
         env.reset(seed=[1, 2, 3])
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {"seed": 9, "options": {"scene": 1.5}},
+        {"seed": [1, 2, 3], "options": {"scene": 0}},
+        {"seed": 9, "options": {"scene": 4, "reset_mask": np.array([False, False])}},
+    ],
+    ids=repr,
+)
+def test_a_reset_that_is_refused_changes_nothing(asked: dict[str, Any]) -> None:
+    env, twin = make_env(2), make_env(2)
+    env.reset(seed=1), twin.reset(seed=1)
+    with pytest.raises(ValueError, match=r"^(scene|seed|reset_mask): "):
+        env.reset(**asked)
+    env.reset(), twin.reset()
+    assert torch.equal(env.canvas, twin.canvas)
+
+
+def test_a_mask_that_is_refused_before_the_first_reset_sets_no_seed() -> None:
+    env, twin = make_env(2), make_env(2)
+    with pytest.raises(ResetNeeded):
+        env.reset(seed=9, options={"scene": 4, "reset_mask": np.array([True, False])})
+    env.reset(seed=[None, 3]), twin.reset(seed=[None, 3])
+    assert not torch.equal(env.canvas[0], twin.canvas[0])  # drawn anew, by either
+    assert torch.equal(env.canvas[1], twin.canvas[1])
+
+
+def test_what_was_handed_in_may_be_written_to_afterwards() -> None:
+    first = np.array([0.5, -0.5], dtype=np.float32)
+    with unchecked():  # an array is no Sequence, and taken
+        env = make_env(2, first_window=first, tensors=True)
+    twin = make_env(2, first_window=first.tolist(), tensors=True)
+    seeds, scenes = torch.tensor([1, 2]), torch.tensor([3, 4])
+    for each in (env, twin):
+        each.reset(seed=seeds.clone() if each is twin else seeds, options={"scene": scenes})
+    first += 0.25
+    seeds += 100
+    scenes += 100
+    assert torch.equal(env.reset()[0]["window"], twin.reset()[0]["window"])
+    assert torch.equal(env.canvas, twin.canvas)
+
+
+def test_a_single_environment_has_what_the_vector_environment_tells() -> None:
+    single, vector = GlimpseEnv(sensor="crop", **SMALL), make_env(1)
+    single.reset(seed=3), vector.reset(seed=3)
+    assert single.sensor == vector.sensor
+    assert single.class_names == vector.class_names
+    assert torch.equal(single.canvas, vector.canvas[0])
+    window = np.array([0.25, -0.5], dtype=np.float32)
+    assert_same(single.peek(window), vector.peek(window[None])[0])
 
 
 # -------------------------------------------------------------------- torch in and out
@@ -564,6 +616,10 @@ def test_a_first_window_that_makes_no_sense_is_refused_by_name(first: Any) -> No
         ({"glimpse_size": 20}, "size: got 20.*18x22"),
         ({"glimpse_size": 5}, "size: got 5, expected even"),
         ({"scales": 0}, "scales: got 0"),
+        ({"scales": 2.5}, "scales: got 2.5, expected a whole number"),
+        ({"glimpse_size": 4.0}, "size: got 4.0, expected a whole number"),
+        ({"size": 60}, r"size: got 60, expected \(height, width\)"),
+        ({"lanes": True}, "num_envs: got True"),
         ({"sensor": "fovea"}, "sensor kind: got 'fovea'"),
         ({"scene": "messy"}, "scene.kind: got 'messy'"),
         ({"split": "tset"}, "split: .*'tset'"),
@@ -688,6 +744,7 @@ def test_an_autoreset_mode_that_is_none_is_refused() -> None:
     ("options", "message"),
     [
         ({"scenes": 3}, r"options: got \['scenes'\], expected 'scene' and 'reset_mask' alone"),
+        ({"scene": torch.tensor([True, False])}, r"scene: got tensor\(\[ True, False\]\), expected a whole number"),
         ({"scene": 1.7}, "scene: got 1.7, expected a whole number, or one for each of 2 lanes"),
         ({"scene": [1, 2, 3]}, r"scene: got \[1, 2, 3\], expected a whole number, or one for each of 2 lanes"),
     ],

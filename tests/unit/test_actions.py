@@ -93,6 +93,18 @@ def test_the_twin_takes_unsigned_numbers_and_refuses_labels_and_answers_that_the
     twin.step(action.astype(np.uint16)[::-1])
 
 
+@pytest.mark.parametrize("part", ["label", "answer"])
+def test_a_tensor_of_what_does_not_count_is_refused_by_its_type(part: str) -> None:
+    """A probability would end every episode whose it is not 0, and a fraction is never right."""
+    env = make_env(tensors=True, early_answer=True)
+    whole = {"window": torch.zeros(LANES, 2), "label": torch.zeros(LANES), "answer": torch.zeros(LANES)}
+    whole = {name: value if name in ("window", part) else value.long() for name, value in whole.items()}
+    with pytest.raises(ValueError, match=f"{part}: got torch.float32, expected whole numbers from 0 to"):
+        env.step(whole)
+    taken = {name: value if name == "window" else value.to(torch.uint8) for name, value in whole.items()}
+    env.step(taken | {"answer": torch.tensor([True, False, True])})
+
+
 def test_labels_in_tensors_are_their_owners() -> None:
     """To look at them a device would have to be waited for; a label that there is not is never right."""
     env = make_env(tensors=True)

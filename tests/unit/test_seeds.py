@@ -45,6 +45,7 @@ def test_seeds_know_no_bound_and_lanes_may_have_none() -> None:
     ("seed", "said"),
     [
         (-1, "seed: got -1, expected a whole number from 0 up"),
+        (True, "seed: got True, expected a whole number from 0 up"),
         ([-1, 2, 3], "seed: got -1"),
         (np.array([1.0, 2.0, 3.0]), "seed: got"),
         (np.array([1, 2, -3]), "seed: got"),
