@@ -88,8 +88,8 @@ class GlimpseVectorEnv(VectorEnv[dict[str, Any], dict[str, Any], Any]):
         moves, farthest_move, reward, early_answer, look_cost: the rules, see `envs.rules.Rules`. Of torch actions on a
         device, `answer` is waited for.
         device: where everything lives. tensors: torch in and out instead of NumPy; then the glimpse carries the
-        gradient to the window that was asked for, of a hard crop a straight-through one. These tensors are the environment's own
-        memory: clone them before writing to them.
+        gradient to the window that was asked for, of a hard crop a straight-through one. These tensors are the
+        environment's own memory: clone them before writing to them.
 
     Version history
         v0: first version.

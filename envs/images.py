@@ -61,7 +61,8 @@ class ImageData:
             if lowest < 0 or highest >= len(self.classes):
                 expected = f"0 to {len(self.classes) - 1}, as there are {len(self.classes)} classes"
                 found = str(lowest if lowest < 0 else highest)
-                raise refusal("labels", f"the {split} split", expected, found, "count labels from 0 and name all classes")
+                remedy = "number labels from 0 up and name all classes"
+                raise refusal("labels", f"the {split} split", expected, found, remedy)
 
     @property
     def image_size(self) -> tuple[int, int]:

@@ -14,7 +14,8 @@ Moves = Literal["absolute", "relative"]
 Reward = Literal["success", "each_look", "log_probability"]
 
 FLOOR = 1e-4
-"""Added to every class of a belief, so that no answer is infinitely wrong: of probabilities that sum to 1 the worst logarithm is -9.2."""
+"""Added to every class of a belief, so that no answer is infinitely wrong: of beliefs that sum to 1 the worst
+logarithm is -9.2."""
 
 
 class Action(NamedTuple):

@@ -17,7 +17,15 @@ from stable_baselines3.common.callbacks import BaseCallback, CallbackList
 from stable_baselines3.common.logger import Logger, configure
 from torch import Tensor
 
-from ram_agent.checkpoint import CheckpointError, fitting, give_weights, keep_checkpoint, read_newest, write_checkpoint
+from ram_agent.checkpoint import (
+    CheckpointError,
+    fitting,
+    give_weights,
+    keep_checkpoint,
+    numbered,
+    read_newest,
+    write_checkpoint,
+)
 from ram_agent.config import TrainingConfig
 from ram_agent.evaluation import at_rest
 from ram_agent.export import load_weights, read_export
@@ -84,6 +92,8 @@ class Algorithm(ABC):
         tensorboard_log: str | Path | None = None,
         verbose: int = 0,
     ) -> None:
+        if not 0 <= seed < 2**63:
+            raise ValueError(f"seed: got {seed}, expected a whole number from 0 to 2**63 - 1")
         self.policy = policy
         self.env = env
         self.training = training
@@ -269,8 +279,8 @@ class Algorithm(ABC):
         policy = self.judged
         before = policy.initial_state(len(glimpse))
         if state is not None:
-            began = np.zeros(len(glimpse)) if episode_start is None else np.asarray(episode_start, dtype=float)
-            keep = torch.as_tensor(1 - began, dtype=torch.float32, device=self.device)[:, None]
+            began = np.zeros(len(glimpse)) if episode_start is None else np.atleast_1d(episode_start)
+            keep = torch.as_tensor(~began.astype(bool), dtype=torch.float32, device=self.device)[:, None]
             before = tuple(torch.as_tensor(part, device=self.device) * keep for part in state)
         with at_rest(policy):
             hidden, after = policy.look(glimpse, window, before)
@@ -332,18 +342,19 @@ class Algorithm(ABC):
             # Where this learner keeps its learning rate, which a replay reads; its value is the schedule's.
             group |= kept
         self.updates = state["updates"]
-        self.earlier_updates = state.get("earlier_updates", 0)  # which once was not saved
+        self.earlier_updates = state["earlier_updates"]
         self.num_timesteps = state["num_timesteps"]
         self.total_episodes = state["total_episodes"]
         self.seconds = state["seconds"]
         self.running.load_state_dict(state["running"], self.device)
-        self.divergence.lowest = state.get("lowest_norm", self.divergence.lowest)  # which once was not saved
+        self.divergence.lowest = state["lowest_norm"]
         self.guard.reset()
 
     def save(self, path: str | Path, *, keep: int | None = None, **extra: Any) -> None:
         """Write everything to one file (`.pt` is added where there is no suffix); atomic.
 
-        With `keep`, that many are kept, numbered, with their digests (see `checkpoint.py`). `extra` entries, plain
+        With `keep`, that many are kept, numbered, with their digests (see `checkpoint.py`); without, as many as are
+        there already. `extra` entries, plain
         values and tensors, are kept beside the learner's own.
         """
         content = {
@@ -353,10 +364,11 @@ class Algorithm(ABC):
             "seed": self.seed,
             **extra,
         }
-        if keep is None:
-            write_checkpoint(_with_suffix(path), content)
+        path = _with_suffix(path)
+        if keep := keep or len(numbered(path)):
+            keep_checkpoint(path, content, keep)
         else:
-            keep_checkpoint(_with_suffix(path), content, keep)
+            write_checkpoint(path, content)
 
     def restore(self, path: str | Path) -> dict[str, Any]:
         """Go on from what `save` wrote for a learner of the same shape; returns all of the file.
@@ -366,7 +378,7 @@ class Algorithm(ABC):
         """
         saved = read_newest(_with_suffix(path))
         with fitting(path):
-            processes = saved["learner"].get("processes", self.ranks.size)  # which once was not saved
+            processes = saved["learner"]["processes"]
             if processes != self.ranks.size:
                 launcher = f"torchrun --nproc-per-node {processes}" if processes > 1 else "python"
                 raise CheckpointError(

@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Any
 
 from ram_agent.checkpoint import fitting, give_weights, judged_weights
-from ram_agent.config import ConfigError, PolicyConfig
+from ram_agent.config import ConfigError
 from ram_agent.export import read_trained
-from ram_agent.policy import Blueprint, Policy
+from ram_agent.policy import Policy
 
 
 def begin_with(policy: Policy, source: Path) -> None:
@@ -33,14 +33,11 @@ def _differences(theirs: Mapping[str, Any], ours: Mapping[str, Any]) -> Iterator
     """What two agents were built from, field by field where it is not the same."""
     for name, value in ours.items():
         if name == "config":
-            written = PolicyConfig.model_validate(theirs[name]).model_dump()  # of before a field was: its default
             for field, here in value.items():
-                if written[field] != here:
-                    yield f"policy.{field} {written[field]}, here {here}"
-            continue
-        there = theirs[name] if name in theirs else Blueprint._field_defaults[name]
-        if _listed(there) != _listed(value):
-            yield f"{name} {_listed(there)}, here {_listed(value)}"
+                if theirs[name][field] != here:
+                    yield f"policy.{field} {theirs[name][field]}, here {here}"
+        elif _listed(theirs[name]) != _listed(value):
+            yield f"{name} {_listed(theirs[name])}, here {_listed(value)}"
 
 
 def _listed(value: Any) -> Any:

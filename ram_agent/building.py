@@ -24,14 +24,16 @@ def build_learner(config: Config, world: World, look: str = "learned", ranks: Ra
     """The learner of the agent, or of one control: the same agent but for where it looks, hence nothing to estimate."""
     training, seed = config.training, config.run.seed
     if look != "learned":
+        # Episodes at one image are alike where nothing is drawn: a control has each lane look at an image of its own.
+        alone = {"method": "pathwise", "baseline": "learned", "looks": 1, "batch": training.batch * training.looks}
         training = training.model_copy(
-            update={"method": "pathwise", "episodes": config.evaluation.control_episodes or training.episodes}
+            update={**alone, "episodes": config.evaluation.control_episodes or training.episodes}
         )
     env = seen_by(look, world.environment("train", training.batch * training.looks))
     torch.manual_seed(seed)
     policy = build_policy(env, config, look)
     if isinstance(policy, GridPolicy):
-        return StableBaselines(policy, world.vec_env(training.batch), training, config.sb3, seed=seed, ranks=ranks)
+        return StableBaselines(policy, world.vec_env(training.batch), training, config.sb3, seed=seed)
     graph = config.run.cuda_graph
     if graph is None:  # not written down: a run may go on where there is no GPU
         graph = replays_unasked(training.optimizer, ranks.size, env.device, deterministic=config.run.deterministic)

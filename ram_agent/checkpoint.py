@@ -77,7 +77,7 @@ def keep_checkpoint(path: Path, content: dict[str, Any], keep: int) -> None:
     folder, encoded = path.parent, _encode(content)
     folder.mkdir(parents=True, exist_ok=True)
     remove_partials(folder)
-    if path.is_file() and not numbered(path):  # of a run that kept one only
+    if path.is_file() and not numbered(path):  # saved without `keep`
         _name_too(path, _number(path, 1))
     older = numbered(path)
     newest = _number(path, 1 + max(older, default=0))

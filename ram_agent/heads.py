@@ -44,7 +44,8 @@ class WindowHead(nn.Module, ABC):
 class LearnedWindowHead(WindowHead):
     """mean = tanh(W₂ ReLU(W₁ h) + b₂ + S o), with W₂ = 0 and b₂ at `first_window` to begin with.
 
-    W₁ h has `width` units; at 0 the head is linear, tanh(W₂ h + b₂ + S o) (Mnih et al. 2014, section 4).
+    W₁ h has `width` units; at 0 there is no such layer, as in Mnih et al. 2014, section 4: tanh(W₂ h + b₂ + S o). The
+    tanh is ours: it keeps means within reach.
 
     Attention that starts where chance has it starts by looking at corners, where there is nothing to learn from.
     `detach` stops the window's gradient at the input, so that the core serves the classifier alone.

@@ -14,7 +14,6 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 import torch.nn.functional as F
-from gymnasium.vector import AutoresetMode
 from torch import Tensor, nn
 
 from ram_agent import estimators
@@ -29,7 +28,7 @@ from ram_agent.parallel import ALONE, Ranks
 from ram_agent.policy import Policy, RecurrentAttentionPolicy
 from ram_agent.precision import training_products, with_precision
 from ram_agent.replay import Replayed, check_replayable
-from ram_agent.rollout import Episode, GlimpseEnvironment, rollout
+from ram_agent.rollout import Episode, GlimpseEnvironment, check_rules, rollout
 
 
 class Losses(NamedTuple):
@@ -69,10 +68,14 @@ class Learner(Algorithm):
         verbose: int = 0,
         **settings: Any,
     ) -> None:
-        given = training.model_dump() if training else {"batch": env.num_envs // (settings.get("looks", 1) or 1)}
-        checked = parse_section(TrainingConfig, given | {"method": self.method} | settings)
+        if (method := settings.pop("method", self.method)) != self.method:
+            raise ValueError(f"method: got {method!r}, expected {self.method!r}, which {type(self).__name__} is")
+        given = (training.model_dump() if training else {}) | {"method": self.method} | settings
+        checked = parse_section(TrainingConfig, given)
+        if training is None and "batch" not in settings:
+            checked = checked.model_copy(update={"batch": max(1, env.num_envs // checked.looks)})
         checked = with_precision(checked, next(policy.parameters()).device)
-        _check_rules(env)
+        check_rules(env)
         if env.num_envs != checked.batch * checked.looks:
             raise ValueError(
                 f"env: got {env.num_envs} lanes, expected batch x looks = {checked.batch} x {checked.looks}; make it "
@@ -86,6 +89,7 @@ class Learner(Algorithm):
                 f"policy: {type(self).__name__} cannot train a policy of kind {kind!r}; use REINFORCE with 'sampled', "
                 "StraightThrough with 'straight_through', Pathwise with 'pathwise' and with controls"
             )
+        _check_fit(policy, env, self.method)
         super().__init__(policy, env, checked, seed=seed, ranks=ranks, tensorboard_log=tensorboard_log, verbose=verbose)
         self.optimizer = make_optimizer(policy, checked, self.device if cuda_graph else None)
         # What PyTorch's fused optimisers go by, who leave out a step on the device where it is 1 (as for GradScaler).
@@ -301,22 +305,24 @@ def classification_loss(episode: Episode, training: TrainingConfig) -> Tensor:
     return F.cross_entropy(counted.flatten(0, 1), target.flatten())
 
 
-def _check_rules(env: GlimpseEnvironment) -> None:
-    """Raise `ValueError` where an environment is played by rules that a rollout does not know, or in NumPy."""
-    if not getattr(env, "tensors", True):
-        raise ValueError("env: got tensors=False, expected True: learners work in torch; make it with tensors=True")
-    if rules := getattr(env, "rules", None):  # another environment may have none
-        for name, expected in vars(type(rules)()).items():
-            if (value := getattr(rules, name)) != expected:
-                raise ValueError(
-                    f"env: got {name}={value!r}, expected {expected!r}: these learners choose absolute places and "
-                    f"answer after the last look; make it without {name}, or take an algorithm of your own"
-                )
-    mode = getattr(env, "autoreset_mode", AutoresetMode.DISABLED)
-    if mode != AutoresetMode.DISABLED:
+def _check_fit(policy: Policy, env: GlimpseEnvironment, method: str) -> None:
+    """Raise `ValueError` where a policy was made for another environment, or the eye has not the gradient it needs."""
+    shape = policy.blueprint
+    for name, policys, envs in (
+        ("glimpse_shape", shape.glimpse_shape, tuple(env.single_observation_space["glimpse"].shape)),
+        ("first_window", len(shape.first_window), env.single_observation_space["window"].shape[0]),
+        ("classes", shape.classes, int(env.single_action_space["label"].n)),
+    ):
+        if policys != envs:
+            raise ValueError(f"policy: got {name} for {policys}, expected {envs} as the environment has it")
+    if not isinstance(policy.window_head, LearnedWindowHead):
+        return
+    if env.sensor.differentiable and method == "straight_through":
+        raise ValueError(f"env: got a sensor of kind {env.sensor.kind!r}, expected 'crop'; use Pathwise, or a crop")
+    if not env.sensor.differentiable and method == "pathwise":
         raise ValueError(
-            f"env: got autoreset_mode={mode.value!r}, expected {AutoresetMode.DISABLED.value!r}: a rollout begins "
-            "every episode itself; make it without"
+            f"env: got a sensor of kind {env.sensor.kind!r}, expected one with a gradient to its window, 'gaussian' or "
+            "'stn'; use StraightThrough or REINFORCE, or another sensor"
         )
 
 

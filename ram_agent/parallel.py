@@ -55,7 +55,7 @@ class Ranks(NamedTuple):
 ALONE = Ranks(0, 1)
 _SYNCHRONISE = next(
     name
-    for name in ("forward_sync_buffers", "broadcast_buffers")  # newer and older PyTorch's; ours has no buffers to send
+    for name in ("forward_sync_buffers", "broadcast_buffers")  # newer and older PyTorch's; batch norm's stay apart
     if name in signature(DistributedDataParallel).parameters
 )
 

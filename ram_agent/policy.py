@@ -25,7 +25,7 @@ class Blueprint(NamedTuple):
     head: str
     config: PolicyConfig
     colours: int = 1
-    """Planes of a scale that filters which are `shared` see together. Agents of before it was told have 1."""
+    """Planes of a scale that filters which are `shared` see together."""
 
     def as_plain(self) -> dict[str, Any]:
         """Plain values, for a checkpoint; `Policy.rebuild` takes them back."""

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import torch
+from gymnasium.vector import AutoresetMode
 from jaxtyping import Float, Int
 from torch import Tensor
 
@@ -66,8 +67,10 @@ def rollout(
     """Play one whole episode in each lane of `env`.
 
     `std` is the exploration of a sampling policy (0: mean locations); `scenes` names the scene of each lane, otherwise
-    the environment counts on; `on_step` is called after every step of the environment.
+    the environment counts on; `on_step` is called after every step of the environment. Raises `ValueError` where `env`
+    is not played so (see `check_rules`).
     """
+    check_rules(env, PLAYED_BY)
     options = None if scenes is None else {"scene": scenes}
     observation, info = env.reset(seed=seed, options=options)
     target, place = info["target"], info.get("place")
@@ -105,3 +108,30 @@ def rollout(
         target=target,
         reward=reward,
     )
+
+
+PLAYED_BY = ("moves", "early_answer")
+"""The rules that a rollout is played by; what is paid does not matter to it."""
+
+
+def check_rules(env: GlimpseEnvironment, rules: Sequence[str] | None = None) -> None:
+    """Raise `ValueError` where an environment works in NumPy, resets itself, or one of its rules is not as usual.
+
+    `rules` names those that matter; None: all, for to learners it matters what is paid, too.
+    """
+    if not getattr(env, "tensors", True):
+        raise ValueError("env: got tensors=False, expected True: policies work in torch; make it with tensors=True")
+    played = getattr(env, "rules", None)  # another environment may have none
+    for name, expected in vars(type(played)()).items() if played else ():
+        if (rules is None or name in rules) and (value := getattr(played, name)) != expected:
+            raise ValueError(
+                f"env: got {name}={value!r}, expected {expected!r}: here policies choose absolute places, answer after "
+                f"the last look, and learn from right or wrong; make it without {name}, or take an algorithm of your "
+                "own"
+            )
+    mode = getattr(env, "autoreset_mode", AutoresetMode.DISABLED)
+    if mode != AutoresetMode.DISABLED:
+        raise ValueError(
+            f"env: got autoreset_mode={mode.value!r}, expected {AutoresetMode.DISABLED.value!r}: a rollout begins "
+            "every episode itself; make it without"
+        )

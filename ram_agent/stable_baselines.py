@@ -23,7 +23,6 @@ from ram_agent.config import SB3Config, TrainingConfig
 from ram_agent.finite import Circumstances, NumbersGoneBad, bad_parameters, describe
 from ram_agent.grid_policy import RECURRENT, GridPolicy, recurrent_policy
 from ram_agent.learner import decay, noise_seed
-from ram_agent.parallel import ALONE, Ranks
 from ram_agent.rollout import GlimpseEnvironment
 
 SEEDS = 2**31
@@ -54,12 +53,11 @@ class StableBaselines(Algorithm):
         settings: SB3Config | None = None,
         *,
         seed: int = 0,
-        ranks: Ranks = ALONE,
     ) -> None:
         if env.num_envs != training.batch:
             raise ValueError(f"env: got {env.num_envs} lanes, expected training.batch = {training.batch}")
         native = cast(GlimpseEnvironment, env.get_attr("unwrapped")[0])
-        super().__init__(policy, native, training, seed=seed, ranks=ranks)
+        super().__init__(policy, native, training, seed=seed)
         self.settings = settings or SB3Config()
         self.lanes_env = env
         own: dict[str, Any] = {"use_rms_prop": False} if training.method == "a2c" else {}

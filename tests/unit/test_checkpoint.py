@@ -128,7 +128,7 @@ def test_a_bit_that_the_archive_does_not_cover_is_found_too(path: Path) -> None:
     assert read_checkpoint(path)["updates"] == 1
 
 
-def test_a_run_of_before_with_one_checkpoint_and_no_manifest_goes_on(path: Path) -> None:
+def test_what_was_saved_without_keep_is_the_first_of_those_kept_later(path: Path) -> None:
     write_checkpoint(path, {"updates": 1})
     assert is_checkpointed(path)
     assert read_newest(path, refuse)["updates"] == 1

@@ -44,6 +44,28 @@ def test_votes_are_mean_probabilities(passes: list[list[float]], voted: int, mon
     assert result.answers.tolist() == 3 * [[voted, voted]]
 
 
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"tensors": False}, "env: got tensors=False, expected True"),
+        ({"moves": "relative"}, "env: got moves='relative', expected 'absolute'"),
+        ({"early_answer": True}, "env: got early_answer=True, expected False"),
+        ({"autoreset_mode": "SameStep"}, "env: got autoreset_mode='SameStep', expected 'Disabled'"),
+    ],
+)
+def test_an_environment_that_is_not_played_as_policies_play_is_refused(settings: dict, message: str) -> None:
+    """By relative moves absolute places would give a number, and a wrong one."""
+    env = make_env(2, **({"tensors": True} | settings))
+    with pytest.raises(ValueError, match=message):
+        evaluate(make_policy(env), env, 4)
+
+
+def test_what_is_paid_does_not_matter_to_an_evaluation() -> None:
+    env, other = make_env(2, tensors=True), make_env(2, tensors=True, reward="each_look", look_cost=0.1)
+    policy = make_policy(env)
+    assert evaluate(policy, env, 4).error == evaluate(policy, other, 4).error
+
+
 @pytest.mark.parametrize("scenes", [7, 8])
 def test_a_batch_that_is_not_full_counts_each_of_its_images_once(scenes: int) -> None:
     """So many scenes three at a time are those that as many lanes show at once."""

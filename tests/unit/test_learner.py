@@ -102,6 +102,42 @@ def test_rules_that_a_rollout_does_not_know_are_refused_by_name(rule: str, value
         REINFORCE(make_policy(env), env)
 
 
+@pytest.mark.parametrize(
+    ("other", "message"),
+    [
+        ({"scales": 3}, r"policy: got glimpse_shape for \(2, 4, 4\), expected \(3, 4, 4\)"),
+        ({"sensor": "stn"}, "policy: got first_window for 2, expected 4"),
+        ({"images": make_images(classes=3)}, "policy: got classes for 4, expected 3"),
+    ],
+)
+def test_a_policy_for_another_environment_is_refused_by_name(other: dict[str, Any], message: str) -> None:
+    policy = make_policy(make_env(8, tensors=True))
+    with pytest.raises(ValueError, match=message):
+        REINFORCE(policy, make_env(8, tensors=True, **other))
+
+
+@pytest.mark.parametrize(("method", "sensor"), [("pathwise", "crop"), ("straight_through", "stn")])
+def test_an_eye_without_the_gradient_that_a_learner_goes_by_is_refused(method: str, sensor: str) -> None:
+    env = make_env(8, tensors=True, sensor=sensor)
+    with pytest.raises(ValueError, match=f"env: got a sensor of kind '{sensor}', expected"):
+        LEARNERS[method](make_policy(env, head=method), env)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"method": "pathwise"}, "method: got 'pathwise', expected 'reinforce', which REINFORCE is"),
+        ({"seed": -1}, "seed: got -1, expected a whole number from 0"),
+        ({"seed": 2**63}, "seed: got 9223372036854775808, expected a whole number from 0"),
+        ({"looks": "two"}, "looks: "),
+    ],
+)
+def test_a_setting_that_a_learner_cannot_have_is_refused(settings: dict[str, Any], message: str) -> None:
+    env = make_env(8, tensors=True)
+    with pytest.raises(ValueError, match=message):
+        REINFORCE(make_policy(env), env, **settings)
+
+
 def test_settings_are_checked_like_those_of_a_config_and_win_over_it() -> None:
     with pytest.raises(ValueError, match="learning_rate"):
         make_learner(learning_rate=-1.0)
@@ -414,7 +450,7 @@ def test_another_number_of_processes_is_told_a_command_that_a_wheel_has_too(
 
 
 def test_an_average_that_a_checkpoint_lacks_begins_where_the_training_goes_on(tmp_path: Path) -> None:
-    """As of a run from before there were averages."""
+    """As where its config was given one before it was resumed."""
     old, new = make_learner(learning_rate=0.05), make_learner(learning_rate=0.05, weight_average=80)
     for _ in range(4):
         old.update(), new.update()
@@ -642,6 +678,25 @@ def test_a_loaded_learner_predicts_and_goes_on_like_the_one_that_was_saved(metho
         assert (ours == theirs).all()
     learner.update(), again.update()
     assert changed(weights(learner), weights(again)) == set()
+
+
+def test_what_is_saved_beside_kept_ones_is_kept_as_they_are(tmp_path: Path) -> None:
+    """Else the digests beside it would call it damaged, and an older one would be gone on from."""
+    learner, again = make_learner(), make_learner()
+    learner.save(tmp_path / "agent", keep=2)
+    learner.update()
+    learner.save(tmp_path / "agent")
+    again.restore(tmp_path / "agent")
+    assert again.updates == learner.updates == 1
+
+
+def test_an_episode_that_starts_may_be_told_as_one_truth_for_one_observation() -> None:
+    learner = make_learner()
+    observation, _ = make_single().reset(seed=0)
+    _, state = learner.predict(observation)
+    anew, expected = learner.predict(observation, state, np.array(True)), learner.predict(observation)
+    for ours, theirs in zip(anew[1], expected[1], strict=True):
+        np.testing.assert_array_equal(ours, theirs)
 
 
 def test_a_suffix_of_the_users_own_is_kept(tmp_path: Path) -> None:

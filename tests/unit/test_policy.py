@@ -154,14 +154,11 @@ def test_an_untrained_agent_looks_at_its_first_window_again() -> None:
 
 @pytest.mark.parametrize("method", ["reinforce", "ppo"])
 def test_shared_filters_see_the_colours_of_a_scale_together(method: str) -> None:
-    """Agents of before `colours` was a part of a blueprint see each alone, and can be built again."""
     config = make_config(policy={"eye": "shared", "filters": 2}, training={"method": method, "batch": 2})
     world = make_world(config, channels=3)
     policy = build_policy(world.environment("train", 2), config, "learned")
     blueprint = policy.blueprint.as_plain()
     assert filters_of(policy).together == filters_of(rebuild_policy(blueprint)).together == 3
-    del blueprint["colours"]
-    assert filters_of(rebuild_policy(blueprint)).together == 1
 
 
 def test_an_agent_begins_where_the_environment_has_it_begin() -> None:

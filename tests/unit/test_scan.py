@@ -62,12 +62,8 @@ def test_the_places_of_a_scan_do_not_depend_on_the_first_window() -> None:
 
 
 def test_without_a_scan_there_is_nothing_of_it() -> None:
-    """Agents of before load as they are."""
     policy, _ = agent("reinforce", scan=0)
     assert not [name for name in policy.state_dict() if "scan" in name]
-    blueprint = policy.blueprint.as_plain()
-    del blueprint["config"]["scan"]
-    RecurrentAttentionPolicy.rebuild(blueprint).load_state_dict(policy.state_dict())
     assert len(policy.initial_state(3)) == 2
     hidden, _ = policy.look(torch.rand(3, 2, 4, 4), torch.zeros(3, 2), policy.initial_state(3))
     assert hidden.shape == (3, 12)

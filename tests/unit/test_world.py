@@ -51,6 +51,17 @@ def test_a_control_is_trained_by_right_answers_for_as_many_episodes_as_it_is_tol
     assert (agent.training.episodes, agent.training.method) == (80, "reinforce")
 
 
+@pytest.mark.parametrize("look", ["centre", "random", "cnn"])
+def test_a_control_of_several_looks_an_image_looks_at_as_many_images(look: str) -> None:
+    """What it does at one image is the same every time, or all that it may learn from is less than it could be."""
+    config = make_config(training={"method": "reinforce", "baseline": "leave_one_out", "looks": 4, "batch": 2})
+    control = build_learner(config, make_world(config), look)
+    control.update()
+    assert control.lanes == 8
+    canvas = control.env.canvas.flatten(1)
+    assert len({tuple(each.tolist()) for each in canvas}) == 8
+
+
 def test_sgd_is_the_papers_with_momentum_of_nine_tenths() -> None:
     """Mnih et al. 2014, section 4: v ← 0.9 v + g, θ ← θ - lr v."""
     policy = make_policy(make_env())
