@@ -19,9 +19,11 @@ from sybil.parsers.markdown import CodeBlockParser, PythonCodeBlockParser, SkipP
 from sybil.parsers.markdown.lexers import RawFencedCodeBlockLexer
 
 from ram_agent.cli import main
+from ram_agent.cli.folders import find_config
 from ram_agent.compare import examine
 from ram_agent.config import dump_config, load_config
 from ram_agent.space import read_space
+from ram_agent.table import read_jobs
 from tests.docs.shell import ROOT, check, commands
 from tests.making import torch_as_it_was
 from tests.photographs import make_garments, make_photographs
@@ -41,10 +43,12 @@ def run_shell(example: Example) -> None:
 
 
 def read_yaml(example: Example) -> None:
-    """Names with a dot are a search's space."""
+    """Names with a dot are a search's space, rows a table's."""
     file = Path("block.yaml")
     file.write_text(example.parsed)
-    if any("." in name for name in yaml.safe_load(example.parsed)):
+    if "rows" in yaml.safe_load(example.parsed):
+        read_jobs(file, Path("runs"), 1, find_config)
+    elif any("." in name for name in yaml.safe_load(example.parsed)):
         read_space(file)
     else:
         load_config(file)
