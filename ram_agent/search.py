@@ -217,7 +217,13 @@ class Search:
         trial = self.study.ask()
         settings = {name: range.drawn(trial, name) for name, range in self.space.items()}
         trial.set_user_attr("settings", settings)
-        outcome = self._outcome(trial, settings, interruption)
+        try:
+            outcome = self._outcome(trial, settings, interruption)
+        except (MemoryError, RuntimeError) as error:  # as of one size too many: no end of the search
+            if not _is_of_memory(error):
+                raise
+            interruption.learner = None  # what it holds is the next one's
+            outcome = self._give_up(trial, f"out of memory: {str(error).partition(chr(10))[0]}")
         if outcome is None:
             self._again(trial.number, trial.params)
             return
@@ -307,6 +313,12 @@ def _check_scenes(world: World) -> None:
         world.environment("train", 1)
     except ValueError as error:  # environments know of no configuration
         raise ConfigError(str(error)) from None
+
+
+def _is_of_memory(error: MemoryError | RuntimeError) -> bool:
+    """Whether memory has run out, a GPU's or the machine's, for which PyTorch has no class of its own."""
+    said = ("out of memory", "allocate memory", "not enough memory", "alloc_failed")
+    return isinstance(error, MemoryError) or any(part in str(error).lower() for part in said)
 
 
 def _mend(journal: Path) -> None:

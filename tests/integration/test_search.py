@@ -308,6 +308,46 @@ def test_numbers_gone_bad_end_their_trial_and_not_the_search(tmp_path: Path) -> 
     assert search.run(2) == 0  # nothing is left to do, nor tried again
 
 
+def test_an_agent_that_no_memory_holds_ends_its_trial_and_not_the_search(tmp_path: Path) -> None:
+    """Its core alone has 3.6 million GB, more than any address space: the next search does not meet it again."""
+    said: list[str] = []
+    search = search_of(tmp_path, {"policy.hidden": {"choice": [12, 30_000_000]}}, said=said)
+    search.out.mkdir()
+    study = search._study()
+    for hidden in (30_000_000, 12):
+        study.enqueue_trial({"policy.hidden": hidden})
+    assert search.run(2) == 0
+    assert "out of memory: " in said[0]
+    assert "allocate" in said[0]
+    assert [trial.state.name for trial in search.study.trials] == ["PRUNED", "COMPLETE"]
+    assert search_of(tmp_path, {"policy.hidden": {"choice": [12, 30_000_000]}}).run(2) == 0  # nothing is left to do
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB.\nSee"), "allocate 2 GiB.  (no best"),
+        (MemoryError("Unable to allocate 9. GiB for an array"), "out of memory: Unable to allocate 9. GiB"),
+        (RuntimeError("CUDA error: an illegal memory access was encountered"), ""),
+    ],
+)
+def test_memory_that_runs_out_in_training_ends_the_trial_and_no_other_error_does(
+    error: Exception, told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: Any, **__: Any) -> None:
+        raise error
+
+    monkeypatch.setattr("ram_agent.search.learn", full)
+    said: list[str] = []
+    search = search_of(tmp_path, said=said)
+    if not told:
+        with pytest.raises(RuntimeError, match="illegal memory access"):
+            search.run(1)
+        return
+    assert search.run(1) == 0
+    assert told in said[0]
+
+
 @pytest.mark.parametrize(
     ("changed", "part"),
     [
