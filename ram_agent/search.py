@@ -79,7 +79,7 @@ class Unseen:
 
 
 class Watched(Validation):
-    """Validation that reports to a trial, and ends one that is worse than half of those trained to their end were then."""
+    """Validation that reports to a trial, and ends one that is worse than half of those that came to their end."""
 
     def __init__(self, trial: Any, *arguments: Any) -> None:
         super().__init__(*arguments)
