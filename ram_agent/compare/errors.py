@@ -174,4 +174,4 @@ def _split(split: Split | None) -> tuple[str, str]:
 
 def _points(difference: Estimate) -> str:
     """How much lower the first error is."""
-    return f"{-difference.value + 0.0:.2f} ± {difference.half_width:.2f}"
+    return f"{round(-difference.value, 2) + 0.0:.2f} ± {difference.half_width:.2f}"

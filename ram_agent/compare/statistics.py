@@ -60,11 +60,9 @@ def over_seeds(errors: Sequence[float]) -> Estimate | None:
     from scipy.stats import t
 
     count = len(errors)
-    if count < 2:
+    if count < 2 or max(errors) == min(errors):
         return None
     spread = float(np.std(errors, ddof=1)) / np.sqrt(count)
-    if spread == 0:
-        return None
     return Estimate(float(np.mean(errors)), float(t.ppf(0.975, count - 1) * spread))
 
 
@@ -93,11 +91,11 @@ def between_seeds(first: Sequence[float], second: Sequence[float]) -> Estimate |
 
     if min(len(first), len(second)) < FEWEST_SEEDS:
         return None
+    if all(max(errors) == min(errors) for errors in (first, second)):
+        return None
     shares = [float(np.var(errors, ddof=1)) / len(errors) for errors in (first, second)]
     variance = sum(shares)
     difference = float(np.mean(first) - np.mean(second))
-    if variance == 0:
-        return None
     freedom = variance**2 / sum(
         share**2 / (len(errors) - 1) for share, errors in zip(shares, (first, second), strict=True)
     )

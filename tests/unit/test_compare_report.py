@@ -55,6 +55,11 @@ def test_a_sentence_says_no_more_than_the_numbers_do(case: Pair, said: str):
     assert sentence(case) == said
 
 
+def test_no_difference_is_none_that_is_written_with_a_minus():
+    """A mean of differences that cancel out is 1e-17 at times."""
+    assert "(0.00 ± 0.40 points" in sentence(pair(Estimate(1e-17, 0.4), 1.0, (3, 3)))
+
+
 def test_seeds_that_scatter_more_than_methods_differ_show_nothing():
     said = sentence(pair(CLEAR, 1e-4, (3, 3), Estimate(-1.2, 2.5)))
     assert "no difference is shown beyond the scatter of seeds" in said

@@ -36,10 +36,13 @@ def test_its_ends_are_those_of_students_test():
 
 
 def test_seeds_that_all_ended_alike_tell_nothing_of_their_scatter():
-    assert over_seeds([4.0, 4.0, 4.0]) is None
-    assert interval_over_seeds([4.0, 4.0]) is None
-    assert between_seeds([4.0] * 3, [5.0] * 3) is None
-    assert between_seeds([4.0] * 3, [5.0, 5.0, 5.1]) is not None
+    """Also where the mean of three equal numbers is not that number."""
+    for error in (4.0, 0.1):
+        assert over_seeds([error] * 3) is None
+        assert interval_over_seeds([error] * 2) is None
+        assert between_seeds([error] * 3, [error + 1] * 3) is None
+        assert between_seeds([error] * 3, [5.0, 5.0, 5.1]) is not None
+    assert np.std([0.1] * 3) > 0
 
 
 def test_no_interval_over_seeds_reaches_beyond_errors_in_percent():
@@ -66,11 +69,6 @@ def test_the_difference_between_seeds_is_welchs():
     found = between_seeds(first, second)
     assert found is not None
     assert (found.value - found.half_width, found.value + found.half_width) == pytest.approx((low, high))
-
-
-def test_seeds_that_all_agree_tell_nothing_of_their_scatter():
-    assert between_seeds([4.0, 4.0, 4.0], [5.0, 5.0, 5.0]) is None
-    assert between_seeds([4.0, 4.0, 4.0], [5.0, 5.0, 5.1]) is not None
 
 
 def test_signs_flipped_at_random_are_scipys_permutation_test():
