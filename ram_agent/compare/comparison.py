@@ -25,7 +25,7 @@ from ram_agent.compare.gather import Gathered, Run
 from ram_agent.compare.methods import Method, group
 from ram_agent.compare.plots import errors_by_glimpse, gradient_signal, paths_side_by_side, validation_curves
 from ram_agent.compare.report import TITLE, report
-from ram_agent.compare.statistics import between_seeds, paired
+from ram_agent.compare.statistics import between_seeds, holm, paired
 from ram_agent.compare.subjects import Compared, Pair, Pictures, Subject
 from ram_agent.figures import LABEL, fixation_map
 from ram_agent.files import write_whole
@@ -128,16 +128,30 @@ def _pairs(subjects: Sequence[Subject], trouble: list[str]) -> list[Pair]:
             continue
         if np.mean([each.error for each in ours]) > np.mean([each.error for each in theirs]):
             first, second, ours, theirs = second, first, theirs, ours
+        over_images = paired(wrong_of(ours), wrong_of(theirs))
+        over_seeds = between_seeds([each.error for each in ours], [each.error for each in theirs])
         pairs.append(
             Pair(
                 better=first.method.name,
                 other=second.method.name,
-                paired=paired(wrong_of(ours), wrong_of(theirs)),
+                paired=over_images,
                 seeds=(len(ours), len(theirs)),
-                over_seeds=between_seeds([each.error for each in ours], [each.error for each in theirs]),
+                over_seeds=over_seeds,
+                p=over_images.p,
+                p_over_seeds=over_seeds and over_seeds.p,
             )
         )
-    return pairs
+    return _adjusted(pairs)
+
+
+def _adjusted(pairs: Sequence[Pair]) -> list[Pair]:
+    """Every p for the number of them, those over images by themselves and those over seeds by themselves."""
+    over_images = holm([pair.paired.p for pair in pairs])
+    over_seeds = iter(holm([pair.over_seeds.p for pair in pairs if pair.over_seeds]))
+    return [
+        replace(pair, p=p, p_over_seeds=next(over_seeds) if pair.over_seeds else None)
+        for pair, p in zip(pairs, over_images, strict=True)
+    ]
 
 
 # -------------------------------------------------------------------- pictures

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from ram_agent.compare.document import Block, Bullets, Paragraph, Table
 from ram_agent.compare.gather import Run
-from ram_agent.compare.statistics import Estimate, Split, interval_over_seeds, over_images
+from ram_agent.compare.statistics import SHOWN, Estimate, Split, interval_over_seeds, over_images
 from ram_agent.compare.subjects import Compared, Pair, Subject
 from ram_agent.compare.words import NOTHING, distinct, listed, mean
 
@@ -109,11 +109,13 @@ def differences(compared: Compared) -> list[Block]:
         how += f" In no pair, because not evaluated here: {'; '.join(unseen)} (see what is missing)."
     if count > 1:
         how += (
-            f" These are {count} comparisons, each at 95 %: one in twenty would show a difference where there is none."
+            f" These are {count} comparisons. Intervals are those of one alone, but sentences go by p adjusted for the "
+            "number of comparisons (Holm 1979), over images and over seeds each: where there is no difference, one "
+            "report in twenty shows any."
         )
     columns = (
         "lower error", "higher error", "=difference (points)", "=only the first right", "=only the second right",
-        "=p", "=the same over seeds (points)",
+        "=p", "=p, adjusted", "=the same over seeds (points)", "=its p, adjusted",
     )  # fmt: skip
     rows = tuple(
         (
@@ -121,15 +123,17 @@ def differences(compared: Compared) -> list[Block]:
             pair.other,
             _points(pair.paired.difference),
             *_split(pair.paired.split),
-            f"{pair.paired.p:.2g}" if pair.paired.p > 1e-4 else "≤ 0.0001",
+            _p(pair.paired.p),
+            _p(pair.p),
             _points(pair.over_seeds) if pair.over_seeds else NOTHING,
+            NOTHING if pair.p_over_seeds is None else _p(pair.p_over_seeds),
         )
         for pair in compared.pairs
     )
     how += (
         " A test stands beside it, since the images on which two methods differ may be too few for that approximation: "
         "p is that of as large a difference by chance alone, by McNemar's exact test with one seed each, else by "
-        "flipping the signs of the paired differences at random."
+        "flipping the signs of the paired differences in all ways. Over seeds it is Welch's."
     )
     return [
         Bullets(tuple(map(sentence, compared.pairs))),
@@ -142,7 +146,7 @@ def sentence(pair: Pair) -> str:
     """What the numbers allow to say of two methods, and no more.
 
     A difference counts as shown if the paired interval leaves 0 out, the test agrees and, with three seeds or more
-    each, the interval over seeds leaves 0 out, too.
+    each, the test over seeds agrees, too; both tests adjusted for the number of pairs.
     """
     difference = pair.paired.difference
     first, second = pair.seeds
@@ -150,15 +154,16 @@ def sentence(pair: Pair) -> str:
     seeds = "one seed each" if first == second == 1 else seeds
     basis = f"paired, {pair.paired.images:,} images, {seeds}"
     points = _points(difference)
-    if not difference.differs or pair.paired.p >= 0.05:
+    if not difference.differs or pair.p >= SHOWN:
         return f"{pair.better} and {pair.other}: no difference is shown ({points} points, {basis})."
-    if pair.over_seeds is None:
+    if pair.over_seeds is None or pair.p_over_seeds is None:
         few = f"{pair.better} is better than {pair.other} by {points} points ({basis}; "
         return few + "of these trained agents: other seeds may differ)."
-    if not pair.over_seeds.differs:
+    if pair.p_over_seeds >= SHOWN:
+        few = ", too little for as many comparisons" if pair.over_seeds.differs else ""
         return (
             f"{pair.better} and {pair.other}: no difference is shown beyond the scatter of seeds. These trained agents "
-            f"differ by {points} points ({basis}), but ± {pair.over_seeds.half_width:.2f} over seeds."
+            f"differ by {points} points ({basis}), but ± {pair.over_seeds.half_width:.2f} over seeds{few}."
         )
     return (
         f"{pair.better} is better than {pair.other} by {points} points ({basis}; "
@@ -170,6 +175,10 @@ def _split(split: Split | None) -> tuple[str, str]:
     if split is None:
         return NOTHING, NOTHING
     return f"{split.only_first_right:,}", f"{split.only_second_right:,}"
+
+
+def _p(p: float) -> str:
+    return f"{p:.2g}" if p > 1e-4 else "≤ 0.0001"
 
 
 def _points(difference: Estimate) -> str:

@@ -4,18 +4,19 @@ Errors and differences are in percent and percentage points. SciPy is imported w
 second, and a training needs none of it.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Int
 
 from ram_agent.evaluation import wilson
 
 FEWEST_SEEDS = 3
 """Below that a difference has no interval over seeds: it would be too wide to tell anything."""
-FLIPS = 9_999
-"""How often the signs of paired differences are drawn: a p of 0.05 is then told to within 0.005."""
+SHOWN = 0.05
+"""A p below it shows a difference."""
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,13 @@ class Estimate:
     def differs(self) -> bool:
         """Whether the interval leaves 0 out."""
         return abs(self.value) > self.half_width
+
+
+@dataclass(frozen=True)
+class Welch(Estimate):
+    """A difference of means over seeds, with the p of the test that its interval belongs to (Welch 1947)."""
+
+    p: float
 
 
 @dataclass(frozen=True)
@@ -81,8 +89,8 @@ def over_images(errors: Sequence[float], images: int) -> tuple[float, float]:
     return wilson(round(float(np.mean(errors)) / 100 * images), images)
 
 
-def between_seeds(first: Sequence[float], second: Sequence[float]) -> Estimate | None:
-    """The difference of the means over seeds with Welch's 95 % interval.
+def between_seeds(first: Sequence[float], second: Sequence[float]) -> Welch | None:
+    """The difference of the means over seeds with Welch's 95 % interval and test.
 
     None for fewer than `FEWEST_SEEDS` of any, and where the seeds of both ended alike, as they may on few test
     images: that tells nothing of their scatter.
@@ -99,7 +107,22 @@ def between_seeds(first: Sequence[float], second: Sequence[float]) -> Estimate |
     freedom = variance**2 / sum(
         share**2 / (len(errors) - 1) for share, errors in zip(shares, (first, second), strict=True)
     )
-    return Estimate(difference, float(t.ppf(0.975, freedom) * np.sqrt(variance)))
+    error = float(np.sqrt(variance))
+    p = float(2 * t.sf(abs(difference) / error, freedom))
+    return Welch(difference, float(t.ppf(0.975, freedom)) * error, p)
+
+
+def holm(p: Sequence[float]) -> list[float]:
+    """p of several tests, adjusted for their number (Holm 1979).
+
+    Of those below 0.05 any is there by chance alone in at most one report of twenty, however the tests hang together.
+    """
+    adjusted = [0.0] * len(p)
+    largest = 0.0
+    for rank, number in enumerate(sorted(range(len(p)), key=p.__getitem__)):
+        largest = max(largest, min(1.0, (len(p) - rank) * p[number]))
+        adjusted[number] = largest
+    return adjusted
 
 
 def paired(first: Bool[np.ndarray, "seeds images"], second: Bool[np.ndarray, "others images"]) -> Paired:
@@ -108,8 +131,8 @@ def paired(first: Bool[np.ndarray, "seeds images"], second: Bool[np.ndarray, "ot
     Per image the share of wrong answers over the seeds; of its differences the mean and the normal approximation's 95 %
     interval. Few images on which the two differ are too few for that approximation, hence a test besides. With one seed
     each it is McNemar's exact one (1947): the images that only one has right split evenly if neither is better. Shares
-    of several seeds do not: of three seeds one is wrong more often than one alone. There the signs of the differences
-    are flipped at random (Fisher 1935), their sizes kept.
+    of several seeds do not: of three seeds one is wrong more often than one alone. There every sign of a difference is
+    as likely as the other (Fisher 1935), their sizes kept.
     """
     differences = first.mean(axis=0) - second.mean(axis=0)
     images = len(differences)
@@ -120,7 +143,8 @@ def paired(first: Bool[np.ndarray, "seeds images"], second: Bool[np.ndarray, "ot
     if len(first) == len(second) == 1:
         split = Split(int((differences < 0).sum()), int((differences > 0).sum()))
         return Paired(difference, split, _mcnemar(split), images)
-    return Paired(difference, None, _by_flipped_signs(differences), images)
+    steps = math.lcm(len(first), len(second))
+    return Paired(difference, None, _by_flipped_signs(np.rint(steps * differences).astype(int)), images)
 
 
 def _mcnemar(split: Split) -> float:
@@ -130,10 +154,18 @@ def _mcnemar(split: Split) -> float:
     return float(binomtest(split.only_first_right, uneven).pvalue) if uneven else 1.0
 
 
-def _by_flipped_signs(differences: Float[np.ndarray, " images"]) -> float:
-    """The share of sums at least as far from 0 under signs drawn at random, the one at hand among them."""
-    # Shares have few sizes: of those of one size it counts only how many keep their sign.
-    sizes, counts = np.unique(np.abs(differences).round(9), return_counts=True)
-    kept = np.random.default_rng(0).binomial(counts, 0.5, (FLIPS, len(counts)))
-    sums = np.abs((2 * kept - counts) @ sizes)
-    return float((1 + (sums >= abs(differences.sum()) - 1e-6).sum()) / (1 + FLIPS))
+def _by_flipped_signs(steps: Int[np.ndarray, " images"]) -> float:
+    """The chance of a sum at least as far from 0 if every sign were as likely as the other. Exact.
+
+    Of n steps of one size as many keep their sign as heads are tossed with n coins. The sum over all sizes has for its
+    spectrum the product of theirs.
+    """
+    sizes, counts = np.unique(np.abs(steps[steps != 0]), return_counts=True)
+    most = int(sizes @ counts)
+    turns = np.exp(-2j * np.pi * np.arange((most + 1) // 2 + 1) / (most + 1))
+    spectrum = np.ones_like(turns)
+    for size, count in zip(sizes, counts, strict=True):
+        spectrum *= ((1 + turns**size) / 2) ** count
+    chances = np.fft.irfft(spectrum, most + 1)  # of 0 … `most` steps that kept their sign
+    sums = np.abs(2 * np.arange(most + 1) - most)
+    return float(np.clip(chances[sums >= abs(steps.sum())].sum(), 0, 1))

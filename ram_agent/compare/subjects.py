@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from ram_agent.compare.document import Picture
 from ram_agent.compare.examine import Examined
 from ram_agent.compare.methods import Method
-from ram_agent.compare.statistics import Estimate, Paired
+from ram_agent.compare.statistics import Paired, Welch
 
 
 @dataclass(frozen=True)
@@ -31,8 +31,12 @@ class Pair:
     other: str
     paired: Paired
     seeds: tuple[int, int]
-    over_seeds: Estimate | None
-    """The same difference with an interval over seeds; None for fewer than three of any."""
+    over_seeds: Welch | None
+    """The same difference over seeds; None for fewer than three of any."""
+    p: float
+    """`paired.p`, adjusted for the number of pairs."""
+    p_over_seeds: float | None
+    """`over_seeds.p`, adjusted for the number of pairs that have one."""
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from ram_agent.compare.comparison import _pairs
 from ram_agent.compare.examine import Examined
 from ram_agent.compare.gather import Run
 from ram_agent.compare.methods import Method
+from ram_agent.compare.statistics import holm
 from ram_agent.compare.subjects import Subject
 from ram_agent.config import load_config
 from ram_agent.gaze import Gaze
@@ -84,3 +85,17 @@ def test_methods_that_were_shown_other_labels_are_not_paired_and_that_is_told() 
     trouble: list[str] = []
     assert _pairs([subject("a", 20), subject("b", 30, label=1)], trouble) == []
     assert trouble == ["a and b were shown other labels: not paired."]
+
+
+def test_p_is_adjusted_for_the_number_of_pairs() -> None:
+    """Three methods, three pairs: the clearest has thrice its p, and one alone its own."""
+    a, b, c = (subject(name, *(base + step for step in (0, 1, 3))) for name, base in (("a", 20), ("b", 24), ("c", 60)))
+    (alone,) = _pairs([a, b], [])
+    assert (alone.p, alone.p_over_seeds) == (alone.paired.p, alone.over_seeds and alone.over_seeds.p)
+    pairs = _pairs([a, b, c], [])
+    over_seeds = [pair.over_seeds.p for pair in pairs if pair.over_seeds]
+    assert len(over_seeds) == 3
+    assert [pair.p for pair in pairs] == holm([pair.paired.p for pair in pairs])
+    assert [pair.p_over_seeds for pair in pairs] == holm(over_seeds)
+    clearest = min(pairs, key=lambda pair: pair.paired.p)
+    assert clearest.p == pytest.approx(3 * clearest.paired.p)

@@ -1,6 +1,7 @@
 """What a comparison says of a pair, and how it is written down."""
 
 import json
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -11,15 +12,16 @@ from ram_agent.compare.comparison import compare
 from ram_agent.compare.document import Bullets, Heading, Paragraph, Table, html, markdown
 from ram_agent.compare.errors import sentence
 from ram_agent.compare.gather import gather
-from ram_agent.compare.statistics import Estimate, Paired, Split
+from ram_agent.compare.statistics import Estimate, Paired, Split, Welch
 from ram_agent.compare.subjects import Pair
 from ram_agent.config import ConfigError
 from ram_agent.gaze import centres, count_fixations
 
 
-def pair(difference: Estimate, p: float, seeds: tuple[int, int], over_seeds: Estimate | None = None) -> Pair:
+def pair(difference: Estimate, p: float, seeds: tuple[int, int], over_seeds: Welch | None = None) -> Pair:
+    """The only one of its report: no p is adjusted."""
     split = Split(200, 80) if seeds == (1, 1) else None
-    return Pair("stn", "hard", Paired(difference, split, p, 10_000), seeds, over_seeds)
+    return Pair("stn", "hard", Paired(difference, split, p, 10_000), seeds, over_seeds, p, over_seeds and over_seeds.p)
 
 
 CLEAR, UNCLEAR = Estimate(-1.2, 0.4), Estimate(-0.3, 0.4)
@@ -29,7 +31,7 @@ CLEAR, UNCLEAR = Estimate(-1.2, 0.4), Estimate(-0.3, 0.4)
     ("case", "said"),
     [
         (
-            pair(CLEAR, 1e-4, (3, 3), Estimate(-1.2, 0.9)),
+            pair(CLEAR, 1e-4, (3, 3), Welch(-1.2, 0.9, 0.01)),
             "stn is better than hard by 1.20 ± 0.40 points (paired, 10,000 images, 3 seeds each; ± 0.90 over seeds).",
         ),
         (
@@ -61,9 +63,20 @@ def test_no_difference_is_none_that_is_written_with_a_minus():
 
 
 def test_seeds_that_scatter_more_than_methods_differ_show_nothing():
-    said = sentence(pair(CLEAR, 1e-4, (3, 3), Estimate(-1.2, 2.5)))
+    said = sentence(pair(CLEAR, 1e-4, (3, 3), Welch(-1.2, 2.5, 0.3)))
     assert "no difference is shown beyond the scatter of seeds" in said
     assert "is better" not in said
+    assert said.endswith("but ± 2.50 over seeds.")
+
+
+def test_what_one_comparison_would_show_many_may_not():
+    """A sentence goes by what p is among all pairs of the report."""
+    alone = pair(CLEAR, 0.01, (3, 3), Welch(-1.2, 0.9, 0.02))
+    assert "is better" in sentence(alone)
+    assert "no difference is shown (1.20 ± 0.40 points" in sentence(replace(alone, p=0.06))
+    said = sentence(replace(alone, p_over_seeds=0.06))
+    assert "no difference is shown beyond the scatter of seeds." in said
+    assert said.endswith("but ± 0.90 over seeds, too little for as many comparisons.")
 
 
 def test_markdown_keeps_a_bar_inside_its_cell():
