@@ -1,6 +1,7 @@
 """Finished runs looked at once more, here: their best weights on the test set, where they look, what they cost."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,7 +27,7 @@ PICTURED = 6
 """Of those, in the picture of glimpse paths: the first ones of each class, whatever became of them."""
 BATCHES = (1, 256)
 ROUNDS, LIMIT = 9, 20.0
-"""Timings of each method, and the seconds that all together may take."""
+"""Timings of each method, and the seconds after which no further round begins."""
 
 WorldOf = Callable[[Config], World]
 
@@ -87,6 +88,17 @@ def examine(agent: Revived) -> Examined:
     return Examined(result.wrong[-1], result.target, fixations, _of(gaze, chosen))
 
 
+@contextmanager
+def _in_matrices() -> Iterator[None]:
+    """Without libraries to which an LSTM over a sequence (RecurrentPPO's) is one operation, of which none is counted."""
+    before = torch.backends.cudnn.enabled, torch.backends.mkldnn.enabled
+    torch.backends.cudnn.enabled = torch.backends.mkldnn.enabled = False
+    try:
+        yield
+    finally:
+        torch.backends.cudnn.enabled, torch.backends.mkldnn.enabled = before
+
+
 @torch.no_grad()
 def count_flops(agent: Revived) -> float:
     """Floating-point operations of one evaluation episode of one image.
@@ -94,7 +106,7 @@ def count_flops(agent: Revived) -> float:
     Counted are products of matrices and convolutions, a multiplication and an addition as two; the rest is not.
     """
     env = agent.few(8)
-    with FlopCounterMode(display=False) as counter:
+    with _in_matrices(), FlopCounterMode(display=False) as counter:
         rollout(agent.policy, env, **_shown(env, agent.world.images_in("test")))
     return counter.get_total_flops() / env.num_envs
 
@@ -105,16 +117,12 @@ def milliseconds(agents: Mapping[str, Revived]) -> dict[str, dict[int, float]]:
     torch.set_num_threads(1)
     try:
         candidates = {
-            (name, batch): (_episode(agent, batch), batch) for name, agent in agents.items() for batch in BATCHES
+            f"{name} {batch}": (_episode(agent, batch), batch) for name, agent in agents.items() for batch in BATCHES
         }
-        keys = {f"{name} {batch}": (name, batch) for name, batch in candidates}
-        timings = time_in_turn({key: candidates[pair] for key, pair in keys.items()}, ROUNDS, limit=LIMIT)
+        timings = time_in_turn(candidates, ROUNDS, limit=LIMIT)
     finally:
         torch.set_num_threads(threads)
-    found: dict[str, dict[int, float]] = {name: {} for name in agents}
-    for key, (name, batch) in keys.items():
-        found[name][batch] = timings[key].cost(1e3).median
-    return found
+    return {name: {batch: timings[f"{name} {batch}"].cost(1e3).median for batch in BATCHES} for name in agents}
 
 
 def same_test_set(first: Examined, second: Examined) -> bool:

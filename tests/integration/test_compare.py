@@ -12,14 +12,19 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
+import torch
 import yaml
 
+from ram_agent.building import build_policy
 from ram_agent.cli import main
 from ram_agent.cli.world import ConfiguredWorld
-from ram_agent.compare.examine import count_flops, examine, revive
+from ram_agent.compare.examine import Revived, count_flops, examine, revive
 from ram_agent.compare.gather import gather
-from ram_agent.config import ConfigError
+from ram_agent.config import ConfigError, dump_config
 from ram_agent.gaze import of_each_class
+from ram_agent.grid_policy import GridPolicy
+from tests.extras import needs_sb3_contrib
+from tests.making import make_config, make_world
 
 ROOT = Path(__file__).parents[2]
 TINY = [
@@ -173,6 +178,23 @@ def test_operations_are_those_of_the_matrices(runs: Path):
 
     each = weights(policy.glimpse) + weights(policy.core) + weights(policy.classifier)
     assert count_flops(agent) == 2 * (looks * each + (looks - 1) * weights(policy.window_head))
+
+
+@needs_sb3_contrib
+def test_operations_of_a_whole_layer_are_those_of_its_matrices(tmp_path: Path):
+    """RecurrentPPO's LSTM, which libraries compute as one operation: two of each weight at each of three looks."""
+    config = make_config(training={"method": "recurrent_ppo"}, policy={"core": "lstm"})
+    world = make_world(config)
+    policy = build_policy(world.environment("test", 4), config, "learned").eval()
+    assert isinstance(policy, GridPolicy)
+    network = policy.network
+    matrices = [*network.features_extractor.parameters(), *network.lstm_actor.parameters(), network.action_net.weight]
+    (tmp_path / "config.yaml").write_text(dump_config(config))
+    (run,) = gather([tmp_path]).runs
+    libraries = torch.backends.mkldnn.enabled, torch.backends.cudnn.enabled
+    weights = sum(weight.numel() for weight in matrices if weight.dim() > 1)
+    assert count_flops(Revived(run, policy, world)) == 2 * 3 * weights
+    assert (torch.backends.mkldnn.enabled, torch.backends.cudnn.enabled) == libraries
 
 
 def test_where_they_look_is_counted_evenly_over_a_test_set_that_may_lie_class_by_class(
