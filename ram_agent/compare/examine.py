@@ -90,7 +90,7 @@ def examine(agent: Revived) -> Examined:
 
 @contextmanager
 def _in_matrices() -> Iterator[None]:
-    """Without libraries to which an LSTM over a sequence (RecurrentPPO's) is one operation, of which none is counted."""
+    """Without the libraries to which an LSTM over a sequence (RecurrentPPO's) is one operation, counted as none."""
     before = torch.backends.cudnn.enabled, torch.backends.mkldnn.enabled
     torch.backends.cudnn.enabled = torch.backends.mkldnn.enabled = False
     try:

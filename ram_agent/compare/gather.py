@@ -3,7 +3,7 @@
 import csv
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from math import isfinite
 from pathlib import Path
@@ -78,7 +78,8 @@ class Gathered:
 
     runs: tuple[Run, ...]
     left_out: tuple[str, ...]
-    """A sentence for each folder whose configuration cannot be read, by which nothing of it can be understood."""
+    """A sentence for each sweep with runs that have not begun, and for each folder whose configuration cannot be read,
+    by which nothing of it can be understood."""
 
 
 def gather(folders: Sequence[Path]) -> Gathered:
@@ -86,7 +87,9 @@ def gather(folders: Sequence[Path]) -> Gathered:
 
     Raises `ConfigError` where a folder does not hold a run, or none has a configuration that can be read.
     """
-    folders = [run for folder in folders for run in _runs(folder)]
+    found = [_runs(folder) for folder in folders]
+    folders = [run for begun, _ in found for run in begun]
+    left_out = [*dict.fromkeys(sentence for _, sentence in found if sentence)]
     different: dict[Path, Path] = {}
     for folder in folders:
         different.setdefault(folder.resolve(), folder)
@@ -101,22 +104,29 @@ def gather(folders: Sequence[Path]) -> Gathered:
             errors[folder] = error
     if not runs and errors:
         raise next(iter(errors.values()))
-    return Gathered(tuple(runs), tuple(f"{folder} is left out: {error}." for folder, error in errors.items()))
+    left_out += [f"{folder} is left out: {error}." for folder, error in errors.items()]
+    return Gathered(tuple(runs), tuple(left_out))
 
 
-def _runs(folder: Path) -> list[Path]:
-    """The folder itself, or the runs of a sweep that have begun, in the order of its table."""
+def _runs(folder: Path) -> tuple[list[Path], str]:
+    """The folder itself, or the runs of a sweep that have begun, in the order of its table; and a sentence about those
+    that have not.
+    """
     if not (folder / SWEEP).is_file():
-        return [folder]
+        return [folder], ""
     try:
         jobs = json.loads((folder / SWEEP).read_text(encoding="utf-8"))["jobs"]
-        runs = [seed_folder(folder, str(job["row"]), job["seed"]) for job in jobs]
+        named = [(str(job["row"]), job["seed"]) for job in jobs]
+        runs = {seed_folder(folder, row, seed): f"{row} seed {seed}" for row, seed in named}
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ConfigError(f"sweep {folder}: {SWEEP} cannot be read ({error}); name the runs instead") from None
     begun = [run for run in runs if is_run(run)]
     if not begun:
         raise ConfigError(f"sweep {folder}: none of its {len(runs)} runs has begun")
-    return begun
+    waiting = [name for run, name in runs.items() if run not in begun]
+    have = "has" if len(waiting) == 1 else "have"
+    said = f"{len(waiting)} of {len(runs)} runs of sweep {folder} {have} not begun: {', '.join(waiting)}."
+    return begun, said if waiting else ""
 
 
 def _agents(folder: Path) -> list[Run]:
@@ -126,8 +136,12 @@ def _agents(folder: Path) -> list[Run]:
     measured = {look: _mapping(numbers) for look, numbers in _mapping(results.get("controls")).items()}
     begun = {path.name for path in (folder / CONTROLS).glob("*") if path.is_dir()}
     looks = [look for look in config.evaluation.controls if look in measured or look in begun]
-    runs = [_agent(folder, "learned", config, results, results, gap)]
-    return runs + [
+    waiting = [look for look in config.evaluation.controls if look not in looks]
+    learned = _agent(folder, "learned", config, results, results, gap)
+    if waiting and not (folder / AGENT).is_file():  # an export has none
+        have = "control has" if len(waiting) == 1 else "controls have"
+        learned = replace(learned, gaps=(*learned.gaps, f"Its {have} not begun: {', '.join(waiting)}."))
+    return [learned] + [
         _agent(agent_folder(folder, look), look, config, results, measured.get(look, {}), gap) for look in looks
     ]
 
@@ -150,6 +164,8 @@ def _agent(
             measured = read_errors(numbers)
         except ValueError as error:
             gaps.append(f"results.json lacks what a finished run stores ({error}); train it again to have its errors.")
+    elif reason := _texts(results.get("controls_gone_bad")).get(look):
+        gaps.append(f"Its numbers went bad: {reason.removeprefix(f'{look}: ').rstrip('.')}.")
     elif not unfinished:
         gaps.append("results.json has no test error for it.")
     elif not gap and learned:

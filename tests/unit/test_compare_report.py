@@ -16,6 +16,7 @@ from ram_agent.compare.statistics import Estimate, Paired, Split, Welch
 from ram_agent.compare.subjects import Pair
 from ram_agent.config import ConfigError
 from ram_agent.gaze import centres, count_fixations
+from tests.making import make_measured
 
 
 def pair(difference: Estimate, p: float, seeds: tuple[int, int], over_seeds: Welch | None = None) -> Pair:
@@ -154,6 +155,20 @@ def test_a_row_that_was_cut_short_is_not_read(tmp_path: Path):
         (run,) = gather([tmp_path]).runs
         assert [point.error for point in run.curve] == [40.0]
         assert run.episodes == 200
+
+
+def test_controls_without_errors_say_why(tmp_path: Path):
+    """Of a run that was stopped at its first control, and of one whose control met NaN."""
+    (tmp_path / "config.yaml").write_text("evaluation: {controls: [random, centre, raster]}\n")
+    (tmp_path / "controls" / "random").mkdir(parents=True)
+    learned, random = gather([tmp_path]).runs
+    assert (random.look, learned.gaps[-1]) == ("random", "Its controls have not begun: centre, raster.")
+    gone_bad = {"random": "random: update 7: classification loss nan. Diagnostic checkpoint: x"}
+    done = make_measured(9.0) | {"controls": {look: make_measured(9.0) for look in ("centre", "raster")}}
+    (tmp_path / "results.json").write_text(json.dumps(done | {"controls_gone_bad": gone_bad}))
+    learned, random, *_ = gather([tmp_path]).runs
+    assert not any("begun" in gap for gap in learned.gaps)
+    assert random.gaps[-1] == ("Its numbers went bad: update 7: classification loss nan. Diagnostic checkpoint: x.")
 
 
 def test_without_metrics_the_curve_is_the_one_that_results_hold(tmp_path: Path):
