@@ -9,6 +9,21 @@ if TYPE_CHECKING:
 RECURRENT_BATCH = 128
 """Steps in a minibatch of RecurrentPPO's, unless told otherwise (sb3-contrib 2.6 and later)."""
 
+NOT_THEIRS = {
+    "policy.scan": "a grid of cells has no place to begin at",
+    "training.looks": "it is for baseline leave_one_out",
+    "training.reward": "use sb3.reward",
+    "training.baseline": "their critic learns one",
+    "training.reinforce_weight": "their loss has no such weight",
+    "training.baseline_weight": "use sb3.vf_coef",
+    "training.optimizer": "it is theirs",
+    "training.window_rate": "their optimiser has one rate",
+    "training.lookahead": "their places are learned from rewards alone",
+    "training.weight_average": "their weights are taken as they stand",
+    "training.classify_every_look": "use sb3.reward each_look",
+}
+"""Settings that do nothing for Stable-Baselines3's algorithms and stay as usual there, and why."""
+
 
 def check_together(config: "Config") -> None:
     """Raise `ValueError`: one line about the first field that does not go with the others."""
@@ -96,20 +111,7 @@ def _check_sb3(config: "Config") -> None:
     """Stable-Baselines3's algorithms choose among places on a grid, and bring an optimiser and a loop of their own."""
     training, policy, sb3 = config.training, config.policy, config.sb3
     method, steps = training.method, training.batch * config.environment.glimpses
-    reasons = {
-        "sensor.kind": "a grid names places alone",
-        "policy.scan": "a grid of cells has no place to begin at",
-        "training.looks": "it is for baseline leave_one_out",
-        "training.reward": "use sb3.reward",
-        "training.baseline": "their critic learns one",
-        "training.reinforce_weight": "their loss has no such weight",
-        "training.baseline_weight": "use sb3.vf_coef",
-        "training.optimizer": "it is theirs",
-        "training.window_rate": "their optimiser has one rate",
-        "training.lookahead": "their places are learned from rewards alone",
-        "training.weight_average": "their weights are taken as they stand",
-        "training.classify_every_look": "use sb3.reward each_look",
-    }
+    reasons = {"sensor.kind": "a grid names places alone"} | NOT_THEIRS
     for name, usual, got in _unusual(config, reasons):
         raise ValueError(f"{name}: expected {usual} for training.method {method} ({reasons[name]}), got {got}")
     if config.run.cuda_graph:

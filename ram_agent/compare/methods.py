@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ram_agent.combinations import NOT_THEIRS
 from ram_agent.compare.gather import Run
 from ram_agent.compare.words import NOTHING
 from ram_agent.full_image import NETWORKS
@@ -13,6 +14,21 @@ BOOKKEEPING = ("run.", "images.folder", "evaluation.controls", "evaluation.contr
 """Settings that change neither what an agent learns nor what is measured of it: a run with controls and one without are
 the same method."""
 
+OF_A_SCORE_FUNCTION = ("training.baseline", "training.reward", "training.reinforce_weight")
+OF_STABLE_BASELINES = ("policy.grid", "sb3.")
+OF_OURS = (
+    *NOT_THEIRS, "training.window_std", "training.lookahead_weight", "training.classification_weight",
+    "policy.location", "policy.detach_location", "policy.window_gradient",
+)  # fmt: skip
+IDLE = {
+    "reinforce": ("policy.window_gradient", *OF_STABLE_BASELINES),
+    "straight_through": (*OF_A_SCORE_FUNCTION, *OF_STABLE_BASELINES),
+    "pathwise": (*OF_A_SCORE_FUNCTION, "training.window_std", *OF_STABLE_BASELINES),
+    "recurrent_ppo": OF_OURS,
+    "ppo": (*OF_OURS, "policy.core"),
+    "a2c": (*OF_OURS, "policy.core", "sb3.n_epochs", "sb3.batch_size", "sb3.clip_range"),
+}
+"""By `training.method`: beginnings of settings that have no part in it."""
 OF_A_LEARNED_GAZE = (
     "training.method", "training.window_", "training.baseline", "training.reward", "training.reinforce_weight",
     "training.lookahead", "training.trained_agent", "policy.location", "policy.detach_location",
@@ -78,10 +94,11 @@ def settings_of(run: Run) -> dict[str, str]:
         for field, value in values.items()
         if not f"{section}.{field}".startswith(BOOKKEEPING)
     }
+    idle = IDLE[run.config.training.method]
     if run.look != "learned":
         fields["training.episodes"] = _text(run.config.evaluation.control_episodes or run.config.training.episodes)
         idle = OF_A_LEARNED_GAZE + (OF_AN_EYE if run.look in NETWORKS else ())
-        fields |= {field: NOTHING for field in fields if field.startswith(idle)}
+    fields |= {field: NOTHING for field in fields if field.startswith(idle)}
     return fields | {"processes": str(run.processes), "images.sha256": run.sha256[:12]}
 
 
@@ -117,19 +134,19 @@ def differing(methods: Sequence[Method]) -> tuple[tuple[str, ...], list[Settings
 
 
 def _differences(namesakes: Sequence[Settings]) -> list[list[str]]:
-    """What each has to say of itself."""
+    """What each has to say of itself: nothing of settings that have no part in it."""
     told: list[list[str]] = [[] for _ in namesakes]
     short = Counter(field.rpartition(".")[2] for field in namesakes[0])
     for field in namesakes[0]:
-        values = Counter(settings[field] for settings in namesakes)
-        if len(values) == 1:
+        values = Counter(settings[field] for settings in namesakes if settings[field] != NOTHING)
+        if len(values) < 2:
             continue
         value, times = values.most_common(1)[0]
-        majority = value if 2 * times > len(namesakes) else None
+        majority = value if 2 * times > values.total() else None
         name = field.rpartition(".")[2]
         name = name if short[name] == 1 else field
         for settings, parts in zip(namesakes, told, strict=True):
-            if settings[field] != majority:
+            if settings[field] not in (majority, NOTHING):
                 parts.append(f"{name} {settings[field] or 'unknown'}")
     return told
 

@@ -4,12 +4,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
+from ram_agent.building import build_learner
 from ram_agent.compare.gather import Run
-from ram_agent.compare.methods import Method, differing, group
-from ram_agent.config import load_config
+from ram_agent.compare.methods import IDLE, Method, differing, group
+from ram_agent.config import ConfigError, describe, load_config, parse_config
 from ram_agent.stored import read_errors
-from tests.making import make_measured
+from tests.extras import needs_sb3_contrib
+from tests.making import make_config, make_measured, make_world
 
 
 def run(
@@ -155,6 +158,72 @@ def test_what_has_no_part_in_a_method_is_no_difference():
     fields, settings = differing(methods)
     assert fields == ("environment.glimpses",)
     assert [mine["environment.glimpses"] for mine in settings] == ["6", "–", "8"]
+
+
+def test_settings_of_another_method_of_training_are_no_difference():
+    soft: dict[str, Any] = {"sensor__kind": "stn", "training__method": "pathwise"}
+    methods = group(
+        [
+            run("hard"),
+            run("grid", policy__grid=5),
+            run("soft", **soft, training__window_std=0.2, training__reward="success"),
+        ]
+    )
+    fields, settings = differing(methods)
+    assert fields == ("sensor.kind", "training.method")
+    assert [mine["training.baseline"] for mine in settings] == ["learned", "learned", "–"]
+    assert [mine["training.window_std"] for mine in settings] == ["0.1", "0.1", "–"]
+    assert named(run(run__seed=1), run(run__seed=2, policy__grid=5)) == {"hard": [1, 2]}
+    assert set(named(run(), run(training__baseline="none"), run(**soft, training__reward="success"))) == {
+        "hard (sensor.kind stn, method pathwise)", "hard (baseline learned)", "hard (baseline none)",
+    }  # fmt: skip
+
+
+def other_than(field: Any) -> Any:
+    """A value that it does not have by default."""
+    if isinstance(field.default, bool):
+        return not field.default
+    if isinstance(field.default, str):
+        return next(choice for choice in field.type.split(" | ") if choice not in (field.default, "leave_one_out"))
+    return 2 * field.default + 1 if field.default is not None else 2 if "int" in field.type else 0.5
+
+
+@pytest.mark.parametrize(
+    "method", [pytest.param(each, marks=needs_sb3_contrib if each == "recurrent_ppo" else ()) for each in IDLE]
+)
+def test_what_has_no_part_in_a_method_changes_nothing_in_it(method: str):
+    """Whichever of these settings is changed, two updates end in the same weights; or it is refused."""
+
+    def weights(**changed: Any) -> dict[str, torch.Tensor]:
+        tree = make_config(sensor={"kind": "gaussian" if method == "pathwise" else "crop"}).model_dump()
+        tree["training"]["method"] = method
+        if method in ("ppo", "recurrent_ppo"):
+            tree["sb3"]["batch_size"] = 12
+        for name, value in changed.items():
+            section, _, field = name.partition(".")
+            tree[section][field] = value
+        config = parse_config(tree)
+        learner = build_learner(config, make_world(config))
+        for _ in range(2):
+            learner.update()
+        return learner.policy.state_dict()
+
+    usual = weights()
+    changed = 0
+    for field in describe():
+        if not field.name.startswith(IDLE[method]):
+            continue
+        try:
+            found = weights(**{field.name: other_than(field)})
+        except ConfigError:
+            continue
+        changed += 1
+        assert found.keys() == usual.keys(), field.name
+        for name, value in usual.items():
+            assert torch.equal(found[name], value), f"{field.name}: {name}"
+    assert changed
+    with_part = weights(**{"training.clip": 0.1})
+    assert not all(torch.equal(with_part[name], value) for name, value in usual.items())
 
 
 def test_a_seed_counts_once_the_finished_run_of_it_rather():
