@@ -11,6 +11,7 @@ import time
 from collections.abc import Sequence
 from importlib import import_module
 from importlib.util import find_spec
+from math import ceil
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
@@ -139,7 +140,7 @@ class RayWorkers:
                 f"largest machine has {largest:g}; give more workers"
             )
         gpus = ray.cluster_resources().get("GPU", 0.0)
-        share = gpus / workers if gpus < workers else 1.0  # Ray takes fractions below one, and else whole numbers
+        share = 1 / ceil(workers / gpus) if gpus else 0.0  # a fraction has to be free on one GPU
         self.task: Any = ray.remote(num_cpus=threads, num_gpus=share, max_retries=0)(_run)
 
     def start(self, task: Task) -> Running:

@@ -457,6 +457,26 @@ def test_a_ray_cluster_of_machines_that_are_too_small_is_refused(monkeypatch: py
         RayWorkers(1, 8)
 
 
+@pytest.mark.parametrize(
+    ("trainings", "gpus", "share"), [(3, 2, 1 / 2), (4, 2, 1 / 2), (5, 2, 1 / 3), (1, 4, 1), (2, 0, 0)]
+)
+def test_as_many_trainings_as_there_are_workers_find_a_gpu(
+    trainings: int, gpus: int, share: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A share lies on one GPU: of 2 GPUs, 0.67 each for three trainings would let two run at a time."""
+    asked: dict[str, float] = {}
+    ray = SimpleNamespace(
+        init=lambda **settings: None,
+        nodes=lambda: [{"Alive": True, "Resources": {"CPU": 16.0}}],
+        cluster_resources=lambda: {"CPU": 16.0} | ({"GPU": float(gpus)} if gpus else {}),
+        remote=lambda **settings: asked.update(settings) or (lambda function: function),
+    )
+    monkeypatch.setattr(workers, "import_module", lambda name: ray)
+    RayWorkers(trainings, 1)
+    assert asked["num_gpus"] == share
+    assert not gpus or gpus * int(1 / share) >= trainings
+
+
 def test_two_sweeps_do_not_share_a_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     jobs_of(tmp_path)
     out = tmp_path / "out"
