@@ -70,7 +70,7 @@ def _table(run: str, trained: Trained, numbers: Mapping[str, Any]) -> Iterator[s
     yield f"{run} on {numbers['test_images']:,} images of {trained.world.dataset.name}, {canvas}"
     if trained.unfinished:
         yield f"  not finished: the weights that were best in validation, after {trained.unfinished}"
-    yield f"  error, mean location      {numbers['test_error']:7.2f} %   95 % interval {low:.2f} to {high:.2f}"
+    yield f"  error, mean location      {numbers['test_error']:7.2f} %   95 % over test images {low:.2f} to {high:.2f}"
     yield f"  error, sampled location   {numbers['test_error_sampled']:7.2f} %"
     yield f"  error, {numbers['votes']:>2}-vote            {numbers['test_error_voted']:7.2f} %"
     yield f"  error after each glimpse  {'  '.join(f'{error:.1f}' for error in numbers['error_by_glimpse'])}"

@@ -312,7 +312,7 @@ def test_a_run_is_measured_on_canvases_of_another_size_that_it_never_saw(
     assert (status, err) == (0, "")
     assert "on 30 images of others.npz, plain 40x40" in out
     error, low, high = map(
-        float, re.search(r"error, mean location +([\d.]+) % +95 % interval ([\d.]+) to ([\d.]+)", out).groups()
+        float, re.search(r"error, mean location +([\d.]+) % +95 % over test images ([\d.]+) to ([\d.]+)", out).groups()
     )
     assert 0 <= low <= error <= high <= 100
     assert error * 30 / 100 == pytest.approx(round(error * 30 / 100), abs=0.01)  # so many of thirty
