@@ -32,6 +32,13 @@ from ram_agent.files import write_whole
 from ram_agent.full_image import NETWORKS
 from ram_agent.pictures import write_figure
 
+REPORT = "comparison.md"
+PICTURES = (
+    "validation_error.png", "error_by_glimpse.png", "gradient_signal.png", "fixations_[0-9]*_*.png",
+    "glimpse_paths_[0-9]*.png",
+)  # fmt: skip
+"""All that a comparison draws, as patterns."""
+
 
 @dataclass(frozen=True)
 class TestSet:
@@ -50,7 +57,7 @@ def compare(gathered: Gathered, world_of: WorldOf | None, out: Path, *, timed: b
     compared = look_again(group(gathered.runs), world_of, timed=timed)
     compared = replace(compared, trouble=gathered.left_out + compared.trouble)
     blocks = report(compared, draw(compared, out))
-    files = {"comparison.md": markdown(blocks), "comparison.html": html(blocks, out, TITLE)}
+    files = {REPORT: markdown(blocks), "comparison.html": html(blocks, out, TITLE)}
     for name, text in files.items():
         write_whole(out / name, text.encode())
     return [out / name for name in files]
@@ -106,7 +113,7 @@ def _examine(
 
 
 def test_set(run: Run) -> TestSet | None:
-    """None where it is not known, which is the same as nothing else."""
+    """None where it is not known, which is the same as no other."""
     if not run.sha256 or not run.measured:
         return None
     scene = run.config.scene
@@ -117,7 +124,7 @@ def test_set(run: Run) -> TestSet | None:
 def _pairs(subjects: Sequence[Subject], trouble: list[str]) -> list[Pair]:
     pairs = []
     for first, second in combinations([each for each in subjects if each.examined], 2):
-        sets = {test_set(each.method.finished[0]) for each in (first, second)}
+        sets = {test_set(each.shown) for each in (first, second)}
         if len(sets) > 1 or None in sets:
             continue
         ours, theirs = list(first.examined.values()), list(second.examined.values())
@@ -158,7 +165,10 @@ def _adjusted(pairs: Sequence[Pair]) -> list[Pair]:
 
 
 def draw(compared: Compared, out: Path) -> Pictures:
-    """Write the plots that there is something to draw for."""
+    """Write the plots that there is something to draw for, in place of those of an earlier comparison."""
+    if (out / REPORT).is_file():
+        for picture in (file for pattern in PICTURES for file in out.glob(pattern)):
+            picture.unlink()
     names = {subject.method.name: _label(subject, compared.datasets) for subject in compared.subjects}
     images = compared.datasets[0] if len(compared.datasets) == 1 else "images in brackets"
     runs = {names[each.method.name]: each.method.runs for each in compared.subjects}
@@ -173,7 +183,7 @@ def draw(compared: Compared, out: Path) -> Pictures:
         write_figure(signal, out / "gradient_signal.png")
     fixations = []
     for number, subject in enumerate(compared.subjects, start=1):
-        if subject.examined and _has_eye(subject):
+        if subject.examined and _has_eye(subject) and subject.shown.config.environment.glimpses > 1:
             name = f"fixations_{number:02d}_{_slug(subject.method.name)}.png"
             density = np.sum([each.fixations for each in subject.examined.values()], axis=0)
             map_of_looks = fixation_map(density)
@@ -191,13 +201,13 @@ def draw(compared: Compared, out: Path) -> Pictures:
 
 def _draw_paths(subjects: Sequence[Subject], names: Mapping[str, str], out: Path) -> list[str]:
     """One picture a test set, so that what stands below one another is the same image."""
-    sets: dict[TestSet | None, list[Subject]] = {}
+    sets: dict[TestSet | Path, list[Subject]] = {}
     for subject in subjects:
         if subject.examined and _has_eye(subject):
-            sets.setdefault(test_set(subject.method.finished[0]), []).append(subject)
+            sets.setdefault(test_set(subject.shown) or subject.shown.folder, []).append(subject)
     files = []
     for number, members in enumerate(sets.values(), start=1):
-        gazes = {_pictured(each.method, names): next(iter(each.examined.values())).gaze for each in members}
+        gazes = {_pictured(each.method, names): each.examined[each.shown.config.run.seed].gaze for each in members}
         files.append(f"glimpse_paths_{number}.png")
         write_figure(paths_side_by_side(gazes), out / files[-1])
     return files

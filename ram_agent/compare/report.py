@@ -152,8 +152,8 @@ def _gaze(pictures: Pictures) -> list[Block]:
         Heading("Where they look"),
         Paragraph(
             f"Centres of the windows on {LANES} images, evenly over the test set (on all, where there are fewer), at "
-            "mean locations, all seeds together; without the first glimpse, which no agent chooses. Each map has a "
-            "colour scale of its own."
+            "mean locations, all seeds together; without the first glimpse, which no agent chooses, and hence without "
+            "methods of one glimpse. Each map has a colour scale of its own."
         ),
         Gallery(pictures.fixations),
     ]
@@ -169,12 +169,15 @@ def _cost(compared: Compared) -> list[Block]:
     timed = any(subject.milliseconds for subject in seen)
     columns = ["method", "=MFLOP", "=pixels read", "=parameters"]
     columns += [f"=ms at batch {batch}" for batch in BATCHES] if timed else []
+    devices = dict.fromkeys(subject.device for subject in seen)
+    columns += ["device"] if timed and len(devices) > 1 else []
     rows = []
     for subject in seen:
         flops = NOTHING if subject.flops is None else f"{subject.flops / 1e6:,.2f}"
         row = [subject.method.name, flops, mean(run.pixels for run in subject.method.runs), f"{subject.parameters:,}"]
         times = subject.milliseconds or {}
         row += [show(times[batch]) if batch in times else NOTHING for batch in BATCHES] if timed else []
+        row += [subject.device] if "device" in columns else []
         rows.append(tuple(row))
     text = (
         "Of one evaluation episode at mean locations, per image. Floating-point operations are those of products of "
@@ -182,7 +185,8 @@ def _cost(compared: Compared) -> list[Block]:
         "element is not counted."
     )
     if timed:
-        facts = machine(torch.device(seen[0].device)) | {"threads": 1}
+        facts = {name: value for each in devices for name, value in machine(torch.device(each)).items()}
+        facts |= {"threads": 1, "device": listed(list(devices))}
         where = ", ".join(f"{name} {value}" for name, value in facts.items())
         text += (
             " Milliseconds are medians of rounds in turn, measured here on one thread, with the making of the scenes; "

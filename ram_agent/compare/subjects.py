@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from ram_agent.compare.document import Picture
 from ram_agent.compare.examine import Examined
+from ram_agent.compare.gather import Run
 from ram_agent.compare.methods import Method
 from ram_agent.compare.statistics import Paired, Welch
 
@@ -21,6 +22,12 @@ class Subject:
     milliseconds: Mapping[int, float] | None = None
     """Per image, by batch."""
     device: str = ""
+
+    @property
+    def shown(self) -> Run:
+        """A run that was examined, one that knows its images where there is any."""
+        runs = [run for run in self.method.runs if run.config.run.seed in self.examined]
+        return next((run for run in runs if run.sha256), runs[0])
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,8 @@
-"""Who is held against whom: methods on the same scenes, the better one first, the difference the way it is told."""
+"""Who is held against whom: methods on the same scenes, the better one first, the difference the way it is told; and
+what is drawn and told of those that were examined.
+"""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -7,12 +10,15 @@ import numpy as np
 import pytest
 import torch
 
+from ram_agent.compare import comparison
 from ram_agent.compare.comparison import _pairs
+from ram_agent.compare.document import Paragraph, Table
 from ram_agent.compare.examine import Examined
 from ram_agent.compare.gather import Run
 from ram_agent.compare.methods import Method
+from ram_agent.compare.report import _cost
 from ram_agent.compare.statistics import holm
-from ram_agent.compare.subjects import Subject
+from ram_agent.compare.subjects import Compared, Subject
 from ram_agent.config import load_config
 from ram_agent.gaze import Gaze
 from ram_agent.stored import read_errors
@@ -99,3 +105,74 @@ def test_p_is_adjusted_for_the_number_of_pairs() -> None:
     assert [pair.p_over_seeds for pair in pairs] == holm(over_seeds)
     clearest = min(pairs, key=lambda pair: pair.paired.p)
     assert clearest.p == pytest.approx(3 * clearest.paired.p)
+
+
+def with_runs(of: Subject, **facts: Any) -> Subject:
+    """The facts, such as sha256, run by run."""
+    runs = [
+        replace(run, **{name: values[number] for name, values in facts.items()})
+        for number, run in enumerate(of.method.runs)
+    ]
+    return replace(of, method=replace(of.method, runs=tuple(runs)))
+
+
+def test_a_run_that_was_not_examined_does_not_speak_for_those_that_were() -> None:
+    """The first one does not know its images, and its weights are lost."""
+    a, b = subject("a", 20, 30), subject("b", 30)
+    a = replace(with_runs(a, sha256=["", "a" * 64]), examined={2: a.examined[2]})
+    (pair,) = _pairs([a, b], [])
+    assert (pair.better, pair.seeds) == ("a", (1, 1))
+
+
+@pytest.fixture
+def drawn(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
+    """The names of the methods in each picture of paths; figures are empty files."""
+    rows: list[list[str]] = []
+    monkeypatch.setattr(comparison, "paths_side_by_side", lambda gazes: rows.append(list(gazes)))
+    monkeypatch.setattr(comparison, "write_figure", lambda figure, path: path.touch())
+    return rows
+
+
+def compared(*subjects: Subject) -> Compared:
+    return Compared(subjects, (), (), True)
+
+
+def test_paths_stand_below_one_another_only_where_the_images_are_known_to_be_the_same(
+    drawn: list[list[str]], tmp_path: Path
+) -> None:
+    unknown = [with_runs(subject(name, 20), sha256=[""]) for name in "bc"]
+    pictures = comparison.draw(compared(subject("a", 20), *unknown, subject("d", 20)), tmp_path)
+    assert drawn == [["a", "d"], ["b"], ["c"]]
+    assert pictures.paths == ("glimpse_paths_1.png", "glimpse_paths_2.png", "glimpse_paths_3.png")
+
+
+def test_where_an_agent_looks_that_never_chooses_is_not_drawn(drawn: list[list[str]], tmp_path: Path) -> None:
+    one = subject("one", 20, environment__glimpses=1)
+    pictures = comparison.draw(compared(one, subject("many", 20)), tmp_path)
+    assert [picture.caption for picture in pictures.fixations] == ["many"]
+
+
+def test_pictures_of_an_earlier_comparison_are_removed_and_nothing_else(drawn: list[list[str]], tmp_path: Path) -> None:
+    pictures = ["validation_error.png", "gradient_signal.png", "fixations_07_old.png", "glimpse_paths_3.png"]
+    own = ["notes.md", "glimpse_paths.png", "fixations_of_mine.png", "own.png"]
+    for name in (*pictures, *own):
+        (tmp_path / name).touch()
+    comparison.draw(compared(subject("a", 20)), tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} >= {*pictures, *own}  # no comparison has written here yet
+    (tmp_path / "comparison.md").touch()
+    kept = {"comparison.md", "error_by_glimpse.png", "fixations_01_a.png", "glimpse_paths_1.png", *own}
+    comparison.draw(compared(subject("a", 20)), tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == kept
+
+
+def test_times_name_the_device_of_each_where_they_are_not_one() -> None:
+    """`meta` is a device that every machine has."""
+    a, b = (replace(subject(name, 20), flops=1.0, parameters=1, milliseconds={1: 1.0}) for name in "ab")
+    for other, columns, said in (("cpu", 6, "device cpu."), ("meta", 7, "device cpu and meta.")):
+        methods = compared(replace(a, device="cpu"), replace(b, device=other))
+        *_, text, table = _cost(methods)
+        assert isinstance(text, Paragraph)
+        assert isinstance(table, Table)
+        assert text.text.endswith(said)
+        assert len(table.columns) == columns
+        assert [row[-1] for row in table.rows] == (["cpu", "meta"] if other == "meta" else ["–", "–"])
