@@ -101,8 +101,8 @@ def differences(compared: Compared) -> list[Block]:
     count = len(compared.pairs)
     how = (
         "Every finished run's best weights were shown the test set once more, and methods are compared image by image. "
-        "The interval (95 %, normal approximation of the mean of paired differences) is over images, for these weights. "
-        "Methods on other images or in other scenes are not paired."
+        "The interval (95 %, normal approximation of the mean of paired differences) is over images, for these "
+        "weights. Methods on other images or in other scenes are not paired."
     )
     unseen = [subject.method.name for subject in compared.subjects if not subject.examined]
     if unseen:
