@@ -83,23 +83,24 @@ class Gathered:
 
 
 def gather(folders: Sequence[Path]) -> Gathered:
-    """Every agent of every run, a folder named twice once; the folder of a sweep stands for all of its runs.
+    """Every agent of every run, a folder named twice once; the folder of a sweep stands for all of its runs, each by
+    the name of its row.
 
     Raises `ConfigError` where a folder does not hold a run, or none has a configuration that can be read.
     """
     found = [_runs(folder) for folder in folders]
-    folders = [run for begun, _ in found for run in begun]
     left_out = [*dict.fromkeys(sentence for _, sentence in found if sentence)]
     different: dict[Path, Path] = {}
-    for folder in folders:
-        different.setdefault(folder.resolve(), folder)
-    for folder in folders:
+    rows: dict[Path, str] = {}
+    for folder, row in (pair for begun, _ in found for pair in begun.items()):
         check_run(folder)
+        different.setdefault(folder.resolve(), folder)
+        rows[folder.resolve()] = row or rows.get(folder.resolve(), "")
     runs: list[Run] = []
     errors: dict[Path, ConfigError] = {}
-    for folder in different.values():
+    for place, folder in different.items():
         try:
-            runs += _agents(folder)
+            runs += _agents(folder, rows[place])
         except ConfigError as error:
             errors[folder] = error
     if not runs and errors:
@@ -108,30 +109,31 @@ def gather(folders: Sequence[Path]) -> Gathered:
     return Gathered(tuple(runs), tuple(left_out))
 
 
-def _runs(folder: Path) -> tuple[list[Path], str]:
-    """The folder itself, or the runs of a sweep that have begun, in the order of its table; and a sentence about those
-    that have not.
+def _runs(folder: Path) -> tuple[dict[Path, str], str]:
+    """The folder itself, or the runs of a sweep that have begun, in the order of its table, each with its row's name;
+    and a sentence about those that have not.
     """
     if not (folder / SWEEP).is_file():
-        return [folder], ""
+        return {folder: ""}, ""
     try:
         jobs = json.loads((folder / SWEEP).read_text(encoding="utf-8"))["jobs"]
         named = [(str(job["row"]), job["seed"]) for job in jobs]
-        runs = {seed_folder(folder, row, seed): f"{row} seed {seed}" for row, seed in named}
+        runs = {seed_folder(folder, row, seed): (row, seed) for row, seed in named}
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ConfigError(f"sweep {folder}: {SWEEP} cannot be read ({error}); name the runs instead") from None
-    begun = [run for run in runs if is_run(run)]
+    begun = {run: row for run, (row, _) in runs.items() if is_run(run)}
     if not begun:
         raise ConfigError(f"sweep {folder}: none of its {len(runs)} runs has begun")
-    waiting = [name for run, name in runs.items() if run not in begun]
+    waiting = [f"{row} seed {seed}" for run, (row, seed) in runs.items() if run not in begun]
     have = "has" if len(waiting) == 1 else "have"
     said = f"{len(waiting)} of {len(runs)} runs of sweep {folder} {have} not begun: {', '.join(waiting)}."
     return begun, said if waiting else ""
 
 
-def _agents(folder: Path) -> list[Run]:
-    """The learned agent and its controls, as far as there is a trace of them."""
+def _agents(folder: Path, row: str) -> list[Run]:
+    """The learned agent and its controls, as far as there is a trace of them; a `row` of a sweep is their name."""
     config = load_config(folder / CONFIG)
+    config = config.model_copy(update={"name": row}) if row else config
     results, gap = _results(folder)
     measured = {look: _mapping(numbers) for look, numbers in _mapping(results.get("controls")).items()}
     begun = {path.name for path in (folder / CONTROLS).glob("*") if path.is_dir()}

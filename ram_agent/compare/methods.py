@@ -44,7 +44,7 @@ Settings = Mapping[str, str]
 
 @dataclass(frozen=True)
 class Method:
-    """Runs that differ in their seed alone."""
+    """Runs of one name that differ in their seed alone."""
 
     name: str
     runs: tuple[Run, ...]
@@ -131,6 +131,15 @@ def differing(methods: Sequence[Method]) -> tuple[tuple[str, ...], list[Settings
     every = [_named_once(settings_of(max(method.runs, key=lambda run: bool(run.sha256)))) for method in methods]
     values = {field: {settings[field] for settings in every} - {NOTHING} for field in every[0]}
     return tuple(field for field, different in values.items() if len(different) > 1), list(every)
+
+
+def of_other_names(methods: Sequence[Method]) -> list[list[str]]:
+    """The names of learned agents that have all settings in common, where they are several."""
+    learned = [method for method in methods if method.runs[0].look == "learned"]
+    alike: dict[tuple[str, ...], list[str]] = {}
+    for method, settings in zip(learned, differing(learned)[1] if learned else [], strict=True):
+        alike.setdefault(tuple(settings.values()), []).append(method.name)
+    return [names for names in alike.values() if len(names) > 1]
 
 
 def _differences(namesakes: Sequence[Settings]) -> list[list[str]]:

@@ -10,7 +10,7 @@ from ram_agent.compare.document import Block, Bullets, Gallery, Heading, Paragra
 from ram_agent.compare.errors import differences, error_table, how_to_read
 from ram_agent.compare.examine import BATCHES, PICTURED
 from ram_agent.compare.gather import SIGNAL, Run
-from ram_agent.compare.methods import differing
+from ram_agent.compare.methods import differing, of_other_names
 from ram_agent.compare.seeds import SIGNAL_OVER
 from ram_agent.compare.subjects import Compared, Pictures, Subject
 from ram_agent.compare.words import NOTHING, count, listed, mean
@@ -49,8 +49,8 @@ def _introduction(compared: Compared, missing: Sequence[str]) -> list[Block]:
     unfinished = sorted({_folder(run) for method in methods for run in method.runs if not run.measured})
     text = (
         f"{count(len(folders), 'run folder')} with {count(len(methods), 'method')}, on images of "
-        f"{listed(compared.datasets)}. Runs that differ in their seed alone are one method; controls are methods of "
-        "their own."
+        f"{listed(compared.datasets)}. Runs of one name that differ in their seed alone are one method; controls are "
+        "methods of their own."
     )
     if "digits" in compared.datasets:
         text += " No number on the embedded digits is an MNIST number."
@@ -75,7 +75,14 @@ def _introduction(compared: Compared, missing: Sequence[str]) -> list[Block]:
 
 def _gaps(subjects: Iterable[Subject]) -> list[str]:
     methods = [subject.method for subject in subjects]
-    said = [f"{run.folder}: {gap}" for method in methods for run in (*method.runs, *method.doubles) for gap in run.gaps]
+    names = [
+        f"{listed(alike)} differ in their name alone, and are no seeds of one method for it: if they are meant to be, "
+        "write one `name` into their `config.yaml`."
+        for alike in of_other_names(methods)
+    ]
+    said = names + [
+        f"{run.folder}: {gap}" for method in methods for run in (*method.runs, *method.doubles) for gap in run.gaps
+    ]
     return said + [
         f"{run.folder}: the same method and seed ({run.config.run.seed}) as {kept.folder}; it counts nowhere below."
         for method in methods

@@ -376,6 +376,8 @@ def test_the_folder_of_a_sweep_stands_for_its_runs_in_the_order_of_the_table(tmp
     (tmp_path / "moved" / "sweep.json").write_text(json.dumps(swept))
     other = tmp_path / "moved" / "soft" / "seed2"
     gathered = gather([tmp_path / "moved", other, tmp_path / "moved"])
+    assert [run.config.name for run in gathered.runs] == ["soft", "hard", "soft"]  # the files name none
+    assert [run.config.name for run in gather([other]).runs] == ["config"]
     found = [run.folder.relative_to(tmp_path / "moved") for run in gathered.runs]
     assert [str(folder) for folder in found] == ["soft/seed1", "hard/seed10", "soft/seed2"]
     assert gathered.left_out == (f"1 of 4 runs of sweep {tmp_path / 'moved'} has not begun: hard seed 9.",)

@@ -8,7 +8,9 @@ import torch
 
 from ram_agent.building import build_learner
 from ram_agent.compare.gather import Run
-from ram_agent.compare.methods import IDLE, Method, differing, group
+from ram_agent.compare.methods import IDLE, Method, differing, group, of_other_names
+from ram_agent.compare.report import _gaps
+from ram_agent.compare.subjects import Subject
 from ram_agent.config import ConfigError, describe, load_config, parse_config
 from ram_agent.stored import read_errors
 from tests.extras import needs_sb3_contrib
@@ -224,6 +226,16 @@ def test_what_has_no_part_in_a_method_changes_nothing_in_it(method: str):
     assert changed
     with_part = weights(**{"training.clip": 0.1})
     assert not all(torch.equal(with_part[name], value) for name, value in usual.items())
+
+
+def test_what_differs_in_its_name_alone_is_told():
+    """As runs that were named for their seeds are; their controls need no line of their own."""
+    runs = [run(name, run__seed=1, look=look) for name in ("exp_s1", "exp_s2") for look in ("learned", "cnn")]
+    methods = group([*runs, run("other", training__batch=7)])
+    assert of_other_names(methods) == [["exp_s1", "exp_s2"]]
+    (line, *_) = _gaps(map(Subject, methods))
+    assert line.startswith("exp_s1 and exp_s2 differ in their name alone")
+    assert of_other_names(group([run(), run(run__seed=2), run("b", look="cnn")])) == []
 
 
 def test_a_seed_counts_once_the_finished_run_of_it_rather():
