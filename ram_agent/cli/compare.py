@@ -17,7 +17,7 @@ from ram_agent.options import Parser, add_config_options, overrides
 def compare_options(commands: Any) -> Parser:
     parser = commands.add_parser(
         "compare",
-        help="hold runs against one another: a report in Markdown and HTML with tables and plots",
+        help="hold runs against one another: a report in Markdown, HTML and JSON with tables and plots",
         usage="%(prog)s RUN [RUN ...] [--out DIR] [--no-evaluate] [--no-time]",
     )
     parser.add_argument(
@@ -37,7 +37,7 @@ def compare_options(commands: Any) -> Parser:
 
 
 def compare_runs(given: Any) -> Prepared:
-    """Write comparison.md, comparison.html and their plots."""
+    """Write comparison.md, comparison.html, their plots and comparison.json."""
     gathered = gather([Path(name) for name in given.runs])
     out = Path(given.out)
     if out.exists() and not out.is_dir():

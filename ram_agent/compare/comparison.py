@@ -1,7 +1,9 @@
 """The comparison from runs to files: group, look again, hold against one another, draw, write."""
 
+import json
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import combinations
 from pathlib import Path
@@ -23,8 +25,9 @@ from ram_agent.compare.examine import (
 )
 from ram_agent.compare.gather import Gathered, Run
 from ram_agent.compare.methods import Method, group
+from ram_agent.compare.numbers import numbers
 from ram_agent.compare.plots import errors_by_glimpse, gradient_signal, paths_side_by_side, validation_curves
-from ram_agent.compare.report import TITLE, report
+from ram_agent.compare.report import TITLE, missing_of, report
 from ram_agent.compare.statistics import between_seeds, holm, paired
 from ram_agent.compare.subjects import Compared, Pair, Pictures, Subject
 from ram_agent.figures import LABEL, fixation_map
@@ -50,21 +53,25 @@ class TestSet:
 
 
 def compare(gathered: Gathered, world_of: WorldOf | None, out: Path, *, timed: bool = True) -> list[Path]:
-    """Write `comparison.md`, `comparison.html` and their plots into `out`; returns the two.
+    """Write `comparison.md`, `comparison.html`, their plots and `comparison.json` into `out`; returns the three.
 
     Without `world_of`, which makes the world that a configuration describes, nothing is evaluated.
     """
     compared = look_again(group(gathered.runs), world_of, timed=timed)
     compared = replace(compared, trouble=gathered.left_out + compared.trouble)
     blocks = report(compared, draw(compared, out))
-    files = {REPORT: markdown(blocks), "comparison.html": html(blocks, out, TITLE)}
+    found = json.dumps(numbers(compared, missing_of(compared)), indent=1, allow_nan=False, ensure_ascii=False) + "\n"
+    files = {REPORT: markdown(blocks), "comparison.html": html(blocks, out, TITLE), "comparison.json": found}
     for name, text in files.items():
         write_whole(out / name, text.encode())
     return [out / name for name in files]
 
 
 def look_again(methods: Sequence[Method], world_of: WorldOf | None, *, timed: bool) -> Compared:
-    """Examine every finished run whose weights and images are at hand, and compare methods on the same test set."""
+    """Examine every finished run whose weights and images are at hand, and compare methods on the same test set.
+
+    Of a method that has none, only what an agent costs is told, by an unfinished run.
+    """
     trouble: list[str] = []
     failed: dict[str, list[str]] = {}  # what went wrong → where: missing images are told once for all runs
     subjects = [Subject(method) for method in methods]
@@ -72,9 +79,10 @@ def look_again(methods: Sequence[Method], world_of: WorldOf | None, *, timed: bo
         revived: dict[str, Revived] = {}
         for number, method in enumerate(methods):
             seen = _examine(method, world_of, trouble, failed)
-            if not seen:
+            agent = seen[0][0] if seen else _unfinished(method, world_of)
+            if not agent:
                 continue
-            agent = revived[method.name] = seen[0][0]
+            revived[method.name] = agent
             subjects[number] = replace(
                 subjects[number],
                 examined={agent.run.config.run.seed: what for agent, what in seen},
@@ -110,6 +118,15 @@ def _examine(
             )
         seen.append((agent, what))
     return seen
+
+
+def _unfinished(method: Method, world_of: WorldOf) -> Revived | None:
+    """An agent that is not finished, as it was saved last. None where there is none, which needs no further word."""
+    for run in method.runs:
+        if not run.measured:
+            with suppress(CheckpointError, ValueError, OSError):
+                return revive(run, world_of)
+    return None
 
 
 def test_set(run: Run) -> TestSet | None:

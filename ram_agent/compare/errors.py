@@ -7,6 +7,7 @@ from ram_agent.compare.gather import Run
 from ram_agent.compare.statistics import SHOWN, Estimate, Split, interval_over_seeds, over_images
 from ram_agent.compare.subjects import Compared, Pair, Subject
 from ram_agent.compare.words import NOTHING, distinct, listed, mean
+from ram_agent.stored import TestErrors
 
 
 def error_table(subjects: Sequence[Subject]) -> Table:
@@ -54,14 +55,18 @@ def _intervals(runs: Sequence[Run]) -> tuple[str, str]:
         lowest = f"; lowest validation error {min(known):.2f} %" if known else ""
         return f"not finished{lowest}", NOTHING
     errors = [measured.test_error for measured in finished]
-    low, high = finished[0].test_error_ci95
-    if len(finished) > 1:
-        low, high = over_images(errors, min(measured.test_images for measured in finished))
-    images = f"{low:.2f} to {high:.2f}"
+    images = "{:.2f} to {:.2f}".format(*interval_over_images(finished))
     between = interval_over_seeds(errors)
     if not between:
         return "one seed: none" if len(errors) == 1 else f"{len(errors)} seeds, all alike: none", images
     return f"{between[0]:.2f} to {between[1]:.2f} ({len(finished)} seeds)", images
+
+
+def interval_over_images(finished: Sequence[TestErrors]) -> tuple[float, float]:
+    """Of one seed as its run stored it, else of the mean."""
+    if len(finished) == 1:
+        return finished[0].test_error_ci95
+    return over_images([each.test_error for each in finished], min(each.test_images for each in finished))
 
 
 def how_to_read(subjects: Sequence[Subject]) -> str:

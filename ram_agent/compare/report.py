@@ -22,9 +22,14 @@ from ram_agent.world import LANES
 TITLE = "Runs compared"
 
 
+def missing_of(compared: Compared) -> list[str]:
+    """What is missing, a sentence each."""
+    return [*_gaps(compared.subjects), *compared.trouble]
+
+
 def report(compared: Compared, pictures: Pictures) -> list[Block]:
     """The whole report."""
-    missing = [*_gaps(compared.subjects), *compared.trouble]
+    missing = missing_of(compared)
     blocks: list[Block] = [Heading(TITLE, 1), *_introduction(compared, missing)]
     blocks += [Heading("Test error"), error_table(compared.subjects), Paragraph(how_to_read(compared.subjects))]
     blocks += [Heading("Which is better"), *differences(compared)]
@@ -35,7 +40,7 @@ def report(compared: Compared, pictures: Pictures) -> list[Block]:
     blocks += _signal(compared, pictures)
     if pictures.fixations:
         blocks += _gaze(pictures)
-    if any(subject.examined for subject in compared.subjects):
+    if any(subject.parameters for subject in compared.subjects):
         blocks += _cost(compared)
     return blocks + _origins(compared)
 
@@ -172,7 +177,7 @@ def _gaze(pictures: Pictures) -> list[Block]:
 
 
 def _cost(compared: Compared) -> list[Block]:
-    seen = [subject for subject in compared.subjects if subject.examined]
+    seen = [subject for subject in compared.subjects if subject.parameters]
     timed = any(subject.milliseconds for subject in seen)
     columns = ["method", "=MFLOP", "=pixels read", "=parameters"]
     columns += [f"=ms at batch {batch}" for batch in BATCHES] if timed else []

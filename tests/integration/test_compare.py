@@ -133,6 +133,60 @@ def test_runs_on_different_images_are_never_paired(report: Report):
     assert "noise" in row(report.markdown, "other")[1]
 
 
+def read_numbers(folder: Path) -> dict:
+    """Only what JSON knows: no NaN."""
+
+    def refuse(word: str) -> None:
+        raise ValueError(word)
+
+    return json.loads((folder / "comparison.json").read_text(encoding="utf-8"), parse_constant=refuse)
+
+
+def test_the_numbers_are_those_that_the_runs_stored(runs: Path, report: Report):
+    numbers = read_numbers(report.folder)
+    methods = {method["name"]: method for method in numbers["methods"]}
+    assert list(methods) == ["hard", "hard (control random)", "soft", "other"]
+    for name, stored in {
+        "hard": results(runs / "hard"),
+        "hard (control random)": results(runs / "hard")["controls"]["random"],
+        "soft": results(runs / "soft"),
+    }.items():
+        (seed,) = methods[name]["seeds"]
+        for field in ("test_error", "test_error_ci95", "test_error_voted", "error_by_glimpse", "test_images"):
+            assert seed[field] == stored[field], field
+        assert (methods[name]["test_error"], methods[name]["ci95_over_seeds"]) == (stored["test_error"], None)
+        assert methods[name]["ci95_over_images"] == stored["test_error_ci95"]
+    stored, hard = results(runs / "hard"), methods["hard"]
+    points = [(point["episodes"], point["error"]) for point in hard["seeds"][0]["validations"]]
+    assert points == [(point["episodes"], point["validation_error"]) for point in stored["learning_curve"]]
+    assert [point["pixels"] for point in hard["seeds"][0]["validations"]] == [
+        stored["glimpse_pixels"] * episodes for episodes, _ in points
+    ]
+    assert (hard["parameters"], hard["pixels"]) == (stored["parameters"], stored["glimpse_pixels"])
+    assert hard["settings"]["training.baseline"] == "learned"
+    assert methods["soft"]["settings"]["training.baseline"] is None
+    assert set(hard["milliseconds"]) == {"1", "256"}
+    for pair in numbers["pairs"]:
+        difference = methods[pair["better"]]["test_error"] - methods[pair["other"]]["test_error"]
+        assert pair["difference"] == pytest.approx(difference)
+        assert f"- {pair['sentence']}" in report.markdown.splitlines()
+        assert pair["over_seeds"] is None
+    assert len(numbers["pairs"]) == 3
+
+
+def test_the_numbers_of_damaged_runs_are_json_and_of_seeds_have_both_intervals(runs: Path, mended: str):
+    numbers = read_numbers(runs / "mended")
+    methods = {method["name"]: method for method in numbers["methods"]}
+    assert [seed["seed"] for seed in methods["soft"]["seeds"]] == [1, 2, 3]
+    assert methods["soft"]["ci95_over_seeds"] is None  # one agent thrice
+    assert methods["soft"]["ci95_over_images"] == pytest.approx(results(runs / "soft")["test_error_ci95"])
+    unfinished = methods["no_results"]
+    assert (unfinished["test_error"], unfinished["seeds"][0]["finished"]) == (None, False)
+    assert unfinished["flops"] == methods["soft"]["flops"]
+    assert len(numbers["missing"]) >= len(DAMAGES)
+    assert all(f"- {sentence}" in mended.splitlines() for sentence in numbers["missing"])
+
+
 def test_every_picture_is_there_and_named(report: Report):
     named = set(re.findall(r"\]\(([^)]+\.png)\)", report.markdown))
     assert named == {path.name for path in report.folder.glob("*.png")}
@@ -345,6 +399,18 @@ def test_three_seeds_that_are_one_agent_thrice_have_no_interval_over_seeds(runs:
 def test_an_unfinished_run_shows_its_validation_error(runs: Path, mended: str):
     lowest = results(runs / "soft")["validation_error"]
     assert row(mended, "no_results", "digits")[3] == f"not finished; lowest validation error {lowest:.2f} %"
+
+
+def test_an_unfinished_run_shows_what_it_costs_and_no_test_error(runs: Path, mended: str):
+    """As the finished one of the same settings; one whose checkpoint is lost shows nothing."""
+    cost = mended.split("## Cost per image")[1].split("## The runs")[0]
+    finished, unfinished = row(cost, "soft"), row(cost, "no_results")
+    assert (len(finished), finished[1:]) == (4, unfinished[1:])
+    cells = row(mended, "no_results", "digits")
+    assert (cells[2], cells[12]) == ("–", finished[3])
+    assert "| no_checkpoint |" not in cost
+    pairs = mended.split("## Which is better")[1].split("## ")[0]
+    assert "| no_results |" not in pairs
 
 
 @pytest.mark.parametrize(
