@@ -120,7 +120,7 @@ def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]
     monkeypatch.chdir(tmp_path)
     (tmp_path / "configs").symlink_to(ROOT / "configs")
     monkeypatch.setenv("RAM_AGENT_DATA", str(tmp_path))
-    monkeypatch.setattr(examine, "LIMIT", 0.1)  # seconds that `compare` may take for its timings
+    monkeypatch.setattr(examine, "LIMIT", 0.1)  # seconds after which `compare` begins no further round
     with torch_as_it_was():
         yield tmp_path
 
