@@ -245,7 +245,7 @@ def _facts_of_checkpoint(path: Path) -> dict[str, Any]:
         saved = read_newest(path)
         planes, height, width = saved["blueprint"]["glimpse_shape"]
         dataset = {"name": saved["images"], "sha256": saved["sha256"]}
-        processes = saved["learner"].get("processes")  # which once was not saved
+        processes = saved["learner"]["processes"]
         config = load_config(run_of(path.parents[1]) / CONFIG)
     except (CheckpointError, ConfigError, KeyError, TypeError, ValueError):
         return {}

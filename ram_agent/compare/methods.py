@@ -31,7 +31,7 @@ IDLE = {
 """By `training.method`: beginnings of settings that have no part in it."""
 OF_A_LEARNED_GAZE = (
     "training.method", "training.window_", "training.baseline", "training.reward", "training.reinforce_weight",
-    "training.lookahead", "training.trained_agent", "policy.location", "policy.detach_location",
+    "training.looks", "training.lookahead", "training.trained_agent", "policy.location", "policy.detach_location",
     "policy.window_gradient", "policy.grid", "sb3.",
 )  # fmt: skip
 """Beginnings of settings that have no part in a control, which is told where to look (see `building.build_learner`)."""
@@ -96,7 +96,9 @@ def settings_of(run: Run) -> dict[str, str]:
     }
     idle = IDLE[run.config.training.method]
     if run.look != "learned":
-        fields["training.episodes"] = _text(run.config.evaluation.control_episodes or run.config.training.episodes)
+        training = run.config.training
+        fields["training.episodes"] = _text(run.config.evaluation.control_episodes or training.episodes)
+        fields["training.batch"] = _text(training.batch * training.looks)
         idle = OF_A_LEARNED_GAZE + (OF_AN_EYE if run.look in NETWORKS else ())
     fields |= {field: NOTHING for field in fields if field.startswith(idle)}
     return fields | {"processes": str(run.processes), "images.sha256": run.sha256[:12]}

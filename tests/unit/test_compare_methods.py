@@ -147,6 +147,13 @@ def test_how_a_gaze_is_learned_makes_no_other_control():
     assert len(named(*alike, run(look="random", training__batch=32))) == 2
 
 
+def test_a_control_of_several_episodes_an_image_is_one_of_as_many_images():
+    several = {"training__baseline": "leave_one_out", "training__looks": 4, "training__batch": 16}
+    assert named(run(look="random", **several), run(look="random", run__seed=2, training__batch=64)) == {
+        "hard (control random)": [1, 2]
+    }
+
+
 def test_an_eye_makes_no_other_control_that_has_none():
     settings: list[dict[str, Any]] = [{}, {"environment__glimpses": 8, "sensor__size": 8, "policy__eye": "conv"}]
     assert named(*(run(look="cnn", run__seed=seed, **each) for seed, each in enumerate(settings))) == {
