@@ -101,7 +101,7 @@ class SceneMaker:
         if self.size[0] < height or self.size[1] < width:
             raise SceneError(
                 f"scene.height, scene.width: a {self.size[0]}x{self.size[1]} canvas cannot hold images of "
-                f"{height}x{width}; make it at least that large"
+                f"{height}x{width}; make it at least that large, or scale the images (of class folders: images.size)"
             )
         if self.clutter < 0:
             raise SceneError(f"scene.clutter: got {self.clutter}, expected 0 or more patches")

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import torch
 
 from envs.images import ImageData, load_test_images
+from envs.scenes import SceneError
 from ram_agent.building import best_policy
 from ram_agent.checkpoint import fitting
 from ram_agent.cli.folders import run_folder
@@ -84,6 +85,7 @@ def trained_agent(given: Any) -> Trained:
         height, width = images.image_size
         config = load_config(folder / CONFIG, changed | {"scene.height": height, "scene.width": width})
     world = ConfiguredWorld(config, images)
+    _check_scenes(world, other=images is not None)
     with fitting(file):
         if images is None:
             check_images(saved, world)
@@ -93,6 +95,17 @@ def trained_agent(given: Any) -> Trained:
             f"images: {world.images.channels} colour channels, but this run was trained on {channels}; convert them"
         )
     return Trained(config, policy, world, shown, _unfinished(folder, saved))
+
+
+def _check_scenes(world: ConfiguredWorld, *, other: bool) -> None:
+    """Raise `ConfigError` for scenes that cannot be; of `other` images, with what lets them be seen as they are."""
+    (height, width), scene = world.dataset.image_size, world.config.scene
+    try:
+        world.environment("test", 1)
+    except SceneError as error:
+        large = other and (scene.height < height or scene.width < width)
+        plain = ", or take --scene.kind plain without height and width: each image is its own canvas"
+        raise ConfigError(f"{error}{plain if large else ''}") from None
 
 
 def _unfinished(folder: Path, saved: Mapping[str, Any]) -> str:

@@ -529,6 +529,16 @@ def test_a_wrong_evaluation_is_one_clear_line(run: Path, forked: Callable[..., O
     assert_one_clear_line(
         forked("ram_agent", "evaluate", run, "--images", small, *plain), "sensor.size: expected at most 8", "got 12"
     )
+    large = ["--images", save_images(tmp_path / "large.npz", (80, 90))]
+    too_small = "scene.height, scene.width: a 60x60 canvas cannot hold images of 80x90"
+    for command in ("evaluate", "render"):
+        assert_one_clear_line(forked("ram_agent", command, run, *large), too_small, "--scene.kind plain without height")
+        clutter = forked("ram_agent", command, run, "--scene.clutter_size", 100)
+        assert_one_clear_line(clutter, "scene.clutter_size: got 100")
+        own = forked("ram_agent", command, run, "--scene.height", 20)
+        assert_one_clear_line(own, "a 20x60 canvas cannot hold")
+        assert "plain" not in own.err  # of its own images that makes no larger canvas
+    assert forked("ram_agent", "evaluate", run, *large, *plain).status == 0  # as the line says
     assert_one_clear_line(forked("ram_agent", "evaluate", tmp_path), f"run {tmp_path}: not a run folder")
     assert_one_clear_line(forked("ram_agent", "evaluate"), "RUN")
     assert_one_clear_line(forked("ram_agent", "render", run, "--count", 0), "--count: expected 1 or more images, got 0")
