@@ -17,6 +17,7 @@ import torch
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 
+from envs.glimpse import GlimpseVectorEnv
 from ram_agent.checkpoint import CheckpointError
 from ram_agent.cli import main
 from ram_agent.export import AGENT, WEIGHTS
@@ -24,7 +25,6 @@ from ram_agent.learner import REINFORCE
 from ram_agent.runner import Runner
 from ram_agent.workers import LocalWorkers
 from tests.hostile import Make, Payload, call, refused
-from tests.making import make_env
 
 
 @pytest.fixture(scope="module")
@@ -200,7 +200,7 @@ def export(run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("ram_agent.export.export_step", lambda policy: b"a graph")
         assert main(["export", str(run), "--out", str(folder)]) == 0
-    REINFORCE.load(folder, make_env(50, tensors=True))  # as long as nobody damages it
+    REINFORCE.load(folder, GlimpseVectorEnv(50, images="digits", tensors=True))  # as long as nobody damages it
     return folder
 
 
@@ -270,7 +270,7 @@ def test_an_export_is_refused_in_one_line(name: str, export: Path, tmp_path: Pat
     shutil.copytree(export, tmp_path / "agent")
     damage(tmp_path / "agent")
     with pytest.raises(CheckpointError, match=re.escape(says)) as refusal:
-        REINFORCE.load(tmp_path / "agent", make_env(50, tensors=True))
+        REINFORCE.load(tmp_path / "agent", GlimpseVectorEnv(50, images="digits", tensors=True))
     assert "\n" not in str(refusal.value)
 
 
