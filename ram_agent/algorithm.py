@@ -21,6 +21,7 @@ from ram_agent.checkpoint import (
     CheckpointError,
     fitting,
     give_weights,
+    judged_weights,
     keep_checkpoint,
     numbered,
     read_newest,
@@ -28,7 +29,7 @@ from ram_agent.checkpoint import (
 )
 from ram_agent.config import TrainingConfig
 from ram_agent.evaluation import at_rest
-from ram_agent.export import load_weights, read_export
+from ram_agent.export import read_trained
 from ram_agent.finite import Circumstances, Divergence, Guard, NumbersGoneBad, bad_parameters, describe
 from ram_agent.heads import LearnedWindowHead
 from ram_agent.kinds import rebuild_policy
@@ -392,24 +393,25 @@ class Algorithm(ABC):
     def load(cls: type[Own], path: str | Path, env: Any, device: str | torch.device = "cpu") -> Own:
         """Read what `save` wrote and go on in `env`, such as the class is made with. Raises `CheckpointError`.
 
-        A folder is what `ram-agent export` wrote: its weights, and a training that begins anew, with as many images an
-        update as `env` has lanes for.
+        A folder is a run's, or what `ram-agent export` wrote: the weights that it is judged by (of a run the best in
+        validation), and a training that begins anew, with as many images an update as `env` has lanes for. The
+        training of a run goes on from its file, `RUN/checkpoints/agent.pt`, with the weights that it had come to.
         """
-        exported = Path(path).is_dir()
-        saved = read_export(Path(path)) if exported else read_newest(_with_suffix(path))
-        with fitting(path):
+        trained = Path(path).is_dir()
+        file, saved = read_trained(Path(path)) if trained else (path, read_newest(_with_suffix(path)))
+        with fitting(file):
             policy = rebuild_policy(saved["blueprint"]).to(device)
             settings = cls.saved_settings(saved)
-        if exported:
+        if trained:
             training = settings["training"]
             batch = max(1, env.num_envs // training.looks)
             settings["training"] = training.model_copy(update={"batch": batch})
         learner = cls(policy, env, **settings)
-        if exported:
-            load_weights(policy, saved["weights"], Path(path))
-            return learner
-        with fitting(path):
-            learner.load_state_dict(saved["learner"])
+        with fitting(file):
+            if trained:
+                give_weights(learner.policy, judged_weights(saved))
+            else:
+                learner.load_state_dict(saved["learner"])
         return learner
 
     @classmethod

@@ -78,13 +78,14 @@ def model_card(
         "",
         "```python",
         "from envs.glimpse import GlimpseVectorEnv",
+        *(["from envs.images import load_images"] if config.images.size else []),
         f"from ram_agent.learner import {kind}",
         "from ram_agent.sensor import make_sensor",
         "",
         f"sensor = make_sensor({_arguments(sensor.model_dump())})",
         "env = GlimpseVectorEnv(",
         f"    {config.training.batch * config.training.looks},",
-        f"    images={_images(config)!r},",
+        f"    images={_images(config)},",
         f"    scene={scene.kind!r},",
         f"    size=({scene.height}, {scene.width}),",
         f"    {_arguments(scene.model_dump(exclude={'kind', 'height', 'width'}))},",
@@ -93,6 +94,18 @@ def model_card(
         "    tensors=True,",
         ")",
         f'agent = {kind}.load("FOLDER", env)',
+        "```",
+        "",
+        "To have it act: an episode in each lane, at mean locations, and what it says in the end. With `split=\"test\"` "
+        "the environment shows images that it was not trained on.",
+        "",
+        "```python",
+        "observation, info = env.reset(seed=1)",
+        "state = None",
+        "for _ in range(env.glimpses):",
+        "    action, state = agent.predict(observation, state, deterministic=True)",
+        "    observation, reward, over, _, info = env.step(action)",
+        'print([env.class_names[label] for label in action["label"]])',
         "```",
         "",
         "`config.yaml` is the whole experiment. `agent_step.pt2` is one look without this library: "
@@ -112,8 +125,10 @@ def _arguments(settings: Mapping[str, Any]) -> str:
 
 
 def _images(config: Config) -> str:
-    """The source, but for a path, which means nothing elsewhere."""
-    return config.images.source if config.images.source in ("mnist", "digits") else "PATH OF YOUR IMAGES"
+    """The source as Python, scaled as the run had it; a path means nothing elsewhere."""
+    known = config.images.source in ("mnist", "digits")
+    source = repr(config.images.source if known else "PATH OF YOUR IMAGES")
+    return f"load_images({source}, size={config.images.size})" if config.images.size else source
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -17,7 +17,7 @@ from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 from torch import Tensor, nn
 
-from ram_agent.checkpoint import CheckpointError, give_weights, is_checkpointed, read_newest
+from ram_agent.checkpoint import CheckpointError, is_checkpointed, read_newest
 from ram_agent.core import State
 from ram_agent.files import write_whole
 from ram_agent.heads import LearnedWindowHead
@@ -91,6 +91,8 @@ def read_trained(folder: Path) -> tuple[Path, dict[str, Any]]:
     """
     if is_export(folder):
         return folder / AGENT, read_export(folder)
+    if not is_checkpointed(folder / CHECKPOINT):
+        raise CheckpointError(f"checkpoint {folder / CHECKPOINT}: no such file, and no {AGENT} of an export in {folder}")
     return folder / CHECKPOINT, read_newest(folder / CHECKPOINT)
 
 
@@ -118,16 +120,6 @@ def read_export(folder: Path) -> dict[str, Any]:
     except Exception as error:  # safetensors' own error is no ValueError
         raise CheckpointError(f"export {folder}: {WEIGHTS} is damaged ({error})") from None
     return {**agent, "weights": weights}
-
-
-def load_weights(policy: nn.Module, weights: Mapping[str, Tensor], folder: Path) -> None:
-    """Give a policy the weights of an export. Raises `CheckpointError` where they are another's."""
-    try:
-        give_weights(policy, weights)
-    except (RuntimeError, ValueError) as error:
-        raise CheckpointError(
-            f"export {folder}: {WEIGHTS} does not fit {AGENT}: {' '.join(str(error).split())}"
-        ) from None
 
 
 def _inside(folder: Path, name: str) -> bytes:

@@ -247,7 +247,7 @@ EXPORTS: dict[str, tuple[Callable[[Path], object], str]] = {
     "weights cut short, meant": (signed(WEIGHTS, lambda old: old[:-7]), f"{WEIGHTS} is damaged"),
     "a header of a terabyte": (signed(WEIGHTS, lambda old: bytes([0] * 5 + [1] + [0] * 2) + old), "is damaged"),
     "a pickle": (signed(WEIGHTS, lambda old: pickle.dumps(print)), f"{WEIGHTS} is damaged"),
-    "weights of another": (signed(WEIGHTS, without_bias), f"{WEIGHTS} does not fit {AGENT}"),
+    "weights of another": (signed(WEIGHTS, without_bias), f"{AGENT}: does not fit this ram-agent"),
     "weights of another type": (
         other_bias(torch.Tensor.double),
         "classifier.bias is of torch.float64, expected torch.",
@@ -272,6 +272,11 @@ def test_an_export_is_refused_in_one_line(name: str, export: Path, tmp_path: Pat
     with pytest.raises(CheckpointError, match=re.escape(says)) as refusal:
         REINFORCE.load(tmp_path / "agent", GlimpseVectorEnv(50, images="digits", tensors=True))
     assert "\n" not in str(refusal.value)
+
+
+def test_a_folder_that_is_neither_a_run_nor_an_export_is_called_so(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match=r"agent\.pt: no such file, and no agent\.json of an export in"):
+        REINFORCE.load(tmp_path, GlimpseVectorEnv(50, images="digits", tensors=True))
 
 
 @pytest.mark.parametrize("command", ["evaluate", "train"])

@@ -21,7 +21,8 @@ from ram_agent.config import dump_config, load_config
 from ram_agent.experiment import run_experiment
 from ram_agent.export import AGENT, STEP, WEIGHTS, AgentStep, read_export
 from ram_agent.learner import LEARNERS, REINFORCE, Pathwise
-from tests.making import make_config, make_env, make_world, unchecked
+from ram_agent.run_files import CHECKPOINT
+from tests.making import make_config, make_env, make_learner, make_world, unchecked
 
 METHODS = {"reinforce": "crop", "straight_through": "crop", "pathwise": "stn"}
 
@@ -81,13 +82,14 @@ def test_the_folder_holds_what_was_promised_and_the_card_shows_results_and_pictu
 
 
 @pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("of", ["export", "run"])
 def test_a_learner_loads_the_best_weights_and_acts_as_the_run_does(
-    method: str, runs: dict[str, Path], exports: dict[str, Path]
+    of: str, method: str, runs: dict[str, Path], exports: dict[str, Path]
 ) -> None:
     saved = read_checkpoint(runs[method] / "checkpoints" / "agent.pt")
     best = best_policy(saved, torch.device("cpu"))
     env = make_env(8, sensor=METHODS[method], tensors=True)
-    agent = LEARNERS[method].load(exports[method], env)
+    agent = LEARNERS[method].load({"export": exports, "run": runs}[of][method], env)
     assert agent.policy.state_dict().keys() == best.state_dict().keys()
     for name, value in best.state_dict().items():
         assert torch.equal(agent.policy.state_dict()[name], value)
@@ -99,6 +101,26 @@ def test_a_learner_loads_the_best_weights_and_acts_as_the_run_does(
     assert len(state) == (3 if best.blueprint.config.scan else 2)
     agent.learn(8 * 3)  # and goes on learning
     assert agent.episodes == 8
+
+
+def test_the_file_of_a_run_goes_on_where_it_was_and_the_folder_is_its_best(tmp_path: Path) -> None:
+    """A run folder in which the best weights are neither the last ones nor their average."""
+    learner = make_learner(learning_rate=0.05, weight_average=80)
+    learner.update()
+    best = {name: value.clone() for name, value in learner.policy.state_dict().items()}
+    for _ in range(3):
+        learner.update()
+    learner.save(tmp_path / CHECKPOINT, best={"error": 50.0, "episodes": 8, "weights": best})
+    file = REINFORCE.load(tmp_path / CHECKPOINT, make_env(8, tensors=True))
+    folder = REINFORCE.load(tmp_path, make_env(8, tensors=True))
+    assert (file.updates, folder.updates) == (4, 0)
+    for loaded, expected in (
+        (file.policy, learner.policy.state_dict()),
+        (file.judged, learner.judged.state_dict()),
+        (folder.policy, best),
+        (folder.judged, best),
+    ):
+        assert all(torch.equal(value, expected[name]) for name, value in loaded.state_dict().items())
 
 
 @pytest.mark.parametrize("method", METHODS)

@@ -15,6 +15,7 @@ import torch
 from PIL import Image
 
 from envs.class_names import NAMES_FILE
+from envs.glimpse import GlimpseVectorEnv
 from envs.images import load_images
 from envs.pictures import in_channels
 from envs.scenes import SceneMaker
@@ -27,6 +28,7 @@ from ram_agent.evaluation import Evaluation
 from ram_agent.export import AGENT
 from ram_agent.gaze import Gaze, glimpse_paths
 from ram_agent.pictures import write_figure
+from ram_agent.rollout import rollout
 from ram_agent.sensor import make_sensor
 from ram_agent.spectator import watch
 from ram_agent.stored import final_results
@@ -356,16 +358,22 @@ def test_an_export_answers_as_its_run_does_and_its_card_names_the_classes(
 
 @pytest.mark.parametrize("kind", SENSORS)
 def test_the_sample_of_a_card_makes_the_environment_of_the_run(
-    kind: str, coloured: dict[str, Path], say: Say, tmp_path: Path
+    kind: str,
+    coloured: dict[str, Path],
+    photographs: Path,
+    say: Say,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     run = coloured[kind]
     with unchecked():
         say("export", run, "--out", tmp_path / "export")
-    (sample,) = re.findall(r"```python\n(.+?)```", (tmp_path / "export" / "README.md").read_text(), re.DOTALL)
+    samples = re.findall(r"```python\n(.+?)```", (tmp_path / "export" / "README.md").read_text(), re.DOTALL)
     config = load_config(run / "config.yaml")
     data = load_images(config.images.source, size=config.images.size)
-    space: dict = {"data": data}
-    exec(sample.replace("'PATH OF YOUR IMAGES'", "data").replace("FOLDER", str(tmp_path / "export")), space)
+    space: dict = {}
+    for sample in samples:
+        exec(sample.replace("PATH OF YOUR IMAGES", str(photographs)).replace("FOLDER", str(tmp_path / "export")), space)
     env, ours = space["env"], ConfiguredWorld(config, data).environment("train", 8)
     assert env.sensor == make_sensor(**config.sensor.model_dump())
     for field in fields(SceneMaker):
@@ -373,3 +381,13 @@ def test_the_sample_of_a_card_makes_the_environment_of_the_run(
             assert getattr(env.scenes, field.name) == getattr(ours.scenes, field.name), field.name
     assert (env.num_envs, env.glimpses, env.tensors) == (8, 3, True)
     assert space["agent"].policy.blueprint.classes == 3
+    said = capsys.readouterr().out
+    assert len(samples) == 2
+    assert said == f"{[data.classes[label] for label in acted(run, env)]}\n"
+
+
+def acted(run: Path, env: GlimpseVectorEnv) -> list[int]:
+    """What the best policy of a run answers in the end, at mean locations."""
+    policy = best_policy(read_checkpoint(run / "checkpoints" / "agent.pt"), torch.device("cpu"))
+    with torch.no_grad():
+        return rollout(policy, env, seed=1).logits[-1].argmax(dim=-1).tolist()

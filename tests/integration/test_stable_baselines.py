@@ -243,6 +243,19 @@ def test_a_saved_learner_is_loaded_with_its_settings(tmp_path: Path) -> None:
     assert torch.equal(weights(again.policy), weights(learner.policy))
 
 
+def test_the_folder_of_a_run_is_its_best_agent(tmp_path: Path) -> None:
+    config = configure("ppo")
+    learner = learner_of(config)
+    best = {name: value.clone() for name, value in learner.policy.state_dict().items()}
+    expected = weights(learner.policy)
+    learner.update()
+    learner.save(tmp_path / CHECKPOINT, best={"error": 50.0, "episodes": 0, "weights": best})
+    again = StableBaselines.load(tmp_path, make_world(config).vec_env(LANES))
+    assert torch.equal(weights(again.policy), expected)
+    assert not torch.equal(weights(learner.policy), expected)
+    assert again.model.policy is again.policy.network
+
+
 def test_it_predicts_for_the_environment_that_it_was_given() -> None:
     """Stable-Baselines3's own evaluation takes it, and its answers are its model's."""
     learner = learner_of(configure("ppo"))
