@@ -17,6 +17,7 @@ from ram_agent.gaze import of_each_class
 from ram_agent.interruption import Interruption
 from ram_agent.monitoring import Best, Checkpoints, Periodic, Pictures, Signal, Validation
 from ram_agent.parallel import ALONE, Ranks
+from ram_agent.progress import tell
 from ram_agent.run_files import CHECKPOINT, DIAGNOSTIC, EVENTS, agent_folder
 from ram_agent.world import World, check_images, whole_split
 from ram_agent.writing import Writing
@@ -91,6 +92,8 @@ def train_agent(
     if interruption.asked:
         agent.checkpoints.save()
         if agent.validation.best is None:  # the table needs a number; what is saved goes on as if never stopped
+            saved_in = "" if agent.checkpoints.unsaved else f"saved in {folder}; "
+            tell(f"{saved_in}measuring its error on the validation split, for the table")
             agent.validation.evaluate(record=False)
     return [agent]
 

@@ -16,7 +16,7 @@ from ram_agent.figures import confusion_matrix, error_by_glimpse, learning_curve
 from ram_agent.files import write_whole
 from ram_agent.finite import NumbersGoneBad
 from ram_agent.gaze import glimpse_paths, glimpse_strip, of_each_class
-from ram_agent.interruption import Interruption
+from ram_agent.interruption import STOPPING, Interruption
 from ram_agent.parallel import ALONE, Ranks
 from ram_agent.pictures import write_figure, write_gif
 from ram_agent.precision import set_products, warn_of_slow_products, with_precision
@@ -48,7 +48,7 @@ def run_experiment(
         write_whole(folder / CONFIG, dump_config(config).encode())
         if world.dataset.notice:
             write_whole(folder / NOTICE, (world.dataset.notice + "\n").encode())
-    interruption = Interruption()
+    interruption = Interruption(answer=STOPPING if ranks.leads else "")
     agents: list[Agent] = []
     gone_bad: dict[str, str] = {}
     with interruption.watching():

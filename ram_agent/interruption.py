@@ -1,12 +1,16 @@
 """SIGINT, SIGTERM and SIGHUP: who hears them, and how a training stops for them."""
 
+import os
 import signal
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 from ram_agent.algorithm import Algorithm
 from ram_agent.parallel import Ranks
+
+
+STOPPING = "stopping: ends the update or the validation at hand, then saves; once more ends now, and what was saved stays"
 
 
 @contextmanager
@@ -32,8 +36,10 @@ def _asking() -> list[signal.Signals]:
 
 @dataclass
 class Interruption:
-    """The first signal asks the learner at hand to stop after its update; the second acts at once."""
+    """The first signal asks the learner at hand to stop after its update, and is answered; the second acts at once."""
 
+    answer: str = ""
+    """What is said to it, on standard error."""
     received: int = 0
     unwritten: str = ""
     """Why a run gives up that cannot write its files."""
@@ -66,3 +72,7 @@ class Interruption:
             self.learner.stop_requested = True
         for each in _asking():
             signal.signal(each, signal.SIG_DFL)
+        if self.answer:
+            with suppress(OSError):  # a terminal that is gone
+                # Not to `sys.stderr`: the signal may fall into a line that is written there, which forbids another.
+                os.write(2, f"\n{self.answer}\n".encode())

@@ -69,7 +69,7 @@ def _table(run: str, trained: Trained, numbers: Mapping[str, Any]) -> Iterator[s
     canvas = f"{scene.kind} {scene.height}x{scene.width}"
     yield f"{run} on {numbers['test_images']:,} images of {trained.world.dataset.name}, {canvas}"
     if trained.unfinished:
-        yield f"  not finished: the weights that were best in validation, after {trained.unfinished}"
+        yield f"  not finished: {trained.unfinished}"
     yield f"  error, mean location      {numbers['test_error']:7.2f} %   95 % over test images {low:.2f} to {high:.2f}"
     yield f"  error, sampled location   {numbers['test_error_sampled']:7.2f} %"
     yield f"  error, {numbers['votes']:>2}-vote            {numbers['test_error_voted']:7.2f} %"

@@ -33,7 +33,7 @@ class Trained(NamedTuple):
     shown: tuple[Shown, ...]
     """The picture files that it is to be shown, scene by scene; none where its images have labels."""
     unfinished: str = ""
-    """How far its run is, where that has no results yet."""
+    """Which weights these are, where the run has no results yet."""
 
 
 def other_data_options(parser: Parser) -> None:
@@ -94,7 +94,9 @@ def trained_agent(given: Any) -> Trained:
         raise ConfigError(
             f"images: {world.images.channels} colour channels, but this run was trained on {channels}; convert them"
         )
-    return Trained(config, policy, world, shown, _unfinished(folder, saved))
+    with fitting(file):
+        unfinished = _unfinished(folder, saved, config.environment.glimpses)
+    return Trained(config, policy, world, shown, unfinished)
 
 
 def _check_scenes(world: ConfiguredWorld, *, other: bool) -> None:
@@ -108,11 +110,14 @@ def _check_scenes(world: ConfiguredWorld, *, other: bool) -> None:
         raise ConfigError(f"{error}{plain if large else ''}") from None
 
 
-def _unfinished(folder: Path, saved: Mapping[str, Any]) -> str:
+def _unfinished(folder: Path, saved: Mapping[str, Any], glimpses: int) -> str:
     if is_export(folder) or whole_results(folder):
         return ""
-    total, best = saved["training"]["episodes"], saved["best"]
-    return f"{best['episodes']:,} of {total:,} episodes" if best else f"some of {total:,} episodes, not validated yet"
+    total, best = f"{saved['training']['episodes']:,} episodes", saved["best"]
+    if best:
+        return f"the weights that were best in validation, after {best['episodes']:,} of {total}"
+    so_far = saved["learner"]["num_timesteps"] // glimpses
+    return f"the weights as they were saved after {so_far:,} of {total}, before the first validation"
 
 
 def _labelled(config: Config, own: tuple[str, ...], trained_on: str) -> ImageData:

@@ -1,6 +1,7 @@
 """SIGINT and SIGTERM, to a training in a process of its own: the first asks, the second is obeyed at once."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -11,9 +12,15 @@ from typing import Any
 
 import pytest
 
+from ram_agent.building import best_policy
 from ram_agent.checkpoint import read_newest
 from ram_agent.cli import main
-from ram_agent.run_files import CHECKPOINT
+from ram_agent.cli.world import ConfiguredWorld
+from ram_agent.config import load_config
+from ram_agent.evaluation import evaluate
+from ram_agent.interruption import STOPPING
+from ram_agent.run_files import CHECKPOINT, CONFIG
+from ram_agent.world import whole_split
 from tests.resuming import differences, without_times
 
 ROOT = Path(__file__).parents[2]
@@ -21,7 +28,7 @@ SETTINGS = {
     "images.source": "digits",
     "training.episodes": 400,
     "training.batch": 50,
-    "evaluation.every": 200,
+    "evaluation.every": 500,
     "evaluation.controls": "[]",
     "evaluation.signal": 0,
     "run.checkpoint_every": 100,
@@ -115,7 +122,16 @@ def assert_goes_on(run: Path, uninterrupted: Path) -> None:
     assert differences(saved(run)["learner"], saved(uninterrupted)["learner"]) == []
 
 
-def test_sigterm_ends_in_order_with_143(uninterrupted: Path, tmp_path: Path) -> None:
+def validation_error(run: Path) -> float:
+    """Of the weights that `evaluate` and `render` show."""
+    world = ConfiguredWorld(load_config(run / CONFIG))
+    return evaluate(best_policy(read_newest(run / CHECKPOINT), world.device), *whole_split(world, "validation")).error
+
+
+def test_sigterm_ends_in_order_with_143(
+    uninterrupted: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What the table says of a run that was never validated is of the weights that are saved."""
     run = tmp_path / "run"
     with training(run, "nowhere") as process:
         process.send_signal(signal.SIGTERM)
@@ -123,7 +139,14 @@ def test_sigterm_ends_in_order_with_143(uninterrupted: Path, tmp_path: Path) -> 
     assert process.returncode == 128 + signal.SIGTERM == 143
     assert "interrupted; best error on the validation split so far" in out
     assert "Traceback" not in err
+    assert err.index(STOPPING) < err.index(f"saved in {run}; measuring its error on the validation split")
     assert saved(run)["learner"]["updates"] == AT
+    told = re.search(r"learned +([\d.]+)", out)
+    assert told
+    assert validation_error(run) == pytest.approx(float(told[1]), abs=0.006)
+    assert main(["evaluate", str(run)]) == 0
+    unfinished = f"the weights as they were saved after {AT * 50} of 400 episodes, before the first validation"
+    assert f"  not finished: {unfinished}\n" in capsys.readouterr().out
     assert_goes_on(run, uninterrupted)
 
 
