@@ -54,9 +54,8 @@ def _against(look: str, control: Mapping[str, Any], results: Mapping[str, Any]) 
     """What the policy adds, as far as two intervals can tell; `ram-agent compare` pairs the images, and tells more."""
     points = control["test_error"] - results["test_error"]
     lower, upper = sorted([results["test_error_ci95"], control["test_error_ci95"]])
-    if upper[0] <= lower[1]:
-        return f"{look} has {points:+.1f} points of error: the intervals overlap"
-    return f"the policy takes {points:+.1f} points off {look}"
+    told = f"the policy has {abs(points):.1f} points {'more' if points < 0 else 'less'} error than {look}"
+    return f"{told}: the intervals overlap" if upper[0] <= lower[1] else told
 
 
 def _trained_differently(results: Mapping[str, Any], control: Mapping[str, Any]) -> str:
