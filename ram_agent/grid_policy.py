@@ -130,6 +130,7 @@ def recurrent_policy() -> type[ActorCriticPolicy]:
         from sb3_contrib.ppo_recurrent import MultiInputLstmPolicy
     except ImportError:
         raise ConfigError(
-            "training.method: recurrent_ppo needs sb3-contrib, which is not installed; pip install 'ram-agent[sb3]'"
+            "training.method: recurrent_ppo needs sb3-contrib, which is not installed; pip install sb3-contrib (in a "
+            "checkout: pip install -e '.[sb3]')"
         ) from None
     return MultiInputLstmPolicy

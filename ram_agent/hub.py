@@ -11,7 +11,8 @@ def hub_client() -> Any:
         return import_module("huggingface_hub")
     except ImportError:
         raise ValueError(
-            "--push-to-hub: needs huggingface_hub, which is not installed: pip install 'ram-agent[hub]'"
+            "--push-to-hub: needs huggingface_hub, which is not installed; pip install huggingface_hub "
+            "(in a checkout: pip install -e '.[hub]')"
         ) from None
 
 

@@ -41,7 +41,9 @@ from ram_agent.world import Dataset, World, whole_split
 def check_optuna() -> None:
     """Raise `ConfigError` where Optuna, an extra, is not installed."""
     if find_spec("optuna") is None:
-        raise ConfigError("search: Optuna is not installed; pip install 'ram-agent[search]'")
+        raise ConfigError(
+            "search: Optuna is not installed; pip install optuna (in a checkout: pip install -e '.[search]')"
+        )
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,8 @@ def wandb_client() -> Any:
         return import_module("wandb")
     except ImportError:
         raise ConfigError(
-            "run.track: needs wandb, which is not installed; pip install 'ram-agent[track]', or leave --track out"
+            "run.track: needs wandb, which is not installed; pip install wandb (in a checkout: pip install -e "
+            "'.[track]'), or leave --track out"
         ) from None
     except Exception as error:  # as of a client that is older than the NumPy here
         said = " ".join(f"{type(error).__name__} {error}".split())

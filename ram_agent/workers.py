@@ -117,7 +117,10 @@ class _LocalProcess:
 def check_ray() -> None:
     """Raise `ConfigError` where Ray, an extra, is not installed."""
     if find_spec("ray") is None:
-        raise ConfigError("--backend ray: Ray is not installed; pip install 'ram-agent[ray]', or take local")
+        raise ConfigError(
+            "--backend ray: Ray is not installed; pip install ray (in a checkout: pip install -e '.[ray]'), or take "
+            "local"
+        )
 
 
 class RayWorkers:

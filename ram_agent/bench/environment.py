@@ -21,7 +21,7 @@ MOST_SINGLES = 256
 """Lanes up to which environments that step one by one are timed: beyond, a round takes seconds and shows nothing."""
 OURS, TENSORS = "GlimpseVectorEnv", "GlimpseVectorEnv, tensors"
 SINGLES, NEIGHBOUR = "SyncVectorEnv of GlimpseEnv", "ap_gym CircleSquare-v0"
-ABSENT = "not installed: pip install 'ram-agent[bench]'"
+ABSENT = "not installed: pip install ap_gym (in a checkout: pip install -e '.[bench]')"
 
 
 def environment_tables(settings: Settings) -> list[Table]:

@@ -16,7 +16,7 @@ from tests.docs.shell import ROOT
 NEEDED = ("mkdocs", "material", "mkdocstrings_handlers.python", "mkdocs_jupyter")
 pytestmark = pytest.mark.skipif(
     any(find_spec(name.partition(".")[0]) is None for name in NEEDED),
-    reason="the site's builder is an extra: pip install 'ram-agent[docs]'",
+    reason="the site's builder is an extra: pip install -e '.[docs]'",
 )
 
 

@@ -132,7 +132,7 @@ def test_every_config_runs_two_updates_that_move_every_weight_it_trains(path: Pa
     lanes = 16 if load_config(path).training.by_sb3 else 8  # theirs are cut into whole minibatches
     config = load_config(path, {"images.source": "digits", "training.batch": lanes})
     if config.training.method == "recurrent_ppo" and not HAS_SB3_CONTRIB:
-        pytest.skip("RecurrentPPO is an extra: pip install 'ram-agent[sb3]'")
+        pytest.skip("RecurrentPPO is an extra: pip install -e '.[sb3]'")
     learner = build_learner(config, ConfiguredWorld(config, digits()))
     policy = learner.policy
     before = {name: value.clone() for name, value in policy.state_dict().items()}

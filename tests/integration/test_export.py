@@ -274,7 +274,7 @@ def test_a_push_without_the_client_says_what_to_install_and_writes_nothing(
     monkeypatch.setitem(sys.modules, "huggingface_hub", None)
     arguments = ["export", str(runs["reinforce"]), "--out", str(tmp_path / "out"), "--push-to-hub", "me/ram"]
     assert main(arguments) == 2
-    assert "pip install 'ram-agent[hub]'" in capsys.readouterr().err
+    assert "pip install huggingface_hub (in a checkout: pip install -e '.[hub]')" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
 
 

@@ -234,7 +234,10 @@ def test_without_wandb_or_events_there_is_a_remedy(
     monkeypatch.setitem(sys.modules, "wandb", None)
     run = tmp_path / "run"
     assert main(["train", "smoke", "--track", "--run.folder", str(run)]) == 2
-    assert "run.track: needs wandb, which is not installed; pip install 'ram-agent[track]'" in capsys.readouterr().err
+    assert (
+        "run.track: needs wandb, which is not installed; pip install wandb (in a checkout: pip install -e '.[track]')"
+        in capsys.readouterr().err
+    )
     assert main(["train", "smoke", "--track", "--run.tensorboard", "false", "--run.folder", str(run)]) == 2
     assert "run.track: expected run.tensorboard true" in capsys.readouterr().err
     assert not run.exists()

@@ -29,7 +29,7 @@ from ram_agent.search import Search, Unseen
 from ram_agent.space import read_space
 from tests.making import make_config, make_world, torch_as_it_was
 
-optuna = pytest.importorskip("optuna", reason="Optuna is an extra: pip install 'ram-agent[search]'")
+optuna = pytest.importorskip("optuna", reason="Optuna is an extra: pip install -e '.[search]'")
 
 ROOT = Path(__file__).parents[2]
 SPACE = {"training.learning_rate": {"log": ["1e-4", "3e-2"]}, "training.batch": {"choice": [20, 40]}}

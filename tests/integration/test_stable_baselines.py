@@ -270,7 +270,7 @@ def test_it_predicts_for_the_environment_that_it_was_given() -> None:
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A whole run with a memory, its control beside it."""
-    pytest.importorskip("sb3_contrib", reason="RecurrentPPO is an extra: pip install 'ram-agent[sb3]'")
+    pytest.importorskip("sb3_contrib", reason="RecurrentPPO is an extra: pip install -e '.[sb3]'")
     folder = tmp_path_factory.mktemp("finished")
     config = configure(
         "recurrent_ppo", evaluation={"controls": ["random"], "every": 40}, run={"seed": 4, "pictures": 2}

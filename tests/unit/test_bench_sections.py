@@ -40,7 +40,7 @@ def test_what_is_not_installed_says_how_to_install_it(monkeypatch: pytest.Monkey
     monkeypatch.setitem(sys.modules, "ap_gym", None)
     rows = environment_tables(SMOKE)[0].records()
     assert [(row["note"], row["steps/s"]) for row in rows if row["environment"] == NEIGHBOUR] == [(ABSENT, None)]
-    assert ABSENT == "not installed: pip install 'ram-agent[bench]'"
+    assert ABSENT == "not installed: pip install ap_gym (in a checkout: pip install -e '.[bench]')"
 
 
 def test_training_goes_on_without_stable_baselines(monkeypatch: pytest.MonkeyPatch) -> None:

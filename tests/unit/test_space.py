@@ -109,5 +109,6 @@ def test_without_optuna_the_command_to_install_it_is_named(
     monkeypatch.setattr("ram_agent.search.find_spec", lambda name: None)
     assert main(["search", "smoke", "--space", "hard", "--out", str(tmp_path / "out")]) == 2
     error = capsys.readouterr().err
-    assert error == "ram-agent: error: search: Optuna is not installed; pip install 'ram-agent[search]'\n"
+    needed = "pip install optuna (in a checkout: pip install -e '.[search]')"
+    assert error == f"ram-agent: error: search: Optuna is not installed; {needed}\n"
     assert list(tmp_path.iterdir()) == []
