@@ -7,6 +7,7 @@ from typing import Any
 from ram_agent.config import Config
 from ram_agent.core import State
 from ram_agent.learner import LEARNERS
+from ram_agent.report import images_of
 
 PICTURES = ("glimpse_paths.gif", "glimpse_paths.png")
 """What a card shows, the first that a run has."""
@@ -50,7 +51,7 @@ def model_card(
     else:
         rows = {"mean location": results, **{f"control: {name}": r for name, r in results["controls"].items()}}
         lines += [
-            f"| test error on {results['test_images']:,} images of {dataset} | % | 95 % interval |",
+            f"| test error on {images_of(results['test_images'], dataset)} | % | 95 % interval |",
             "|---|---|---|",
         ]
         for name, row in rows.items():
@@ -96,8 +97,8 @@ def model_card(
         f'agent = {kind}.load("FOLDER", env)',
         "```",
         "",
-        "To have it act: an episode in each lane, at mean locations, and what it says in the end. With `split=\"test\"` "
-        "the environment shows images that it was not trained on.",
+        "To have it act: an episode in each lane, at mean locations, and what it says in the end. With "
+        '`split="test"` the environment shows images that it was not trained on.',
         "",
         "```python",
         "observation, info = env.reset(seed=1)",

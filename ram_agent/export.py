@@ -92,7 +92,7 @@ def read_trained(folder: Path) -> tuple[Path, dict[str, Any]]:
     if is_export(folder):
         return folder / AGENT, read_export(folder)
     if not is_checkpointed(folder / CHECKPOINT):
-        raise CheckpointError(f"checkpoint {folder / CHECKPOINT}: no such file, and no {AGENT} of an export in {folder}")
+        raise CheckpointError(f"checkpoint {folder / CHECKPOINT}: no such file, and no {AGENT} of an export")
     return folder / CHECKPOINT, read_newest(folder / CHECKPOINT)
 
 

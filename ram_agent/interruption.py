@@ -9,8 +9,7 @@ from dataclasses import dataclass
 from ram_agent.algorithm import Algorithm
 from ram_agent.parallel import Ranks
 
-
-STOPPING = "stopping: ends the update or the validation at hand, then saves; once more ends now, and what was saved stays"
+STOPPING = "stopping: ends the update or validation at hand, then saves; once more ends now, and what was saved stays"
 
 
 @contextmanager

@@ -5,6 +5,15 @@ from typing import Any, get_args
 
 from ram_agent.config import FullImageKind, SB3Method
 
+FEW = 100
+"""Test images below which the 95 % interval of an error can be some 20 points wide and more (Wilson, at 50 %)."""
+TOO_FEW = "few test images: the error itself says little, its interval says what is known"
+
+
+def images_of(count: int, name: str) -> str:
+    """How many images of which data set."""
+    return f"{count:,} image{'' if count == 1 else 's'} of {name}"
+
 
 def results_table(results: Mapping[str, Any]) -> str:
     """The end of a run: learned policy, sampled, voted, controls on the test set; if interrupted, validation."""
@@ -24,7 +33,8 @@ def results_table(results: Mapping[str, Any]) -> str:
             f"  {look:<28}{error:7.2f}   [{dataset['name']}]" for look, error in results["validation_errors"].items()
         ]
     else:
-        lines += [f"test error in percent, {results['test_images']:,} images of {dataset['name']}, 95 % interval:", ""]
+        tested = results["test_images"]
+        lines += [f"test error in percent, {images_of(tested, dataset['name'])}, 95 % interval:", ""]
         lines.append(_row("learned, mean location", results, dataset["name"]))
         lines.append(f"  {'learned, sampled location':<28}{results['test_error_sampled']:7.2f}")
         lines.append(f"  {'learned, ' + str(results['votes']) + '-vote':<28}{results['test_error_voted']:7.2f}")
@@ -41,6 +51,8 @@ def results_table(results: Mapping[str, Any]) -> str:
         for look, control in results["controls"].items():
             if not differently[look]:
                 lines.append(f"  {_against(look, control, results)}")
+        if tested < FEW:
+            lines.append(f"  {TOO_FEW}")
     lines.append("")
     lines.append(
         f"  {results['episodes']:,} episodes in {results['seconds']:,.0f} s "

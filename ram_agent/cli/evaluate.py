@@ -12,6 +12,7 @@ from ram_agent.config import ConfigError
 from ram_agent.figures import confusion_matrix
 from ram_agent.options import Parser
 from ram_agent.pictures import write_figure
+from ram_agent.report import FEW, TOO_FEW, images_of
 from ram_agent.results import test_errors
 from ram_agent.world import whole_split
 
@@ -67,13 +68,15 @@ def _table(run: str, trained: Trained, numbers: Mapping[str, Any]) -> Iterator[s
     scene = trained.config.scene
     low, high = numbers["test_error_ci95"]
     canvas = f"{scene.kind} {scene.height}x{scene.width}"
-    yield f"{run} on {numbers['test_images']:,} images of {trained.world.dataset.name}, {canvas}"
+    yield f"{run} on {images_of(numbers['test_images'], trained.world.dataset.name)}, {canvas}"
     if trained.unfinished:
         yield f"  not finished: {trained.unfinished}"
     yield f"  error, mean location      {numbers['test_error']:7.2f} %   95 % over test images {low:.2f} to {high:.2f}"
     yield f"  error, sampled location   {numbers['test_error_sampled']:7.2f} %"
     yield f"  error, {numbers['votes']:>2}-vote            {numbers['test_error_voted']:7.2f} %"
     yield f"  error after each glimpse  {'  '.join(f'{error:.1f}' for error in numbers['error_by_glimpse'])}"
+    if numbers["test_images"] < FEW:
+        yield f"  {TOO_FEW}"
     yield from _by_class(numbers["error_by_class"])
 
 

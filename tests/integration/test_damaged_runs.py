@@ -275,7 +275,7 @@ def test_an_export_is_refused_in_one_line(name: str, export: Path, tmp_path: Pat
 
 
 def test_a_folder_that_is_neither_a_run_nor_an_export_is_called_so(tmp_path: Path) -> None:
-    with pytest.raises(CheckpointError, match=r"agent\.pt: no such file, and no agent\.json of an export in"):
+    with pytest.raises(CheckpointError, match=r"agent\.pt: no such file, and no agent\.json of an export$"):
         REINFORCE.load(tmp_path, GlimpseVectorEnv(50, images="digits", tensors=True))
 
 

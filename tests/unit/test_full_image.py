@@ -235,6 +235,9 @@ def test_a_control_that_was_not_trained_alike_is_not_said_to_be(
     assert f"random, {told} " in table
     assert f"cnn, the whole canvas, {told} " in table
     assert "trained alike" not in table
+    assert "few test images" not in table
+    assert "few test images" in results_table(results | {"test_images": 99})
+    assert ", 1 image of digits, " in results_table(results | {"test_images": 1})
     assert "the policy has" not in table
 
 
