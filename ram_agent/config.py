@@ -29,6 +29,22 @@ THEIRS = "default: Stable-Baselines3's"
 class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True, allow_inf_nan=False)
 
+    @model_validator(mode="before")
+    @classmethod
+    def _exponents(cls, given: Any) -> Any:
+        """YAML takes 1e3 for a text: where a whole number is asked for, it is one."""
+        if not isinstance(given, dict):
+            return given
+        whole = {name for name, field in cls.model_fields.items() if field.annotation in (int, int | None)}
+        return {name: _as_whole(value) if name in whole else value for name, value in given.items()}
+
+
+def _as_whole(value: Any) -> Any:
+    if not isinstance(value, str) or not re.fullmatch(r"\d+(\.\d*)?[eE]\+?\d+", value):
+        return value
+    number = float(value)
+    return int(number) if number.is_integer() else value
+
 
 class ImagesConfig(Section):
     source: str = Field(
@@ -41,6 +57,16 @@ class ImagesConfig(Section):
         default=None,
         description="height,width that pictures of class folders, and they alone, are scaled to; default: as they are",
     )
+
+    @field_validator("size", mode="before")
+    @classmethod
+    def _height_and_width(cls, given: Any) -> Any:
+        if given is not None and not isinstance(given, list | tuple):
+            side = given if isinstance(given, int) else 64
+            raise ValueError(
+                f"images.size: got {_SHORT.repr(given)}, expected two numbers, height,width: {side},{side}"
+            )
+        return given
 
     @model_validator(mode="after")
     def _positive(self) -> "ImagesConfig":

@@ -103,7 +103,7 @@ def _laid_over(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, 
 def read_yaml(path: Path, kind: str, key: str) -> dict[str, Any]:
     """The mapping that a YAML file holds; `kind` and `key` say in an error what was expected. Raises `ConfigError`."""
     try:
-        tree = _loaded(path.read_text(encoding="utf-8")) or {}
+        tree = _loaded(path.read_text(encoding="utf-8"))
     except _StandsTwice as error:
         raise ConfigError(f"{kind} {path}: {error}") from None
     except OSError as error:
@@ -112,6 +112,8 @@ def read_yaml(path: Path, kind: str, key: str) -> dict[str, Any]:
         raise ConfigError(f"{kind} {path}: nested too deeply to be one") from None
     except (yaml.YAMLError, UnicodeDecodeError, ValueError) as error:  # ValueError: a date that there is not
         raise ConfigError(f"{kind} {path}: not YAML: {' '.join(str(error).split())}") from None
+    if tree is None:
+        raise ConfigError(f"{kind} {path}: empty, expected sections such as '{key}'; {{}} is all defaults")
     if not isinstance(tree, dict):
         raise ConfigError(f"{kind} {path}: expected sections such as '{key}', got {type(tree).__name__}")
     return tree
@@ -145,10 +147,19 @@ class _EachKeyOnce(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
+CALLED = {"epochs": "episodes", "batch_size": "batch"}
+"""What others call settings of ours."""
+
+
 def nearest(name: str, names: Sequence[str]) -> str:
-    """` (did you mean ...?)`, or nothing. What follows the last dot says most: `training.lr` is no `training.clip`."""
-    last = _last(name)
-    namesakes = [full for full in names if _last(full) == last]
+    """` (did you mean ...?)`, or nothing. What follows the last dot says most: `training.lr` is no `training.clip`.
+
+    A section stands for the first of its settings.
+    """
+    last = _last(name).replace("-", "_")
+    ours = CALLED.get(last, last)
+    namesakes = [full for full in names if _last(full) == ours]
+    namesakes += [full for full in names if full.startswith(f"{name}.")][:1]
     spelt_out = [full for full in names if "".join(word[:1] for word in _last(full).split("_")) == last]
     close = get_close_matches(name, namesakes or spelt_out, n=1, cutoff=0.0)
     if not close:

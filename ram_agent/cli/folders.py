@@ -11,17 +11,23 @@ from ram_agent.run_files import WRITTEN, check_run, is_run
 
 NOBODYS = ".DS_Store"
 """What file managers leave."""
+LISTED = 8
+"""Configs that are named where none is called as was asked."""
 
 
 def find_config(name: str, kind: str = "config", below: str = ".") -> Path:
-    """A path as it is, or the name of a config that came with the package, in `below`. Raises `ConfigError`."""
+    """A path as it is, or the name of a config that came with the package, in `below`; a folder may have that name,
+    too. Raises `ConfigError`.
+    """
     path = Path(name)
+    shipped = {file.stem: file for file in sorted((SHIPPED / below).glob("*.yaml"))}
+    if name in shipped and not path.is_file():
+        return shipped[name]
     if path.exists():
         return path
-    shipped = {file.stem: file for file in sorted((SHIPPED / below).glob("*.yaml"))}
-    if name in shipped:
-        return shipped[name]
-    some = get_close_matches(path.stem, sorted(shipped), n=8, cutoff=0.0)
+    close = get_close_matches(path.stem, sorted(shipped), n=len(shipped), cutoff=0.0)
+    of_each = {each.partition("_")[0]: each for each in reversed(close)}  # the closest of each task
+    some = list(dict.fromkeys([*of_each.values(), *close]))[:LISTED]
     raise ConfigError(
         f"{kind} {name}: no such file{nearest(path.stem, sorted(shipped))}; of the {len(shipped)} shipped: "
         f"{', '.join(sorted(some))}"

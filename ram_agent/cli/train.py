@@ -23,7 +23,7 @@ from ram_agent.options import Parser, add_config_options, overrides
 from ram_agent.parallel import join_ranks, leave_ranks
 from ram_agent.replay import check_replayable
 from ram_agent.report import results_table
-from ram_agent.run_files import CONFIG, NOTICE, RESULTS
+from ram_agent.run_files import CONFIG, NOTICE, RESULTS, is_run
 from ram_agent.stable_baselines import algorithm_class
 from ram_agent.stored import UNWRITTEN, final_results
 from ram_agent.tracking import TrackingError, tracked, wandb_client
@@ -60,7 +60,8 @@ def train_run(given: Any) -> Prepared:
             notice = (folder / NOTICE).read_text(encoding="utf-8").strip()
             world.images = replace(world.images, notice=notice)
     else:
-        config = load_config(find_config(given.config or "default"), overrides(given))
+        config = load_config(_config_file(given.config or "default"), overrides(given))
+        _check_batch(config)
         world = ConfiguredWorld(config)  # before the folder: what fails here leaves nothing behind
         check_means(config, world.device, ranks.size)
         env = world.environment("train", 1)  # likewise: scenes or a first window that cannot be
@@ -112,6 +113,34 @@ def train_run(given: Any) -> Prepared:
         return NUMBERS_GONE_BAD if "controls_gone_bad" in results else 0
 
     return together
+
+
+def _config_file(name: str) -> Path:
+    """The file of a config. Raises `ConfigError`, for a run and for images with the option that takes them."""
+    path = find_config(name)
+    if is_run(path):
+        way = "begin with its weights: -i" if is_export(path) else "go on with it: --resume"
+        raise ConfigError(
+            f"config {name}: the folder of a trained agent, expected a YAML file; to {way} {name}; to train by its "
+            f"config anew: {path / CONFIG}"
+        )
+    if path.is_dir() or path.suffix == ".npz":
+        what = "a folder" if path.is_dir() else "an .npz"
+        raise ConfigError(
+            f"config {name}: {what}, expected a YAML file; to train on the images in it: --images.source {name}"
+        )
+    return path
+
+
+def _check_batch(config: Config) -> None:
+    """Raise `ConfigError` where one update would play more than all episodes."""
+    batch, looks, episodes = config.training.batch, config.training.looks, config.training.episodes
+    if batch * looks > episodes:
+        each = f" of {looks} episodes each" if looks > 1 else ""
+        raise ConfigError(
+            f"training.batch: got {batch:,} images an update{each}, expected no more episodes than the {episodes:,} of "
+            f"training.episodes; --training.batch {max(1, episodes // looks)}, or more episodes"
+        )
 
 
 def _check_apart(agent: Path, folder: str | None) -> None:

@@ -429,6 +429,14 @@ def assert_one_clear_line(outcome: Outcome, *fragments: str) -> None:
         (["another.yaml"], ["another.yaml: one argument too many"]),
         (["--trainig.batch", "3"], ["--trainig.batch: unknown option (did you mean --training.batch?)"]),
         (["--training.batch"], ["--training.batch: expected one argument"]),
+        (
+            ["--training.batch", "100000", "--training.episodes", "256"],
+            ["training.batch: got 100,000 images an update, expected no more", "--training.batch 256"],
+        ),
+        (
+            ["--training.baseline", "leave_one_out", "--training.looks", "4", "--training.batch", "751"],
+            ["got 751 images an update of 4 episodes each", "the 3,000 of training.episodes; --training.batch 750"],
+        ),
         (["--sensor.size", "80"], ["sensor.size: expected at most 60", "got 80"]),
         (["--environment.glimpses", "0"], ["environment.glimpses: got 0"]),
         (["--training.window_std", "-0.1"], ["training.window_std: got -0.1"]),
@@ -484,7 +492,16 @@ def test_without_mnist_a_config_that_needs_it_fails_clearly(forked: Callable[...
 def test_a_wrong_config_is_one_clear_line(forked: Callable[..., Outcome], tmp_path: Path) -> None:
     assert_one_clear_line(forked("train.py", "smok"), "config smok: no such file (did you mean smoke?)")
     assert_one_clear_line(forked("train.py", "configs/smok.yaml"), "did you mean smoke?")
-    assert_one_clear_line(forked("train.py", tmp_path), str(tmp_path), "directory")
+    folder = f"config {tmp_path}: a folder, expected a YAML file"
+    assert_one_clear_line(forked("train.py", tmp_path), folder, f"images in it: --images.source {tmp_path}")
+    images = save_images(tmp_path / "mine.npz", (28, 28))
+    assert_one_clear_line(forked("train.py", images), f"--images.source {images}")
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "config.yaml").write_text("{}")
+    again = f"to go on with it: --resume {tmp_path}/run; to train by its config anew: {tmp_path}/run/config.yaml"
+    assert_one_clear_line(forked("train.py", tmp_path / "run"), again)
+    (tmp_path / "run" / "agent.json").write_text("{}")
+    assert_one_clear_line(forked("train.py", tmp_path / "run"), f"to begin with its weights: -i {tmp_path}/run")
     mine = tmp_path / "mine.yaml"
     mine.write_text("scene: {hieght: 30}")
     assert_one_clear_line(

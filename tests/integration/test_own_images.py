@@ -209,6 +209,8 @@ def test_of_its_own_images_a_run_is_shown_those_that_it_was_tested_on(
     told = say("evaluate", coloured["crop"], "--images", photographs)
     assert f"{results['test_error']:.2f}" in told
     assert f"{results['test_images']} images" in told
+    assert results["test_images"] < 100
+    assert "  few test images: " in told
 
 
 def test_render_wrong_draws_what_is_answered_wrongly_and_that_alone(
@@ -260,6 +262,17 @@ def test_a_picture_lies_in_the_middle_at_the_size_that_was_trained_on(grey: Path
     assert "100x100 (height x width), at 10x10 on the 18x22 canvas" in out
     (first, second, third) = re.findall(r"glimpse 1  at \((\d+), (\d+)\)", out)
     assert (first, second, third) == (("5", "5"), ("11", "9"), ("50", "50"))  # the centre of the canvas
+
+
+def test_the_size_that_pictures_of_different_sizes_are_told_to_take_can_be_taken(
+    photographs: Path, refuse: Say, say: Say, tmp_path: Path
+) -> None:
+    few = ["--training.episodes", 100, "--evaluation.controls", "none", "--run.pictures", 0, "--run.progress", "false"]
+    order = ["train", "smoke", "--images.source", photographs, "--run.folder", tmp_path / "run", "--threads", 1, *few]
+    refused = refuse(*order)
+    option = re.search(r"no larger than the canvas: (--images\.size) (\d+,\d+)", refused)
+    assert option
+    assert "  few test images: " in say(*order, *option.groups())
 
 
 def test_with_plain_scenes_asked_for_a_picture_is_its_own_canvas(

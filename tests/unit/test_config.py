@@ -91,9 +91,56 @@ def test_yaml_that_writes_a_float_without_a_point_is_still_a_number(tmp_path: Pa
     assert load_config(path).training.learning_rate == 1e-4
 
 
-def test_an_empty_file_is_the_defaults_under_its_own_name(tmp_path: Path) -> None:
-    assert load_config(write(tmp_path, "# nothing\n")) == parse_config({"name": "mine"})
+def test_an_empty_mapping_is_the_defaults_under_its_own_name_and_an_empty_file_a_mistake(tmp_path: Path) -> None:
+    assert load_config(write(tmp_path, "{}\n")) == parse_config({"name": "mine"})
     assert load_config() == Config()
+    for text in ("", "# nothing\n", "---\n"):
+        with pytest.raises(ConfigError, match=r"mine\.yaml: empty, expected sections such as 'scene:'; {} is all"):
+            load_config(write(tmp_path, text))
+
+
+@pytest.mark.parametrize(("text", "number"), [("1e3", 1000), ("1.2e6", 1_200_000), ("25e+1", 250)])
+def test_a_whole_number_may_have_an_exponent(text: str, number: int, tmp_path: Path) -> None:
+    path = write(tmp_path, f"training: {{episodes: {text}}}")
+    assert load_config(path).training.episodes == number
+    parser = Parser(prog="test")
+    add_config_options(parser)
+    given = overrides(parsed(parser, ["--evaluation.control_episodes", text, "--name", "1e3"]))
+    config = load_config(None, given)
+    assert (config.evaluation.control_episodes, config.name) == (number, "1e3")
+
+
+@pytest.mark.parametrize("text", ["1.5e0", "1e-3", "1e400", "e3", "1e3x"])
+def test_what_is_no_whole_number_is_refused_as_it_was_written(text: str) -> None:
+    assert complaint({"training": {"episodes": text}}).startswith(f"training.episodes: got {text!r}: ")
+
+
+@pytest.mark.parametrize(("given", "remedy"), [(48, "48,48"), ("64x64", "64,64"), (0.5, "64,64")])
+def test_a_size_that_is_no_two_numbers_is_told_how_they_are_written(given: Any, remedy: str) -> None:
+    told = f"images.size: got {given!r}, expected two numbers, height,width: {remedy}"
+    assert complaint({"images": {"size": given}}) == told
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [
+        ("--images", "--images.source"),
+        ("--epochs", "--training.episodes"),
+        ("--batch-size", "--training.batch"),
+        ("--batch_size", "--training.batch"),
+        ("--sensor", "--sensor.kind"),
+    ],
+)
+def test_a_section_and_the_words_of_others_are_told_what_they_are_here(
+    typed: str, meant: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    parser = Parser(prog="test")
+    add_config_options(parser)
+    with pytest.raises(SystemExit):
+        parsed(parser, [typed, "3"])
+    assert capsys.readouterr().err == f"test: error: {typed}: unknown option (did you mean {meant}?)\n"
+    if typed.startswith("--e"):
+        assert f"(did you mean {meant[2:]}?)" in complaint({"training": {"epochs": 3}})
 
 
 def test_reading_a_configuration_needs_no_torch() -> None:

@@ -5,8 +5,8 @@ from pathlib import Path, PurePath
 
 import pytest
 
-from ram_agent.cli.folders import new_run_folder
-from ram_agent.config import Config, ConfigError, parse_config
+from ram_agent.cli.folders import find_config, new_run_folder
+from ram_agent.config import Config, ConfigError, load_config, parse_config
 from ram_agent.run_files import IDENTITY, WRITTEN
 
 OF_A_RUN = (
@@ -18,6 +18,26 @@ OF_A_RUN = (
 
 def test_every_kind_of_file_of_a_run_is_tried() -> None:
     assert all(any(PurePath(name).parts[0] == kind or fnmatch(name, kind) for name in OF_A_RUN) for kind in WRITTEN)
+
+
+def test_a_folder_of_ones_own_does_not_hide_the_config_of_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`ram-agent train photographs --images.source photographs`."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "photographs").mkdir()
+    assert load_config(find_config("photographs")).images.size == (64, 64)
+    (tmp_path / "smoke").write_text("{}")
+    assert find_config("smoke") == Path("smoke")
+
+
+def test_a_name_that_there_is_not_is_told_one_of_each_task() -> None:
+    with pytest.raises(ConfigError) as caught:
+        find_config("nosuch")
+    named = str(caught.value).partition(" shipped: ")[2].split(", ")
+    tasks = {"mnist28", "translated60", "cluttered60", "cluttered100", "default", "photographs", "smoke", "sb3"}
+    assert {name.partition("_")[0] for name in named} == tasks
+    assert len(named) == len(tasks)
 
 
 def replacing(folder: Path) -> Config:

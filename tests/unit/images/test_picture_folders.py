@@ -96,7 +96,7 @@ def test_picture_folder_refusals(tmp_path: Path) -> None:
     draw(tmp_path / "set" / "a", "1.png", pictures(1, 4, 4)[0])
     refused(lambda: load_images(source), source, "two classes or more", "only 'a'")
     odd = draw(tmp_path / "set" / "b", "2.png", pictures(1, 4, 5)[0])
-    refused(lambda: load_images(source), str(odd), "4x4", "found 4x5", "--images.size 4,4")
+    refused(lambda: load_images(source), str(odd), "4x4", "found 4x5", "--images.size 28,28")
     odd.write_bytes(odd.read_bytes()[:40])
     refused(lambda: load_images(source), str(odd), "a readable picture", "Error")
     odd.write_text("not a picture")
