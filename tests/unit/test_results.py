@@ -32,6 +32,7 @@ ROWS = {
 }
 """What is measured over three seeds → its config."""
 SINGLE = {
+    "cluttered100_8/draw": "cluttered100_draw_8",
     "cluttered60_6/hard_best": "cluttered60_hard_best_6",
     "mnist28_7/hard_reinforce": "mnist28_hard_reinforce_7",
     "mnist28_5/hard_reinforce": "mnist28_hard_reinforce_5",
@@ -105,9 +106,9 @@ def test_headers_and_tables_have_the_mean_of_three_seeds(row: str, name: str) ->
 def test_the_header_of_a_row_of_one_seed_has_its_error_and_interval(row: str, name: str) -> None:
     raw = json.loads((RESULTS / f"{row}_seed1.json").read_text())
     low, high = raw["test_error_ci95"]
-    for said in (f"{raw['test_error']:.2f} ({low:.2f} to {high:.2f})", f"10-vote {raw['test_error_voted']:.2f}"):
+    voted = [f"10-vote {raw['test_error_voted']:.2f}"] * (raw["config"]["sensor"]["kind"] == "crop")
+    for said in (f"{raw['test_error']:.2f} ({low:.2f} to {high:.2f})", "seed 1", *voted):  # a soft gaze votes alike
         assert said in header(name)
-    assert "seed 1" in header(name)
 
 
 def test_the_table_of_changes_has_the_error_of_every_seed() -> None:
