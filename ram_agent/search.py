@@ -37,6 +37,10 @@ from ram_agent.space import Range
 from ram_agent.threads import fastest_threads
 from ram_agent.world import Dataset, World, whole_split
 
+STOPPING = (
+    "stopping: ends the update or validation at hand; the same command tries this trial again; once more ends now"
+)
+
 
 def check_optuna() -> None:
     """Raise `ConfigError` where Optuna, an extra, is not installed."""
@@ -124,7 +128,7 @@ class Search:
         Raises `ConfigError` where the folder holds another search, `BlockingIOError` where one is at work in it.
         """
         self.out.mkdir(parents=True, exist_ok=True)
-        interruption = Interruption()
+        interruption = Interruption(answer=STOPPING)
         with held(self.out):
             self.study = self._study()
             self._settle()

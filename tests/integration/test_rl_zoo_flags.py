@@ -10,7 +10,7 @@ import torch
 
 from ram_agent.beginning import begin_with
 from ram_agent.building import build_policy
-from ram_agent.checkpoint import read_checkpoint, write_checkpoint
+from ram_agent.checkpoint import read_checkpoint
 from ram_agent.cli import main
 from ram_agent.config import Config, ConfigError, dump_config
 from ram_agent.experiment import run_experiment
@@ -92,16 +92,6 @@ def test_an_agent_of_other_shapes_is_refused_by_what_differs(
         ConfigError, match=rf"^training\.trained_agent: .* has other shapes than this agent: .*{message}"
     ):
         begin_with(fresh(**sections), trained)
-
-
-def test_an_agent_of_before_a_field_was_is_told_by_its_default(trained: Path, tmp_path: Path) -> None:
-    """A blueprint without `scan` is that of an agent which has none; without `colours`, of one that sees each alone."""
-    saved = read_checkpoint(trained / CHECKPOINT)
-    del saved["blueprint"]["config"]["scan"], saved["blueprint"]["colours"]
-    write_checkpoint(tmp_path / CHECKPOINT, saved)
-    begin_with(fresh(), tmp_path)
-    with pytest.raises(ConfigError, match=r"has other shapes than this agent: policy\.scan 0, here 2"):
-        begin_with(fresh(policy={"scan": 2}), tmp_path)
 
 
 def test_a_run_is_not_replaced_by_one_that_is_to_begin_with_it(
