@@ -64,7 +64,9 @@ def test_a_photograph_is_turned_as_its_camera_says(tmp_path: Path) -> None:
 
 def test_class_folders_of_photographs_of_any_size_are_read_at_one(tmp_path: Path) -> None:
     folder = make_photographs(tmp_path / "photos")
-    with pytest.raises(ImageError, match=r"have all scaled to one size: --images\.size \d+,\d+"):
+    with pytest.raises(
+        ImageError, match=r"have all scaled to one size, no larger than the canvas: --images\.size \d+,\d+"
+    ):
         load_images(str(folder))
     data = load_images(str(folder), size=(16, 24))
     assert (data.image_size, data.channels) == ((16, 24), 3)
