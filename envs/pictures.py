@@ -64,7 +64,8 @@ def _read_class_folders(folder: Path, size: tuple[int, int] | None) -> Part:
         if pixels.shape[:2] != (height, width):
             found = f"{pixels.shape[0]}x{pixels.shape[1]}"
             expected = f"{height}x{width} (height x width) as in {first}"
-            remedy = "have all scaled to one size, no larger than the canvas: --images.size 28,28, say (in Python: size=(28, 28))"
+            how = "--images.size 28,28, say (in Python: size=(28, 28))"
+            remedy = f"have all scaled to one size, no larger than the canvas: {how}"
             raise refusal("picture size", file, expected, found, remedy)
     channels = max(pixels.shape[2] for _, pixels in pictures)  # one colour picture makes all of them RGB
     stacked = np.stack([_in_channels(pixels, channels) for _, pixels in pictures])
