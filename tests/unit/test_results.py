@@ -32,6 +32,7 @@ ROWS = {
 }
 """What is measured over three seeds → its config."""
 SINGLE = {
+    "cluttered60_8/draw": "cluttered60_draw_8",
     "cluttered100_8/draw": "cluttered100_draw_8",
     "cluttered60_6/hard_best": "cluttered60_hard_best_6",
     "mnist28_7/hard_reinforce": "mnist28_hard_reinforce_7",
