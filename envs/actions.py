@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from envs.rules import Action
+from envs.seeds import holds_whole_numbers
 
 GONE_BAD = "comes of a policy whose weights have gone bad: go back to an earlier one, and lower its learning rate"
 
@@ -61,7 +62,7 @@ def as_numbers(name: str, given: Tensor | np.ndarray, device: torch.device) -> T
 def _as_counted(name: str, given: Tensor | np.ndarray, number: int, device: torch.device) -> Tensor:
     """A number from 0 up for each lane; raises `ValueError` for anything else in an array, for other types in both."""
     if isinstance(given, Tensor):
-        counts = not (given.is_floating_point() or given.is_complex())
+        counts = holds_whole_numbers(given) or given.dtype == torch.bool
     else:
         counts = given.dtype.kind in "iub"
     if not counts:

@@ -355,8 +355,7 @@ class Algorithm(ABC):
         """Write everything to one file (`.pt` is added where there is no suffix); atomic.
 
         With `keep`, that many are kept, numbered, with their digests (see `checkpoint.py`); without, as many as are
-        there already. `extra` entries, plain
-        values and tensors, are kept beside the learner's own.
+        there already. `extra` entries, plain values and tensors, are kept beside the learner's own.
         """
         content = {
             "learner": self.state_dict(),

@@ -22,13 +22,7 @@ from ram_agent.world import World
 
 def build_learner(config: Config, world: World, look: str = "learned", ranks: Ranks = ALONE) -> Algorithm:
     """The learner of the agent, or of one control: the same agent but for where it looks, hence nothing to estimate."""
-    training, seed = config.training, config.run.seed
-    if look != "learned":
-        # Episodes at one image are alike where nothing is drawn: a control has each lane look at an image of its own.
-        alone = {"method": "pathwise", "baseline": "learned", "looks": 1, "batch": training.batch * training.looks}
-        training = training.model_copy(
-            update={**alone, "episodes": config.evaluation.control_episodes or training.episodes}
-        )
+    training, seed = config.training_of(look), config.run.seed
     env = seen_by(look, world.environment("train", training.batch * training.looks))
     torch.manual_seed(seed)
     policy = build_policy(env, config, look)

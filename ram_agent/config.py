@@ -377,6 +377,17 @@ class Config(Section):
         check_together(self)
         return self
 
+    def training_of(self, look: str) -> TrainingConfig:
+        """How the agent ("learned") or a control is trained. A control has nothing to estimate.
+
+        Episodes at one image are alike where nothing is drawn: a control looks at an image of its own in each lane.
+        """
+        training = self.training
+        if look == "learned":
+            return training
+        alone = {"method": "pathwise", "baseline": "learned", "looks": 1, "batch": training.batch * training.looks}
+        return training.model_copy(update={**alone, "episodes": self.evaluation.control_episodes or training.episodes})
+
 
 # -------------------------------------------------------------------- reading, overriding, writing
 

@@ -34,7 +34,7 @@ OF_A_LEARNED_GAZE = (
     "training.looks", "training.lookahead", "training.trained_agent", "policy.location", "policy.detach_location",
     "policy.window_gradient", "policy.grid", "sb3.",
 )  # fmt: skip
-"""Beginnings of settings that have no part in a control, which is told where to look (see `building.build_learner`)."""
+"""Beginnings of settings that have no part in a control, which is told where to look (see `Config.training_of`)."""
 OF_AN_EYE = ("sensor.", "environment.", "policy.")
 """Likewise of those that have none in a network that sees the whole canvas."""
 
@@ -86,7 +86,8 @@ def group(runs: Sequence[Run]) -> tuple[Method, ...]:
 
 def settings_of(run: Run) -> dict[str, str]:
     """What makes a method, field by field."""
-    tree = run.config.model_dump(mode="json")
+    trained = run.config.model_copy(update={"training": run.config.training_of(run.look)})
+    tree = trained.model_dump(mode="json")
     fields = {
         f"{section}.{field}": _text(value)
         for section, values in tree.items()
@@ -96,9 +97,6 @@ def settings_of(run: Run) -> dict[str, str]:
     }
     idle = IDLE[run.config.training.method]
     if run.look != "learned":
-        training = run.config.training
-        fields["training.episodes"] = _text(run.config.evaluation.control_episodes or training.episodes)
-        fields["training.batch"] = _text(training.batch * training.looks)
         idle = OF_A_LEARNED_GAZE + (OF_AN_EYE if run.look in NETWORKS else ())
     fields |= {field: NOTHING for field in fields if field.startswith(idle)}
     return fields | {"processes": str(run.processes), "images.sha256": run.sha256[:12]}
