@@ -32,6 +32,8 @@ ROWS = {
 }
 """What is measured over three seeds → its config."""
 SINGLE = {
+    "cluttered100_4/hard_reinforce": "cluttered100_hard_reinforce_4",
+    "translated60_4/hard_best": "translated60_hard_best_4",
     "cluttered60_8/draw": "cluttered60_draw_8",
     "cluttered100_8/draw": "cluttered100_draw_8",
     "cluttered60_6/hard_best": "cluttered60_hard_best_6",
