@@ -41,10 +41,13 @@ class ImageSet:
         return ImageSet(self.pixels.to(device), self.labels.to(device))
 
 
-def image_sets(parts: dict[str, Part], called: ClassNames | None = None) -> tuple[dict[str, ImageSet], tuple[str, ...]]:
+def image_sets(
+    parts: dict[str, Part], called: ClassNames | None = None, *, to_learn: bool = True
+) -> tuple[dict[str, ImageSet], tuple[str, ...]]:
     """Sets by split, and the class names: the sorted labels of all splits together become 0..Y-1.
 
-    `called` says what labels that are numbers are called; without it they are called by their number.
+    `called` says what labels that are numbers are called; without it they are called by their number. Of one class
+    alone there is nothing `to_learn`.
     """
     pixels = {split: _layout(part.pixels, part.pixels_name) for split, part in parts.items()}
     labels = {split: _label_values(part) for split, part in parts.items()}
@@ -62,7 +65,7 @@ def image_sets(parts: dict[str, Part], called: ClassNames | None = None) -> tupl
         kinds = "numbers in one, text in another"
         raise refusal("labels", labels_name, "one kind in all splits", kinds, "store all as numbers")
     values = np.unique(np.concatenate(list(labels.values())))
-    if len(values) < 2:
+    if to_learn and len(values) < 2:
         only = f"only {str(values[0])!r}"
         raise refusal("labels", labels_name, "two classes or more", only, "add images of another class")
     # One scale for all splits: a dark split of a set in 0..255 must not be taken for one in 0..1. Whole numbers, all of

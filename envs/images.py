@@ -137,14 +137,14 @@ def load_test_images(
 
     Of images without splits that the agent was trained on, whose sha256 is `trained_on`, those that were dealt to the
     test split then: all others it knows. `size` is that of class folders; other sources are taken as they are. Labels
-    count the classes of `source`; the caller compares their names with those of the training.
+    count the classes of `source`, one or more; the caller compares their names with those of the training.
     Raises: ImageError, as `load_images`.
     """
     if source in SOURCES:
         data = load_images(source, folder)
         return data.name, data.test, data.classes
     path = _existing(source)
-    sets, classes = image_sets(*_read(path, size))
+    sets, classes = image_sets(*_read(path, size), to_learn=False)
     if "test" not in sets and "all" not in sets:
         raise _no_split("test", path, sets)
     if "all" in sets and trained_on:

@@ -17,16 +17,17 @@ LISTED = 30
 
 def model_card(
     config: Config,
-    state: State,
     results: Mapping[str, Any] | None,
+    *,
     dataset: str,
     classes: Sequence[str],
     notice: str,
     picture: str | None,
+    graph_state: State | None,
 ) -> str:
     """What the agent is, how well it does and on which images, how to load it.
 
-    `state` is what it remembers when an episode begins; `results` are of a finished run.
+    `results` are of a finished run; `graph_state` is what the graph beside it begins an episode with, if there is one.
     """
     scene, sensor = config.scene, config.sensor
     kind = LEARNERS[config.training.method].__name__
@@ -109,12 +110,17 @@ def model_card(
         'print([env.class_names[label] for label in action["label"]])',
         "```",
         "",
-        "`config.yaml` is the whole experiment. `agent_step.pt2` is one look without this library: "
-        "`torch.export.load(…).module()(glimpse, window, state)` gives the next window, the logits and the state; an "
-        f"episode begins with a state of zeros, {_shapes(state)}.",
+        "`config.yaml` is the whole experiment." + (_graph(graph_state) if graph_state is not None else ""),
         "",
     ]
     return "\n".join(lines)
+
+
+def _graph(state: State) -> str:
+    return (
+        " `agent_step.pt2` is one look without this library: `torch.export.load(…).module()(glimpse, window, state)` "
+        f"gives the next window, the logits and the state; an episode begins with a state of zeros, {_shapes(state)}."
+    )
 
 
 def _shapes(state: State) -> str:

@@ -65,13 +65,17 @@ def export_step(policy: RecurrentAttentionPolicy) -> bytes:
     return buffer.getvalue()
 
 
-def write_export(folder: Path, policy: RecurrentAttentionPolicy, facts: Mapping[str, Any]) -> None:
-    """Write weights, shape and one step. `facts` are plain values: `training`, `seed` and what else is worth knowing.
+def write_export(
+    folder: Path, policy: RecurrentAttentionPolicy, facts: Mapping[str, Any], *, graph: bool = True
+) -> None:
+    """Write weights, shape and, as a `graph`, one step.
 
-    The policy lies on the CPU.
+    `facts` are plain values: `training`, `seed` and what else is worth knowing. The policy lies on the CPU.
     """
     weights = {name: value.contiguous() for name, value in policy.state_dict().items()}
-    files = {WEIGHTS: save_tensors(weights, metadata={"format": "pt"}), STEP: export_step(policy)}
+    files = {WEIGHTS: save_tensors(weights, metadata={"format": "pt"})}
+    if graph:
+        files[STEP] = export_step(policy)
     digests = {name: sha256(content).hexdigest() for name, content in files.items()}
     agent = {"format": FORMAT, "files": digests, "blueprint": policy.blueprint.as_plain(), **facts}
     for name, content in files.items():

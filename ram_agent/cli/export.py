@@ -12,7 +12,7 @@ from ram_agent.checkpoint import fitting, read_newest
 from ram_agent.cli.folders import run_folder
 from ram_agent.cli.prepared import Prepared, Refused
 from ram_agent.config import Config, ConfigError, changed_config, dump_config, load_config
-from ram_agent.export import write_export
+from ram_agent.export import STEP, write_export
 from ram_agent.files import write_whole
 from ram_agent.hub import hub_client, push
 from ram_agent.layers import OF_THE_MACHINE
@@ -26,6 +26,7 @@ def export_options(commands: Any) -> Parser:
     parser = commands.add_parser("export", help="write a trained run as a folder to share: weights, config, model card")
     parser.add_argument("run", metavar="RUN", help="a run folder")
     parser.add_argument("--out", metavar="FOLDER", required=True, help="a new or empty folder")
+    parser.add_argument("--no-graph", action="store_true", help=f"without {STEP}: half as large")
     parser.add_argument("--push-to-hub", metavar="OWNER/NAME", help="upload it to the Hugging Face Hub as well")
     parser.add_argument("--private", action="store_true", help="make the repository on the Hub a private one")
     return parser
@@ -56,14 +57,21 @@ def export_run(given: Any) -> Prepared:
     assert isinstance(policy, RecurrentAttentionPolicy), "the agent of a run has an eye"
 
     def job() -> int:
-        write_export(target, policy, known)
+        write_export(target, policy, known, graph=not given.no_graph)
         write_whole(target / CONFIG, dump_config(_without_places(config)).encode())
         shown = [name for name in PICTURES if (folder / FIGURES / name).is_file()]
         for name in shown:
             shutil.copyfile(folder / FIGURES / name, target / name)
         said = notice.read_text(encoding="utf-8").strip() if notice.is_file() else ""
-        begins = policy.initial_state(1)
-        card = model_card(config, begins, results, saved["images"], saved["classes"], said, shown[0] if shown else None)
+        card = model_card(
+            config,
+            results,
+            dataset=saved["images"],
+            classes=saved["classes"],
+            notice=said,
+            picture=shown[0] if shown else None,
+            graph_state=None if given.no_graph else policy.initial_state(1),
+        )
         write_whole(target / "README.md", card.encode())
         print(target)
         if given.push_to_hub:

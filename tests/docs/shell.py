@@ -13,6 +13,7 @@ from ram_agent.bench import suite
 from ram_agent.cli import main, parse_command
 from ram_agent.cli.folders import find_config, run_folder
 from ram_agent.config import load_config
+from ram_agent.export import read_trained
 from ram_agent.options import overrides
 from ram_agent.space import read_space
 from tests.making import unchecked
@@ -59,6 +60,8 @@ def check(command: str) -> str:
     return "read"
 
 
+PUBLISHED = "results/agents/"
+"""Agents that are measured over MNIST: tests/integration/test_published_agents.py."""
 SAFE = ("printf",)
 """Run where the page is tried."""
 LONG = ("tensorboard", "mkdocs")
@@ -84,6 +87,9 @@ def _ram_agent(words: list[str]) -> str:
         case "train":
             if load_config(find_config(given.config or "default"), overrides(given)).training.episodes > SHORT:
                 return "read"
+        case "evaluate" if given.run.startswith(PUBLISHED):
+            read_trained(run_folder(str(ROOT / given.run)))
+            return "read"
         case "search":
             load_config(find_config(given.config), overrides(given))
             read_space(find_config(given.space, "space", "spaces"))

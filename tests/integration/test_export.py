@@ -278,6 +278,17 @@ def test_a_push_without_the_client_says_what_to_install_and_writes_nothing(
     assert not (tmp_path / "out").exists()
 
 
+def test_without_the_graph_neither_the_file_nor_a_word_of_it_is_there_and_the_agent_loads(
+    runs: dict[str, Path], exports: dict[str, Path], tmp_path: Path
+) -> None:
+    folder = tmp_path / "out"
+    assert main(["export", str(runs["reinforce"]), "--out", str(folder), "--no-graph"]) == 0
+    assert {file.name for file in folder.iterdir()} == {file.name for file in exports["reinforce"].iterdir()} - {STEP}
+    assert STEP not in (folder / "README.md").read_text() + (folder / AGENT).read_text()
+    assert (folder / WEIGHTS).read_bytes() == (exports["reinforce"] / WEIGHTS).read_bytes()
+    read_export(folder)
+
+
 def test_a_folder_that_holds_something_is_not_written_to(
     runs: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -213,6 +213,16 @@ def test_of_its_own_images_a_run_is_shown_those_that_it_was_tested_on(
     assert "  few test images: " in told
 
 
+def test_pictures_of_one_class_alone_are_measured(
+    coloured: dict[str, Path], photographs: Path, say: Say, tmp_path: Path
+) -> None:
+    (tmp_path / "field").mkdir()
+    (tmp_path / "field" / "owl").symlink_to(photographs / "owl")
+    told = say("evaluate", coloured["crop"], "--images", tmp_path / "field")
+    assert re.search(r"  error by class, the hardest first:\n    owl +[\d.]+ % of [\d,]+", told)
+    assert "fox" not in told.partition("taken for")[0]
+
+
 def test_render_wrong_draws_what_is_answered_wrongly_and_that_alone(
     grey: Path, say: Say, refuse: Say, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

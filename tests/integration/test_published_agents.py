@@ -1,0 +1,71 @@
+"""The agents of `results/agents` are those of the rows they are named for, and make as few errors as is said of them.
+
+Oracle: the row's own `results.json`, written when it was trained.
+"""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from scipy.stats import binom
+
+from ram_agent.building import best_policy
+from ram_agent.cli.world import ConfiguredWorld
+from ram_agent.config import Config, load_config
+from ram_agent.evaluation import evaluate
+from ram_agent.export import read_export
+from ram_agent.policy import Policy
+from ram_agent.world import check_images
+
+RESULTS = Path(__file__).parents[2] / "results"
+AGENTS = {
+    "cluttered100_hard_reinforce_8": "cluttered100_8/hard_reinforce_1200k_seed1",
+    "cluttered60_hard_reinforce_6": "cluttered60_6/hard_reinforce_seed1",
+    "mnist28_hard_best_7": "mnist28_7/hard_best_seed1",
+    "translated60_hard_best_8": "translated60_8/hard_best_seed1",
+}
+"""Agent → the row that it is."""
+MNIST = os.environ.get("RAM_AGENT_DATA")
+SHOWN = 1000
+
+
+def row(agent: str) -> dict[str, Any]:
+    return json.loads((RESULTS / f"{AGENTS[agent]}.json").read_text())
+
+
+def published(agent: str) -> tuple[Config, dict[str, Any], Policy]:
+    folder = RESULTS / "agents" / agent
+    saved = read_export(folder)
+    return load_config(folder / "config.yaml", {"images.folder": MNIST}), saved, best_policy(saved, torch.device("cpu"))
+
+
+def test_every_published_agent_is_held_to_its_row() -> None:
+    assert {folder.name for folder in (RESULTS / "agents").iterdir()} == AGENTS.keys()
+
+
+@pytest.mark.parametrize("agent", AGENTS)
+def test_an_agent_was_trained_as_its_row_was(agent: str) -> None:
+    config, saved, policy = published(agent)
+    of_row = load_config(RESULTS / f"{AGENTS[agent]}.json")
+    for section in ("scene", "sensor", "environment", "policy", "training"):
+        ours, theirs = (getattr(of, section).model_dump(exclude={"precision"}) for of in (config, of_row))
+        assert ours == theirs, section
+    assert saved["seed"] == row(agent)["seed"]
+    assert sum(weights.numel() for weights in policy.parameters()) == row(agent)["parameters"]
+    low, high = row(agent)["test_error_ci95"]
+    card = (RESULTS / "agents" / agent / "README.md").read_text()
+    assert f"| mean location | {row(agent)['test_error']:.2f} | {low:.2f} to {high:.2f} |" in card
+
+
+@pytest.mark.skipif(not MNIST, reason="RAM_AGENT_DATA names no folder with MNIST")
+@pytest.mark.parametrize("agent", AGENTS)
+def test_an_agent_errs_no_more_than_its_row_says(agent: str) -> None:
+    """On the first 1,000 test scenes; more errors than are allowed have a chance of one in a thousand."""
+    config, saved, policy = published(agent)
+    world = ConfiguredWorld(config)
+    check_images(saved, world)
+    seen = evaluate(policy, world.environment("test", 250), SHOWN)
+    assert seen.wrong[-1].sum() <= binom.ppf(0.999, SHOWN, row(agent)["test_error"] / 100)
