@@ -403,7 +403,7 @@ class Algorithm(ABC):
             settings = cls.saved_settings(saved)
         if trained:
             training = settings["training"]
-            batch = max(1, env.num_envs // training.looks)
+            batch = max(1, env.num_envs // training.episodes_per_image)
             settings["training"] = training.model_copy(update={"batch": batch})
         learner = cls(policy, env, **settings)
         with fitting(file):

@@ -86,7 +86,7 @@ def model_card(
         "",
         f"sensor = make_sensor({_arguments(sensor.model_dump())})",
         "env = GlimpseVectorEnv(",
-        f"    {config.training.batch * config.training.looks},",
+        f"    {config.training.lanes},",
         f"    images={_images(config)},",
         f"    scene={scene.kind!r},",
         f"    size=({scene.height}, {scene.width}),",

@@ -11,7 +11,7 @@ RECURRENT_BATCH = 128
 
 NOT_THEIRS = {
     "policy.scan": "a grid of cells has no place to begin at",
-    "training.looks": "it is for baseline leave_one_out",
+    "training.episodes_per_image": "it is for baseline leave_one_out",
     "training.reward": "use sb3.reward",
     "training.baseline": "their critic learns one",
     "training.reinforce_weight": "their loss has no such weight",
@@ -87,7 +87,7 @@ def _check_method(config: "Config") -> None:
 
 def _check_score_function(config: "Config") -> None:
     """What is REINFORCE's alone does nothing for a gradient through the glimpse, and would be compared in vain."""
-    own = ("training.baseline", "training.looks", "training.reinforce_weight", "training.baseline_weight")
+    own = ("training.baseline", "training.episodes_per_image", "training.reinforce_weight", "training.baseline_weight")
     if idle := list(_unusual(config, own)):
         name, usual, got = idle[0]
         remedy = " ".join(f"--{name} {usual}" for name, usual, _ in idle)

@@ -195,7 +195,9 @@ class TrainingConfig(Section):
         description="training episodes, rounded up to whole updates; each of M at one image counts",
     )
     batch: int = Field(default=64, ge=1, description="images per update, of each process under torchrun")
-    looks: int = Field(default=1, ge=1, description="M, episodes at each image of a batch; above 1 for leave_one_out")
+    episodes_per_image: int = Field(
+        default=1, ge=1, description="M, episodes at each image of a batch; above 1 for leave_one_out"
+    )
     learning_rate: float = Field(default=1e-3, gt=0, description="the optimizer's, at the start")
     window_rate: float = Field(
         default=1.0, ge=0, le=100, description="learning rate of the window head, as a multiple of learning_rate"
@@ -252,14 +254,19 @@ class TrainingConfig(Section):
         return self.method in get_args(SB3Method)
 
     @property
+    def lanes(self) -> int:
+        """Episodes played side by side, all of one update (of each process under torchrun)."""
+        return self.batch * self.episodes_per_image
+
+    @property
     def last_window_std(self) -> float:
         """Exploration at the end of training."""
         return self.window_std_end or self.window_std
 
     @model_validator(mode="after")
-    def _looks(self) -> "TrainingConfig":
-        if self.baseline == "leave_one_out" and self.looks < 2:
-            raise ValueError("looks: expected 2 or more for baseline leave_one_out, got 1")
+    def _episodes_per_image(self) -> "TrainingConfig":
+        if self.baseline == "leave_one_out" and self.episodes_per_image < 2:
+            raise ValueError("episodes_per_image: expected 2 or more for baseline leave_one_out, got 1")
         return self
 
 
@@ -385,7 +392,7 @@ class Config(Section):
         training = self.training
         if look == "learned":
             return training
-        alone = {"method": "pathwise", "baseline": "learned", "looks": 1, "batch": training.batch * training.looks}
+        alone = {"method": "pathwise", "baseline": "learned", "episodes_per_image": 1, "batch": training.lanes}
         return training.model_copy(update={**alone, "episodes": self.evaluation.control_episodes or training.episodes})
 
 

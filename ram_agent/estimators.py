@@ -59,13 +59,13 @@ def log_likelihood(logits: Float[Tensor, "lanes classes"], target: Int[Tensor, "
     return -F.cross_entropy(logits, target, reduction="none")
 
 
-def leave_one_out(returns: Float[Tensor, " lanes"], looks: int) -> Float[Tensor, " lanes"]:
+def leave_one_out(returns: Float[Tensor, " lanes"], per_image: int) -> Float[Tensor, " lanes"]:
     """For each of M episodes at one image the mean return of the other M - 1 (Kool et al. 2019).
 
     Lanes are ordered image by image. Independent of the episode's own moves, hence no bias.
     """
-    grouped = returns.view(-1, looks)
-    return ((grouped.sum(dim=1, keepdim=True) - grouped) / (looks - 1)).flatten()
+    grouped = returns.view(-1, per_image)
+    return ((grouped.sum(dim=1, keepdim=True) - grouped) / (per_image - 1)).flatten()
 
 
 def explained_variance(

@@ -44,7 +44,7 @@ class Learner(Algorithm):
     """What all estimators share. Settings are the fields of `TrainingConfig`, e.g. `learning_rate=3e-4`.
 
     `env` is a vector environment whose lanes all play T looks, in torch (`tensors=True`); it has `training.batch` ×
-    `training.looks` lanes, the looks at one image in neighbouring lanes.
+    `training.episodes_per_image` lanes, the episodes at one image in neighbouring lanes.
 
     Raises `ValueError`, one line about what is wrong with a setting, the environment or the policy, each of which has
     to be one that this learner can train with.
@@ -73,13 +73,13 @@ class Learner(Algorithm):
         given = (training.model_dump() if training else {}) | {"method": self.method} | settings
         checked = parse_section(TrainingConfig, given)
         if training is None and "batch" not in settings:
-            checked = checked.model_copy(update={"batch": max(1, env.num_envs // checked.looks)})
+            checked = checked.model_copy(update={"batch": max(1, env.num_envs // checked.episodes_per_image)})
         checked = with_precision(checked, next(policy.parameters()).device)
         check_rules(env)
-        if env.num_envs != checked.batch * checked.looks:
+        if env.num_envs != checked.lanes:
             raise ValueError(
-                f"env: got {env.num_envs} lanes, expected batch x looks = {checked.batch} x {checked.looks}; make it "
-                "with as many, or give other batch or looks"
+                f"env: got {env.num_envs} lanes, expected batch x episodes_per_image = {checked.batch} x "
+                f"{checked.episodes_per_image}; make it with as many, or give another batch or episodes_per_image"
             )
         if cuda_graph:
             check_replayable(checked.optimizer, ranks.size)
@@ -98,7 +98,7 @@ class Learner(Algorithm):
         self._std = torch.zeros((), device=self.device)
         self._first_image = torch.zeros((), dtype=torch.long, device=self.device)
         image = torch.arange(checked.batch, device=self.device)
-        self._image_of_lane = image[:, None].expand(-1, checked.looks).flatten()
+        self._image_of_lane = image[:, None].expand(-1, checked.episodes_per_image).flatten()
         self._seeds = torch.full((env.num_envs,), seed, device=self.device)
         horizon = checked.weight_average
         self._average = Average(policy, max(0.0, 1 - self.lanes / horizon)) if horizon else None
@@ -264,7 +264,7 @@ class REINFORCE(Learner):
                 baseline_loss = F.mse_loss(expected, returns.expand_as(expected))
             facts["train/explained_variance"] = estimators.explained_variance(expected[-1:].detach(), returns[None])
         elif training.baseline == "leave_one_out":
-            expected = estimators.leave_one_out(returns, training.looks)
+            expected = estimators.leave_one_out(returns, training.episodes_per_image)
         else:
             expected = torch.zeros_like(returns)
         log_probability = estimators.log_probability(episode.samples, episode.means, std)

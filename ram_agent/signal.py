@@ -31,8 +31,8 @@ from ram_agent.rollout import Episode, GlimpseEnvironment, rollout
 
 ESTIMATORS = ("none", "learned", "leave_one_out", "pathwise", "straight_through")
 """In the order in which they are shown."""
-LOOKS = 4
-"""M of the leave-one-out baseline, where the training has one look at an image (Kool et al. 2019 draw four too)."""
+PER_IMAGE = 4
+"""M of the leave-one-out baseline, where the training has one episode an image (Kool et al. 2019 draw four too)."""
 
 
 class SignalToNoise:
@@ -97,8 +97,8 @@ def gradient_signal(
     """The signal-to-noise ratio of each estimator that `policy` can be trained by, at its present weights.
 
     Every estimator is given batches of as many episodes, one for each lane of `env`, with exploration `std`: N images
-    for all but `leave_one_out`, which looks M times at each of N / M; all but that one see the same episodes. `learned`
-    is there where `training` teaches the baseline. A policy with no window to learn, or one look, has no ratio at all.
+    for all but `leave_one_out`, which plays M at each of N / M; all but that one see the same episodes. `learned` is
+    there where `training` teaches the baseline. A policy with no window to learn, or one look, has no ratio at all.
 
     What is shown follows from `seed` and `number`, and shares no draw with the training of that seed. Weights, their
     gradients and the global generator stay as they are.
@@ -113,7 +113,7 @@ def gradient_signal(
     carrying: Policy = policy
     if head.samples:
         carrying = under_head(policy, StraightThroughWindowHead.around(head, policy.blueprint.config.window_gradient))
-    looks = training.looks if training.looks > 1 else gcd(LOOKS, env.num_envs)
+    per_image = training.episodes_per_image if training.episodes_per_image > 1 else gcd(PER_IMAGE, env.num_envs)
     found = {name: SignalToNoise() for name in ESTIMATORS}
     play = _Player(env, training, std, seed, policy)
 
@@ -130,10 +130,10 @@ def gradient_signal(
         add("none", score(torch.zeros_like))
         if training.method == "reinforce" and training.baseline == "learned":
             add("learned", score(lambda _, hidden=episode.hidden: policy.baseline(hidden[:-1])))
-        if looks > 1:
+        if per_image > 1:
             with torch.no_grad():
-                episode = play(policy, batch, looks)
-            add("leave_one_out", _score(head, episode, training, std)(lambda r: estimators.leave_one_out(r, looks)))
+                episode = play(policy, batch, per_image)
+            add("leave_one_out", _score(head, episode, training, std)(lambda r: estimators.leave_one_out(r, per_image)))
     ratios = {name: measured.ratio for name, measured in found.items() if measured.batches}
     return {name: ratio for name, ratio in ratios.items() if ratio is not None}
 
@@ -151,8 +151,8 @@ class _Player:
         self._seeds = torch.full((env.num_envs,), scenes, device=self.device)
         self._lanes = torch.arange(env.num_envs, device=self.device)
 
-    def __call__(self, policy: Policy, batch: int, looks: int = 1) -> Episode:
-        """Batch number `batch`, with `looks` episodes at each image in neighbouring lanes."""
+    def __call__(self, policy: Policy, batch: int, per_image: int = 1) -> Episode:
+        """Batch number `batch`, with `per_image` episodes at each image in neighbouring lanes."""
         self.generator.manual_seed(noise_seed(self.seed, batch, "signal"))
         with training_products(self.training, self.device):
             return rollout(
@@ -160,7 +160,7 @@ class _Player:
                 self.env,
                 std=self.std,
                 seed=self._seeds,
-                scenes=batch * self.env.num_envs + self._lanes // looks,
+                scenes=batch * self.env.num_envs + self._lanes // per_image,
                 generator=self.generator,
             )
 

@@ -134,12 +134,12 @@ def _config_file(name: str) -> Path:
 
 def _check_batch(config: Config) -> None:
     """Raise `ConfigError` where one update would play more than all episodes."""
-    batch, looks, episodes = config.training.batch, config.training.looks, config.training.episodes
-    if batch * looks > episodes:
-        each = f" of {looks} episodes each" if looks > 1 else ""
+    batch, per_image, episodes = config.training.batch, config.training.episodes_per_image, config.training.episodes
+    if config.training.lanes > episodes:
+        each = f" of {per_image} episodes each" if per_image > 1 else ""
         raise ConfigError(
             f"training.batch: got {batch:,} images an update{each}, expected no more episodes than the {episodes:,} of "
-            f"training.episodes; --training.batch {max(1, episodes // looks)}, or more episodes"
+            f"training.episodes; --training.batch {max(1, episodes // per_image)}, or more episodes"
         )
 
 

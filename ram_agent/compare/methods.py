@@ -31,8 +31,8 @@ IDLE = {
 """By `training.method`: beginnings of settings that have no part in it."""
 OF_A_LEARNED_GAZE = (
     "training.method", "training.window_", "training.baseline", "training.reward", "training.reinforce_weight",
-    "training.looks", "training.lookahead", "training.trained_agent", "policy.location", "policy.detach_location",
-    "policy.window_gradient", "policy.grid", "sb3.",
+    "training.episodes_per_image", "training.lookahead", "training.trained_agent", "policy.location",
+    "policy.detach_location", "policy.window_gradient", "policy.grid", "sb3.",
 )  # fmt: skip
 """Beginnings of settings that have no part in a control, which is told where to look (see `Config.training_of`)."""
 OF_AN_EYE = ("sensor.", "environment.", "policy.")

@@ -36,7 +36,7 @@ SMALL |= {
     "location": 9,
     "filters": 3,
     "batch": 3,
-    "looks": 3,
+    "episodes_per_image": 3,
     "n_epochs": 2,
     "lookahead": 3,
     "scan": 3,
@@ -109,7 +109,7 @@ def trees(draw: st.DrawFn, wild: bool) -> dict[str, dict[str, Any]]:
     by_sb3 = training["method"] in ("a2c", "ppo", "recurrent_ppo")
     if by_sb3:
         sensor["kind"], policy["core"], sensor["size"] = "crop", "lstm", sensor["size"] + sensor["size"] % 2
-        training |= {"looks": 1, "optimizer": "adam", "classify_every_look": False, "precision": "float32"}
+        training |= {"episodes_per_image": 1, "optimizer": "adam", "classify_every_look": False, "precision": "float32"}
         training["batch"] = max(2, training["batch"])
         training |= {"window_rate": 1.0, "weight_average": 0, "lookahead": 0}
         training |= {"reward": "probability", "reinforce_weight": 1.0, "baseline_weight": 1.0, "baseline": "learned"}
@@ -123,12 +123,17 @@ def trees(draw: st.DrawFn, wild: bool) -> dict[str, dict[str, Any]]:
             st.sampled_from(["reinforce", "straight_through" if sensor["kind"] == "crop" else "pathwise"])
         )
         if training["method"] != "reinforce":
-            training |= {"baseline": "learned", "looks": 1, "reinforce_weight": 1.0, "baseline_weight": 1.0}
+            training |= {
+                "baseline": "learned",
+                "episodes_per_image": 1,
+                "reinforce_weight": 1.0,
+                "baseline_weight": 1.0,
+            }
     if tree["environment"]["glimpses"] == 1:
         training["lookahead"] = 0
     policy["scan"] = min(policy["scan"], tree["environment"]["glimpses"] - 1)
     if training["baseline"] == "leave_one_out":
-        training["looks"] = max(2, training["looks"])
+        training["episodes_per_image"] = max(2, training["episodes_per_image"])
     if min(scene["height"], scene["width"]) < 10:
         tree["evaluation"]["controls"] = [name for name in tree["evaluation"]["controls"] if name != "cnn"]
     tree["evaluation"]["controls"] = list(dict.fromkeys(tree["evaluation"]["controls"]))

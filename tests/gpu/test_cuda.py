@@ -33,7 +33,7 @@ METHODS = {"crop": "straight_through", "gaussian": "pathwise", "stn": "pathwise"
 KINDS: list[tuple[str, dict[str, Any]]] = [
     *((kind, {}) for kind in METHODS),
     ("crop", {"method": "reinforce"}),
-    ("crop", {"method": "reinforce", "baseline": "leave_one_out", "looks": 4, "batch": 8}),
+    ("crop", {"method": "reinforce", "baseline": "leave_one_out", "episodes_per_image": 4, "batch": 8}),
     *(("crop", setting) for setting in ({"optimizer": "adam"}, {"window_rate": 0.5}, {"precision": "bfloat16"})),
 ]
 

@@ -434,7 +434,7 @@ def assert_one_clear_line(outcome: Outcome, *fragments: str) -> None:
             ["training.batch: got 100,000 images an update, expected no more", "--training.batch 256"],
         ),
         (
-            ["--training.baseline", "leave_one_out", "--training.looks", "4", "--training.batch", "751"],
+            ["--training.baseline", "leave_one_out", "--training.episodes_per_image", "4", "--training.batch", "751"],
             ["got 751 images an update of 4 episodes each", "the 3,000 of training.episodes; --training.batch 750"],
         ),
         (["--sensor.size", "80"], ["sensor.size: expected at most 60", "got 80"]),

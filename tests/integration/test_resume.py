@@ -128,13 +128,13 @@ class Design(NamedTuple):
     optimizer: str
     at: str
     baseline: str
-    looks: int
+    episodes_per_image: int
 
 
 CORES, OPTIMIZERS = ("rnn", "gru", "lstm"), ("adam", "muon", "sgd")
 WHERE = {"between evaluations": 5, "at an evaluation": 3, "right after a save": 4}
 BASELINES = (("none", 1), ("learned", 2), ("leave_one_out", 2))
-"""With looks at each image; where the gradient has no score function, the usual ones."""
+"""With episodes at each image; where the gradient has no score function, the usual ones."""
 EYES = (("crop", "reinforce"), ("crop", "straight_through"), ("gaussian", "pathwise"), ("stn", "pathwise"))
 DESIGNS = [
     Design(
@@ -155,14 +155,18 @@ def test_the_designs_cover_every_pair_of_choices() -> None:
     rows = [(design.method + design.kind, design.core, design.optimizer, design.at) for design in DESIGNS]
     for one, other in itertools.combinations(range(4), 2):
         assert {(row[one], row[other]) for row in rows} == set(itertools.product(choices[one], choices[other]))
-    reinforced = [(design.baseline, design.looks) for design in DESIGNS if design.method == "reinforce"]
+    reinforced = [(design.baseline, design.episodes_per_image) for design in DESIGNS if design.method == "reinforce"]
     assert sorted(reinforced) == sorted(BASELINES)
 
 
 @pytest.mark.parametrize("design", DESIGNS, ids=lambda design: "-".join(map(str, design)))
 def test_every_kind_of_agent_resumes_bit_equal(design: Design, tmp_path: Path) -> None:
     training: dict[str, Any] = {"method": design.method, "optimizer": design.optimizer, "window_std_end": 0.1}
-    training |= {"batch": 8 // design.looks, "looks": design.looks, "baseline": design.baseline}
+    training |= {
+        "batch": 8 // design.episodes_per_image,
+        "episodes_per_image": design.episodes_per_image,
+        "baseline": design.baseline,
+    }
     kind = configure(
         design.kind, design.core, training=training, evaluation={"every": 24}, run={"tensorboard": False, "pictures": 0}
     )

@@ -231,7 +231,7 @@ def test_settings_that_do_not_go_together_are_a_refused_trial_and_the_search_goe
     said: list[str] = []
     search = search_of(tmp_path, {"training.baseline": {"choice": ["leave_one_out"]}}, said=said)
     assert search.run(2) == 0
-    assert all("refused: training.looks: expected 2 or more" in line for line in said)
+    assert all("refused: training.episodes_per_image: expected 2 or more" in line for line in said)
     assert search.best is None
     assert not (tmp_path / "out" / "best.yaml").exists()
 
@@ -243,7 +243,8 @@ def test_a_search_of_which_nothing_came_says_why_and_its_status_is_not_0(
     for _ in range(2):  # the second time nothing is left to try
         assert main(typed(tmp_path, 1)) == 2
         (line,) = [line for line in capsys.readouterr().err.splitlines() if "error" in line]
-        assert f"no trial of {tmp_path / 'out'} was trained to its end; the last one: refused: training.looks: " in line
+        assert f"no trial of {tmp_path / 'out'} was trained to its end; the last one: refused: " in line
+        assert "training.episodes_per_image: " in line
         assert "expected 2 or more" in line
         assert f"mend {tmp_path / 'space.yaml'}" in line
 

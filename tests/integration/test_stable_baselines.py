@@ -314,7 +314,7 @@ def test_such_a_run_is_not_exported_and_says_why(finished: Path, tmp_path: Path,
     ("sections", "message"),
     [
         ({"sensor": {"kind": "stn"}}, r"sensor\.kind: expected crop for training\.method ppo"),
-        ({"training": {"looks": 2}}, r"training\.looks: expected 1 .*, got 2"),
+        ({"training": {"episodes_per_image": 2}}, r"training\.episodes_per_image: expected 1 .*, got 2"),
         ({"training": {"optimizer": "muon"}}, r"training\.optimizer: expected adam .*, got muon"),
         ({"training": {"window_rate": 0.5}}, r"training\.window_rate: expected 1\.0 .*, got 0\.5"),
         (

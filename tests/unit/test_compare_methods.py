@@ -148,7 +148,7 @@ def test_how_a_gaze_is_learned_makes_no_other_control():
 
 
 def test_a_control_of_several_episodes_an_image_is_one_of_as_many_images():
-    several = {"training__baseline": "leave_one_out", "training__looks": 4, "training__batch": 16}
+    several = {"training__baseline": "leave_one_out", "training__episodes_per_image": 4, "training__batch": 16}
     assert named(run(look="random", **several), run(look="random", run__seed=2, training__batch=64)) == {
         "hard (control random)": [1, 2]
     }

@@ -21,7 +21,7 @@ UNUSUAL: dict[str, Any] = {
     "scene": {"kind": "plain", "height": 28, "width": 31},
     "sensor": {"kind": "gaussian", "size": 5, "strides": [0.25, 3], "reach": 1e-3},
     "environment": {"glimpses": 1, "first_window": [0, 0.5, -1, 1, 0, 0.125]},
-    "training": {"method": "reinforce", "window_std_end": 0.01, "baseline": "leave_one_out", "looks": 4},
+    "training": {"method": "reinforce", "window_std_end": 0.01, "baseline": "leave_one_out", "episodes_per_image": 4},
     "evaluation": {"controls": [], "control_episodes": 7},
     "run": {"folder": "runs/no", "overwrite": True, "seed": 0},
 }
@@ -341,19 +341,22 @@ def test_a_name_that_would_not_do_for_a_folder_is_refused() -> None:
                 "training": {
                     "method": "straight_through",
                     "baseline": "leave_one_out",
-                    "looks": 4,
+                    "episodes_per_image": 4,
                     "reinforce_weight": 0.3,
                 }
             },
             "training.baseline: expected learned for training.method straight_through, whose gradient has no score "
-            "function, got leave_one_out; --training.baseline learned --training.looks 1 "
+            "function, got leave_one_out; --training.baseline learned --training.episodes_per_image 1 "
             "--training.reinforce_weight 1.0, or --training.method reinforce",
         ),
         (
             {"sensor": {"kind": "stn"}, "training": {"method": "pathwise", "baseline_weight": 0.5}},
             "training.baseline_weight: expected 1.0 for training.method pathwise",
         ),
-        ({"training": {"baseline": "leave_one_out"}}, "training.looks: expected 2 or more for baseline leave_one_out"),
+        (
+            {"training": {"baseline": "leave_one_out"}},
+            "training.episodes_per_image: expected 2 or more for baseline leave_one_out",
+        ),
     ],
 )
 def test_fields_that_contradict_each_other_are_refused_by_name(tree: dict[str, Any], message: str) -> None:
@@ -369,7 +372,7 @@ def test_fields_that_contradict_each_other_are_refused_by_name(tree: dict[str, A
         {"sensor": {"strides": [1, 1]}},
         {"sensor": {"kind": "stn"}, "training": {"method": "pathwise"}},
         {"sensor": {"kind": "stn"}, "training": {"method": "reinforce"}},
-        {"training": {"baseline": "leave_one_out", "looks": 2}},
+        {"training": {"baseline": "leave_one_out", "episodes_per_image": 2}},
     ],
 )
 def test_fields_that_only_look_contradictory_are_taken(tree: dict[str, Any]) -> None:
@@ -386,7 +389,7 @@ def test_fields_that_only_look_contradictory_are_taken(tree: dict[str, Any]) -> 
         ("just a sentence", "expected sections such as 'scene:', got str"),
         ("scene: 3", "scene: got 3"),
         ("scene: {height: 1, hieght: 2}", "scene.hieght: unknown setting"),
-        ("training: {looks: 1}\nrun: {seed: 2}\ntraining: {batch: 1}", "'training' stands twice, in lines 1 and 3"),
+        ("training: {clip: 1}\nrun: {seed: 2}\ntraining: {batch: 1}", "'training' stands twice, in lines 1 and 3"),
         ("run: {seed: 2, threads: 1, seed: 3}", "'seed' stands twice, in lines 1 and 1; keep one of the two"),
     ],
 )

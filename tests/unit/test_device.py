@@ -111,8 +111,8 @@ def test_nor_does_one_of_a_control(control: str, precision: str, monkeypatch: py
 def test_whatever_the_core_the_baseline_and_the_reward(
     core: str, baseline: str, reward: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    looks = {"leave_one_out": {"batch": 2, "looks": 3}}.get(baseline, {})
-    learner = make_learner("crop", core, baseline=baseline, reward=reward, **looks)
+    per_image = {"leave_one_out": {"batch": 2, "episodes_per_image": 3}}.get(baseline, {})
+    learner = make_learner("crop", core, baseline=baseline, reward=reward, **per_image)
     learner.update()
     with nothing_comes_back(monkeypatch):
         learner.update()

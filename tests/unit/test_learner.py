@@ -72,12 +72,14 @@ def make_single(**settings: Any) -> GlimpseEnv:
 def test_an_environment_with_another_number_of_lanes_is_refused() -> None:
     env = make_env(8, tensors=True)
     policy = make_policy(env)
-    with pytest.raises(ValueError, match=r"^env: got 8 lanes, expected batch x looks = 3 x 2; make it with as many"):
-        REINFORCE(policy, env, batch=3, looks=2)
-    REINFORCE(policy, env, batch=4, looks=2)
+    with pytest.raises(
+        ValueError, match=r"^env: got 8 lanes, expected batch x episodes_per_image = 3 x 2; make it with as many"
+    ):
+        REINFORCE(policy, env, batch=3, episodes_per_image=2)
+    REINFORCE(policy, env, batch=4, episodes_per_image=2)
     REINFORCE(policy, env)  # without a batch, the lanes are it
-    with pytest.raises(ValueError, match=r"^looks: "):
-        REINFORCE(policy, env, looks=0)
+    with pytest.raises(ValueError, match=r"^episodes_per_image: "):
+        REINFORCE(policy, env, episodes_per_image=0)
 
 
 def test_an_environment_in_numpy_is_refused_by_name() -> None:
@@ -129,7 +131,7 @@ def test_an_eye_without_the_gradient_that_a_learner_goes_by_is_refused(method: s
         ({"method": "pathwise"}, "method: got 'pathwise', expected 'reinforce', which REINFORCE is"),
         ({"seed": -1}, "seed: got -1, expected a whole number from 0"),
         ({"seed": 2**63}, "seed: got 9223372036854775808, expected a whole number from 0"),
-        ({"looks": "two"}, "looks: "),
+        ({"episodes_per_image": "two"}, "episodes_per_image: "),
     ],
 )
 def test_a_setting_that_a_learner_cannot_have_is_refused(settings: dict[str, Any], message: str) -> None:
@@ -281,8 +283,8 @@ def test_the_score_function_sees_one_window_per_move_and_no_baseline_where_none_
     assert len(episode.means) == LOOKS - 1
 
 
-def test_leave_one_out_shows_the_looks_of_one_image_in_neighbouring_lanes() -> None:
-    learner = make_learner(lanes=6, looks=3, batch=2, baseline="leave_one_out")
+def test_leave_one_out_plays_the_episodes_of_one_image_in_neighbouring_lanes() -> None:
+    learner = make_learner(lanes=6, episodes_per_image=3, batch=2, baseline="leave_one_out")
     seen = []
     original = learner.env.reset
     learner.env.reset = lambda **arguments: seen.append(arguments["options"]["scene"]) or original(**arguments)

@@ -277,7 +277,9 @@ def test_reinforce_holds_each_move_against_what_was_known_before_it(baseline: st
     """Traps 2 and 3 in the learner itself: T - 1 moves, and for move t the baseline of h_t."""
     env = environment(lanes=6, glimpses=glimpses)
     policy = agent(env)
-    training = TrainingConfig.model_validate({"batch": 3, "looks": 2, "baseline": baseline, "reward": "success"})
+    training = TrainingConfig.model_validate(
+        {"batch": 3, "episodes_per_image": 2, "baseline": baseline, "reward": "success"}
+    )
     learner = REINFORCE(policy, env, training)
     episode = play(env, policy, std=0.3)
     losses, _ = learner.losses(episode, 0.3)

@@ -90,7 +90,7 @@ def test_batches_that_all_say_the_same_have_no_ratio() -> None:
 def learner_of(method: str, sensor: str = "crop", *, env: dict[str, Any] | None = None, **settings: Any) -> Learner:
     """A small learner that is past its first weights: a head whose last layer is 0 hides the one before, and a
     classifier near 0 gives every episode the same return."""
-    lanes = settings.get("batch", 8) * settings.get("looks", 1)
+    lanes = settings.get("batch", 8) * settings.get("episodes_per_image", 1)
     world = make_env(lanes, tensors=True, sensor=sensor, **(env or {}))
     policy = make_policy(world, head=LEARNERS[method].head, detach_location=False)
     with torch.no_grad():
@@ -106,12 +106,12 @@ def signal_of(learner: Learner, batches: int = 6, std: float = 0.3, **settings: 
 
 def by_the_learner(learner: Learner, term: str, batches: int = 6, std: float = 0.3) -> float:
     """The ratio of what a learner itself backpropagates, on the same scenes with the same noise."""
-    lanes, looks = learner.env.num_envs, learner.training.looks
+    lanes, per_image = learner.env.num_envs, learner.training.episodes_per_image
     generator, gradients = torch.Generator(), []
     scenes = torch.full((lanes,), noise_seed(3, 0, "signal scenes") >> 1)
     for batch in range(2 * batches, 3 * batches):
         generator.manual_seed(noise_seed(3, batch, "signal"))
-        shown = batch * lanes + torch.arange(lanes) // looks
+        shown = batch * lanes + torch.arange(lanes) // per_image
         episode = rollout(learner.policy, learner.env, std=std, seed=scenes, scenes=shown, generator=generator)
         losses, _ = learner.losses(episode, std)
         learner.policy.zero_grad()
@@ -125,8 +125,8 @@ def by_the_learner(learner: Learner, term: str, batches: int = 6, std: float = 0
 @pytest.mark.parametrize("reward", ["success", "probability", "log_likelihood"])
 @pytest.mark.parametrize("baseline", ["none", "learned", "leave_one_out"])
 def test_score_functions_are_those_that_reinforce_trains_by(baseline: str, reward: str) -> None:
-    looks = {"looks": 2, "batch": 4} if baseline == "leave_one_out" else {"looks": 1}
-    learner = learner_of("reinforce", baseline=baseline, reward=reward, **looks)
+    per_image = {"episodes_per_image": 2, "batch": 4} if baseline == "leave_one_out" else {"episodes_per_image": 1}
+    learner = learner_of("reinforce", baseline=baseline, reward=reward, **per_image)
     assert signal_of(learner)[baseline] == pytest.approx(by_the_learner(learner, "reinforce"), rel=1e-3)
 
 
@@ -151,8 +151,8 @@ def test_a_policy_with_hard_windows_is_looked_at_alike_whoever_trains_it() -> No
     ("method", "sensor", "settings", "names"),
     [
         ("reinforce", "crop", {"baseline": "none"}, HARD - {"learned"}),
-        ("reinforce", "crop", {"baseline": "leave_one_out", "looks": 2, "batch": 4}, HARD - {"learned"}),
-        ("reinforce", "crop", {"batch": 7}, HARD - {"leave_one_out"}),  # seven episodes are no looks at fewer images
+        ("reinforce", "crop", {"baseline": "leave_one_out", "episodes_per_image": 2, "batch": 4}, HARD - {"learned"}),
+        ("reinforce", "crop", {"batch": 7}, HARD - {"leave_one_out"}),  # seven are not several at each of fewer
         ("reinforce", "stn", {}, HARD - {"straight_through"} | {"pathwise"}),
         ("pathwise", "stn", {}, {"pathwise"}),
     ],

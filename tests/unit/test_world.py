@@ -52,9 +52,11 @@ def test_a_control_is_trained_by_right_answers_for_as_many_episodes_as_it_is_tol
 
 
 @pytest.mark.parametrize("look", ["centre", "random", "cnn"])
-def test_a_control_of_several_looks_an_image_looks_at_as_many_images(look: str) -> None:
+def test_a_control_of_several_episodes_an_image_looks_at_as_many_images(look: str) -> None:
     """What it does at one image is the same every time, or all that it may learn from is less than it could be."""
-    config = make_config(training={"method": "reinforce", "baseline": "leave_one_out", "looks": 4, "batch": 2})
+    config = make_config(
+        training={"method": "reinforce", "baseline": "leave_one_out", "episodes_per_image": 4, "batch": 2}
+    )
     control = build_learner(config, make_world(config), look)
     control.update()
     assert control.lanes == 8
