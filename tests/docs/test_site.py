@@ -50,7 +50,7 @@ def test_every_link_and_picture_of_the_site_is_there(site: Path) -> None:
 def test_links_between_docs_and_what_lies_outside_of_it_lead_to_pages(site: Path) -> None:
     index = (site / "index.html").read_text(encoding="utf-8")
     assert '<a href="estimators.html">The estimators of the window\'s gradient</a>' in index  # [docs/…](docs/…)
-    assert '<a href="results/cluttered60_8/compare_300k/comparison.html">' in (site / "recipe.html").read_text()
+    assert '<a href="results/cluttered60_8/compare_300k/comparison.html">' in (site / "trials.html").read_text()
 
 
 def test_the_reference_has_every_module_that_it_names_with_its_public_names(site: Path) -> None:
