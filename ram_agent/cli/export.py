@@ -18,6 +18,7 @@ from ram_agent.hub import hub_client, push
 from ram_agent.layers import OF_THE_MACHINE
 from ram_agent.options import Parser
 from ram_agent.policy import RecurrentAttentionPolicy
+from ram_agent.results import write_results
 from ram_agent.run_files import CHECKPOINT, CONFIG, FIGURES, NOTICE
 from ram_agent.stored import final_results
 
@@ -33,7 +34,7 @@ def export_options(commands: Any) -> Parser:
 
 
 def export_run(given: Any) -> Prepared:
-    """Write the best weights of a run, its configuration, a model card with results and picture, and one step."""
+    """Write the best weights of a run, configuration and results, a model card with picture, and one step."""
     folder, target = run_folder(given.run), Path(given.out)
     if given.private and not given.push_to_hub:
         raise ConfigError("--private: expected --push-to-hub OWNER/NAME beside it, which says what is to be private")
@@ -58,7 +59,10 @@ def export_run(given: Any) -> Prepared:
 
     def job() -> int:
         write_export(target, policy, known, graph=not given.no_graph)
-        write_whole(target / CONFIG, dump_config(_without_places(config)).encode())
+        placeless = _without_places(config)
+        write_whole(target / CONFIG, dump_config(placeless).encode())
+        if results is not None:
+            write_results(target, results | {"config": placeless.model_dump(mode="json")})
         shown = [name for name in PICTURES if (folder / FIGURES / name).is_file()]
         for name in shown:
             shutil.copyfile(folder / FIGURES / name, target / name)

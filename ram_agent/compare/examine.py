@@ -11,14 +11,14 @@ from jaxtyping import Bool, Float, Int
 from torch.utils.flop_counter import FlopCounterMode
 
 from ram_agent.building import best_policy, seen_by
-from ram_agent.checkpoint import fitting, read_newest
+from ram_agent.checkpoint import fitting
 from ram_agent.compare.gather import Run
 from ram_agent.config import Config
 from ram_agent.evaluation import TEST_SEED, evaluate
+from ram_agent.export import read_trained
 from ram_agent.gaze import Gaze, centres, count_fixations, of_each_class
 from ram_agent.policy import Policy
 from ram_agent.rollout import GlimpseEnvironment, rollout
-from ram_agent.run_files import CHECKPOINT
 from ram_agent.spectator import watch
 from ram_agent.timing import compare as time_in_turn
 from ram_agent.world import LANES, World, check_images
@@ -68,9 +68,9 @@ class Examined:
 
 def revive(run: Run, world_of: WorldOf) -> Revived:
     """Raises `CheckpointError`, `ValueError` or `OSError` where the checkpoint or the images are not to be had."""
-    saved = read_newest(run.folder / CHECKPOINT)
+    file, saved = read_trained(run.folder)
     world = world_of(run.config)
-    with fitting(run.folder / CHECKPOINT):
+    with fitting(file):
         check_images(saved, world)
         return Revived(run, best_policy(saved, world.device), world)
 

@@ -231,7 +231,7 @@ def _results(folder: Path) -> tuple[dict[str, Any], str]:
         return {}, f"{RESULTS} cannot be read ({error}): remove it, and `--resume` goes on from the checkpoint."
     if results is None:
         if (folder / AGENT).is_file():
-            return {}, "It is an export, without results and learning curve; name the run that it came from."
+            return {}, "It is an export of a run that was not finished: no errors, no learning curve."
         return {}, f"{RESULTS} is missing: the run is not finished; `--resume` goes on with it."
     if reason := results.get(UNWRITTEN):  # its weights are older than its errors
         facts = {name: value for name, value in results.items() if name not in ("test_error", "controls")}

@@ -2,6 +2,8 @@
 
 import json
 import os
+import re
+import shutil
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -68,7 +70,8 @@ def test_the_folder_holds_what_was_promised_and_the_card_shows_results_and_pictu
 ) -> None:
     folder = exports["reinforce"]
     pictures = {"glimpse_paths.gif", "glimpse_paths.png"}
-    assert {file.name for file in folder.iterdir()} == {WEIGHTS, AGENT, STEP, "config.yaml", "README.md"} | pictures
+    plain = {"config.yaml", "results.json", "README.md"}
+    assert {file.name for file in folder.iterdir()} == {WEIGHTS, AGENT, STEP} | plain | pictures
     assert load_config(folder / "config.yaml") == load_config(runs["reinforce"] / "config.yaml", {"run.folder": None})
     results = json.loads((runs["reinforce"] / "results.json").read_text())
     _, header, card = (folder / "README.md").read_text().split("---\n", 2)
@@ -206,8 +209,39 @@ def test_an_export_is_not_trained_on_under_its_own_name(
     assert main(["train", "--resume", str(folder)]) == 2
     assert f"--resume {folder}: an export, which has no training to go on with" in capsys.readouterr().err
     assert {file: file.read_bytes() for file in folder.iterdir()} == before
-    (run_of_it,) = gather([folder]).runs
-    assert run_of_it.gaps[0] == "It is an export, without results and learning curve; name the run that it came from."
+
+
+def test_an_export_is_held_against_runs_with_the_errors_of_its_own(tmp_path: Path) -> None:
+    run, other, folder = tmp_path / "run", tmp_path / "other", tmp_path / "export"
+    few = ["--images.source", "digits", "--training.episodes", "64", "--evaluation.controls", "none"]
+    few += ["--run.tensorboard", "false", "--run.pictures", "0", "--evaluation.signal", "0", "--run.threads", "1"]
+    for place, sensor in ((run, "crop"), (other, "stn")):
+        method = {"crop": "reinforce", "stn": "pathwise"}[sensor]
+        eye = ["--sensor.kind", sensor, "--training.method", method, "--run.folder", str(place)]
+        assert main(["train", *few, *eye]) == 0
+    trained = json.loads((run / "results.json").read_text())
+    assert main(["export", str(run), "--out", str(folder), "--no-graph"]) == 0
+    exported = json.loads((folder / "results.json").read_text())
+    assert exported.pop("config")["run"]["folder"] is None
+    assert trained.pop("config")["run"]["folder"] == str(run)
+    assert exported == trained
+    of_export, of_run = (gather([where]).runs[0] for where in (folder, run))
+    assert of_export.measured == of_run.measured
+    assert [point.error for point in of_export.curve] == [point.error for point in of_run.curve]
+    assert main(["compare", str(folder), str(other), "--out", str(tmp_path / "out"), "--no-time"]) == 0
+    told = (tmp_path / "out" / "comparison.md").read_text()
+    assert re.search(r"paired, [\d,]+ images", told)
+    assert "not finished" not in told
+
+
+def test_an_export_of_a_run_that_is_not_finished_has_no_results(runs: dict[str, Path], tmp_path: Path) -> None:
+    trained = tmp_path / "run"
+    shutil.copytree(runs["reinforce"], trained)
+    (trained / "results.json").unlink()
+    assert main(["export", str(trained), "--out", str(tmp_path / "out"), "--no-graph"]) == 0
+    assert not (tmp_path / "out" / "results.json").exists()
+    (found,) = gather([tmp_path / "out"]).runs
+    assert found.gaps[0] == "It is an export of a run that was not finished: no errors, no learning curve."
 
 
 def test_a_link_within_the_folder_is_followed(exports: dict[str, Path], tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from ram_agent.config import Config, load_config
 from ram_agent.evaluation import evaluate
 from ram_agent.export import read_export
 from ram_agent.policy import Policy
+from ram_agent.stored import final_results
 from ram_agent.world import check_images
 
 RESULTS = Path(__file__).parents[2] / "results"
@@ -55,6 +56,10 @@ def test_an_agent_was_trained_as_its_row_was(agent: str) -> None:
         assert ours == theirs, section
     assert saved["seed"] == row(agent)["seed"]
     assert sum(weights.numel() for weights in policy.parameters()) == row(agent)["parameters"]
+    theirs = final_results(RESULTS / "agents" / agent)
+    assert theirs
+    for number in ("test_error", "test_error_voted", "error_by_glimpse", "learning_curve", "seconds", "versions"):
+        assert theirs[number] == row(agent)[number], number
     low, high = row(agent)["test_error_ci95"]
     card = (RESULTS / "agents" / agent / "README.md").read_text()
     assert f"| mean location | {row(agent)['test_error']:.2f} | {low:.2f} to {high:.2f} |" in card
