@@ -42,6 +42,10 @@ STOPPING = (
 )
 
 
+LIVES = 3
+KILLED = f"given up: the search was killed at it {LIVES} times, as where memory runs out"
+
+
 def check_optuna() -> None:
     """Raise `ConfigError` where Optuna, an extra, is not installed."""
     if find_spec("optuna") is None:
@@ -143,7 +147,7 @@ class Search:
     def last_words(self) -> str:
         """What became of the last trial that was not trained to its end."""
         *_, last = self.study.get_trials(deepcopy=False, states=[self.states.PRUNED])
-        return last.user_attrs.get("outcome", "refused")
+        return last.user_attrs.get("outcome", KILLED)
 
     @property
     def best(self) -> Any:
@@ -204,9 +208,17 @@ class Search:
         return changed_config(config, changed)
 
     def _pick_up(self) -> None:
-        """What was running when an earlier search was killed is tried again, with the same settings."""
+        """What was running when an earlier search was killed is tried again with the same settings, but not for ever:
+        they may need memory that the machine has not, for which its kernel kills without a word.
+        """
         for trial in self.study.get_trials(states=[self.states.RUNNING]):
-            self._again(trial.number, trial.params)
+            killed = [*self.study.user_attrs.get("killed", []), trial.params]
+            self.study.set_user_attr("killed", killed)
+            if killed.count(trial.params) < LIVES:
+                self._again(trial.number, trial.params)
+            else:
+                self.study.tell(trial.number, state=self.states.PRUNED)
+                self.say(f"trial {trial.number}  {KILLED}  {trial.params}")
 
     def _again(self, number: int, settings: Mapping[str, Any]) -> None:
         self.study.tell(number, state=self.states.FAIL)

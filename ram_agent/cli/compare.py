@@ -21,7 +21,7 @@ def compare_options(commands: Any) -> Parser:
         usage="%(prog)s RUN [RUN ...] [--out DIR] [--no-evaluate] [--no-time]",
     )
     parser.add_argument(
-        "runs", nargs="+", metavar="RUN", help="folders of runs, unfinished ones too, or of whole sweeps"
+        "runs", nargs="+", metavar="RUN", help="folders of runs, unfinished ones too, of exports, or of whole sweeps"
     )
     parser.add_argument(
         "--out", default="comparison", metavar="DIR", help="where report and plots go [default: comparison]"

@@ -140,6 +140,35 @@ def test_the_same_command_goes_on_and_ends_as_if_it_had_never_been_stopped(tmp_p
     assert len(trials_of(again)) == 4
 
 
+def test_settings_at_which_a_search_is_killed_again_and_again_are_given_up(tmp_path: Path) -> None:
+    """As by the kernel, for memory: what kills it is always the first trial."""
+    for name in ("whole", "parts"):
+        (tmp_path / name).mkdir()
+    first = search_of(tmp_path / "whole")
+    assert first.run(1) == 0
+    ((fatal, _),) = trials_of(first)
+    said: list[str] = []
+
+    def dies(search: Search) -> None:
+        train = search._train
+
+        def deadly(learner: Any, config: Config, world: Any, folder: Path, trial: Any) -> Any:
+            if trial.params == fatal:
+                raise KeyboardInterrupt
+            return train(learner, config, world, folder, trial)
+
+        search._train = deadly  # type: ignore[method-assign]
+        search.run(2)
+
+    for _ in range(3):
+        with pytest.raises(KeyboardInterrupt):
+            dies(search_of(tmp_path / "parts", said=said))
+    dies(parts := search_of(tmp_path / "parts", said=said))
+    assert [(params == fatal, value is None) for params, value in trials_of(parts)] == [(True, True), (False, False)]
+    assert len([line for line in said if "given up: the search was killed at it 3 times" in line]) == 1
+    assert "killed at it 3 times" in parts.last_words
+
+
 @pytest.mark.parametrize("space", [SPACE, {"training.precision": {"choice": ["fastest"]}}], ids=["set", "searched"])
 def test_threads_and_precision_are_measured_once_for_all_trials_and_for_a_search_that_goes_on(
     space: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
