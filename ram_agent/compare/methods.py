@@ -38,6 +38,18 @@ OF_A_LEARNED_GAZE = (
 OF_AN_EYE = ("sensor.", "environment.", "policy.")
 """Likewise of those that have none in a network that sees the whole canvas."""
 
+IDLE_BESIDE = {
+    ("training.lookahead", "0"): ("training.lookahead_weight",),
+    ("training.baseline", "none"): ("training.baseline_weight",),
+    ("training.baseline", "leave_one_out"): ("training.baseline_weight",),
+    ("scene.kind", "plain"): ("scene.clutter",),
+    ("scene.kind", "translated"): ("scene.clutter",),
+    ("sensor.kind", "crop"): ("sensor.strides", "sensor.sigmas"),
+    ("sensor.kind", "stn"): ("sensor.sigmas",),
+    ("policy.eye", "dense"): ("policy.filters",),
+}
+"""By a setting and its value: beginnings of those that have no part beside it."""
+
 Settings = Mapping[str, str]
 """`section.field` → value, as text; `NOTHING` where it has no part."""
 
@@ -98,6 +110,8 @@ def settings_of(run: Run) -> dict[str, str]:
     idle = IDLE[run.config.training.method]
     if run.look != "learned":
         idle = OF_A_LEARNED_GAZE + (OF_AN_EYE if run.look in NETWORKS else ())
+    beside = [rest for (field, value), rest in IDLE_BESIDE.items() if fields[field] == value]
+    idle += tuple(field for rest in beside for field in rest)
     fields |= {field: NOTHING for field in fields if field.startswith(idle)}
     return fields | {"processes": str(run.processes), "images.sha256": run.sha256[:12]}
 

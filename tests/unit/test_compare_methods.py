@@ -1,5 +1,6 @@
 """Which runs are one method, and what it is called."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -8,10 +9,10 @@ import torch
 
 from ram_agent.building import build_learner
 from ram_agent.compare.gather import Run
-from ram_agent.compare.methods import IDLE, Method, differing, group, of_other_names
+from ram_agent.compare.methods import IDLE, IDLE_BESIDE, Method, differing, group, of_other_names, settings_of
 from ram_agent.compare.report import _gaps
 from ram_agent.compare.subjects import Subject
-from ram_agent.config import ConfigError, describe, load_config, parse_config
+from ram_agent.config import Config, ConfigError, describe, load_config, parse_config
 from ram_agent.stored import read_errors
 from tests.extras import needs_sb3_contrib
 from tests.making import make_config, make_measured, make_world
@@ -233,6 +234,42 @@ def test_what_has_no_part_in_a_method_changes_nothing_in_it(method: str):
     assert changed
     with_part = weights(**{"training.clip": 0.1})
     assert not all(torch.equal(with_part[name], value) for name, value in usual.items())
+
+
+@pytest.mark.parametrize(("beside", "idle"), IDLE_BESIDE.items(), ids=lambda part: " ".join(part))
+def test_what_has_no_part_beside_a_value_changes_nothing_and_is_no_difference(
+    beside: tuple[str, str], idle: tuple[str, ...]
+):
+    """By the weights after two updates, and as a method."""
+    sensor = beside[1] if beside[0] == "sensor.kind" else "crop"
+    method = "pathwise" if sensor == "stn" else "reinforce"
+    several = {"training.episodes_per_image": 2} if beside[1] == "leave_one_out" else {}
+
+    def config(**changed: Any) -> Config:
+        tree = make_config(sensor={"kind": sensor}).model_dump()
+        values = {"training.method": method, **several, beside[0]: beside[1], **changed}
+        for name, value in values.items():
+            section, _, field = name.partition(".")
+            tree[section][field] = value
+        return parse_config(tree)
+
+    def weights(made: Config) -> dict[str, torch.Tensor]:
+        learner = build_learner(made, make_world(made))
+        for _ in range(2):
+            learner.update()
+        return learner.policy.state_dict()
+
+    usual = config()
+    for field in describe():
+        if not field.name.startswith(idle):
+            continue
+        default = getattr(getattr(usual, field.name.partition(".")[0]), field.name.partition(".")[2])
+        other = tuple(2 * each for each in default) if isinstance(default, tuple) else other_than(field)
+        changed = config(**{field.name: other})
+        assert changed != usual
+        for name, value in weights(usual).items():
+            assert torch.equal(weights(changed)[name], value), f"{field.name}: {name}"
+        assert settings_of(replace(run(), config=changed)) == settings_of(replace(run(), config=usual))
 
 
 def test_what_differs_in_its_name_alone_is_told():
