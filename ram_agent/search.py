@@ -8,6 +8,7 @@ was interrupted.
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from importlib import import_module
@@ -43,7 +44,7 @@ STOPPING = (
 
 
 LIVES = 3
-KILLED = f"given up: the search was killed at it {LIVES} times, as where memory runs out"
+KILLED = f"given up: the search was killed at it {LIVES} times, as by the kernel where memory runs out"
 
 
 def check_optuna() -> None:
@@ -211,14 +212,22 @@ class Search:
         """What was running when an earlier search was killed is tried again with the same settings, but not for ever:
         they may need memory that the machine has not, for which its kernel kills without a word.
         """
-        for trial in self.study.get_trials(states=[self.states.RUNNING]):
-            killed = [*self.study.user_attrs.get("killed", []), trial.params]
+        for trial in self._running():
+            killed = [*self._killed, trial.params]
             self.study.set_user_attr("killed", killed)
             if killed.count(trial.params) < LIVES:
                 self._again(trial.number, trial.params)
             else:
                 self.study.tell(trial.number, state=self.states.PRUNED)
                 self.say(f"trial {trial.number}  {KILLED}  {trial.params}")
+
+    def _running(self) -> list[Any]:
+        return self.study.get_trials(states=[self.states.RUNNING])
+
+    @property
+    def _killed(self) -> list[dict[str, Any]]:
+        """The settings at which a search was killed, as often as it was, but for those that have ended since."""
+        return self.study.user_attrs.get("killed", [])
 
     def _again(self, number: int, settings: Mapping[str, Any]) -> None:
         self.study.tell(number, state=self.states.FAIL)
@@ -237,14 +246,19 @@ class Search:
         trial.set_user_attr("settings", settings)
         try:
             outcome = self._outcome(trial, settings, interruption)
-        except (MemoryError, RuntimeError) as error:  # as of one size too many: no end of the search
-            if not _is_of_memory(error):
+        except BaseException as error:
+            if not _is_of_memory(error):  # no fault of these settings, and the search ends with word of it
+                with suppress(OSError):  # as of a disk that is full
+                    for running in self._running():
+                        self._again(running.number, running.params)
                 raise
             interruption.learner = None  # what it holds is the next one's
             outcome = self._give_up(trial, f"out of memory: {str(error).partition(chr(10))[0]}")
         if outcome is None:
             self._again(trial.number, trial.params)
             return
+        if trial.params in self._killed:
+            self.study.set_user_attr("killed", [other for other in self._killed if other != trial.params])
         best = f"best {self.best.value:.2f} %" if self.best else "no best yet"
         shown = [
             f"{key}={value:.4g}" if isinstance(value, float) else f"{key}={value}" for key, value in settings.items()
@@ -333,10 +347,11 @@ def _check_scenes(world: World) -> None:
         raise ConfigError(str(error)) from None
 
 
-def _is_of_memory(error: MemoryError | RuntimeError) -> bool:
+def _is_of_memory(error: BaseException) -> bool:
     """Whether memory has run out, a GPU's or the machine's, for which PyTorch has no class of its own."""
     said = ("out of memory", "allocate memory", "not enough memory", "alloc_failed")
-    return isinstance(error, MemoryError) or any(part in str(error).lower() for part in said)
+    by_torch = isinstance(error, RuntimeError) and any(part in str(error).lower() for part in said)
+    return by_torch or isinstance(error, MemoryError)
 
 
 def _mend(journal: Path) -> None:

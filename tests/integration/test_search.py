@@ -154,6 +154,7 @@ def test_settings_at_which_a_search_is_killed_again_and_again_are_given_up(tmp_p
 
         def deadly(learner: Any, config: Config, world: Any, folder: Path, trial: Any) -> Any:
             if trial.params == fatal:
+                search._again = lambda *_: None  # type: ignore[method-assign]  # the kernel leaves no word
                 raise KeyboardInterrupt
             return train(learner, config, world, folder, trial)
 
@@ -167,6 +168,32 @@ def test_settings_at_which_a_search_is_killed_again_and_again_are_given_up(tmp_p
     assert [(params == fatal, value is None) for params, value in trials_of(parts)] == [(True, True), (False, False)]
     assert len([line for line in said if "given up: the search was killed at it 3 times" in line]) == 1
     assert "killed at it 3 times" in parts.last_words
+
+
+def test_settings_that_were_trained_since_or_met_an_error_that_was_told_are_not_given_up(tmp_path: Path) -> None:
+    """The space has one point: all trials have the same settings."""
+    space = {"training.batch": {"choice": [20]}}
+
+    def ends(error: BaseException, *, told: bool, trials: int) -> None:
+        search = search_of(tmp_path, space)
+
+        def fails(*_: Any) -> None:
+            if not told:
+                search._again = lambda *_: None  # type: ignore[method-assign]
+            raise error
+
+        search._train = fails  # type: ignore[method-assign]
+        with pytest.raises(type(error)):
+            search.run(trials)
+
+    for trials in (1, 2, 3):
+        for _ in range(2):
+            ends(KeyboardInterrupt(), told=False, trials=trials)
+        for _ in range(3):
+            ends(OSError(28, "No space left on device"), told=True, trials=trials)
+        search = search_of(tmp_path, space)
+        assert search.run(trials) == 0
+        assert [value is None for _, value in trials_of(search)] == [False] * trials
 
 
 @pytest.mark.parametrize("space", [SPACE, {"training.precision": {"choice": ["fastest"]}}], ids=["set", "searched"])
