@@ -8,6 +8,7 @@ from ram_agent.checkpoint import fitting, give_weights, judged_weights
 from ram_agent.config import ConfigError
 from ram_agent.export import read_trained
 from ram_agent.policy import Policy
+from ram_agent.run_files import CONFIG
 
 
 def begin_with(policy: Policy, source: Path) -> None:
@@ -26,7 +27,10 @@ def begin_with(policy: Policy, source: Path) -> None:
         return
     with fitting(file):
         told = ", ".join(_differences(saved["blueprint"], policy.blueprint.as_plain()))
-    raise ConfigError(f"training.trained_agent: {source} has other shapes than this agent: {told}")
+    raise ConfigError(
+        f"training.trained_agent: {source} has other shapes than this agent: {told}; begin with its own config: "
+        f"python train.py {source / CONFIG} -i {source}"
+    )
 
 
 def _differences(theirs: Mapping[str, Any], ours: Mapping[str, Any]) -> Iterator[str]:

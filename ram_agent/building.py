@@ -23,7 +23,7 @@ from ram_agent.world import World
 def build_learner(config: Config, world: World, look: str = "learned", ranks: Ranks = ALONE) -> Algorithm:
     """The learner of the agent, or of one control: the same agent but for where it looks, hence nothing to estimate."""
     training, seed = config.training_of(look), config.run.seed
-    env = seen_by(look, world.environment("train", training.lanes))
+    env = seen_by(look, world.environment("train", training.lanes_per_process))
     torch.manual_seed(seed)
     policy = build_policy(env, config, look)
     if isinstance(policy, GridPolicy):

@@ -1,5 +1,6 @@
 """The model card of an exported agent, in Markdown with the header that the Hugging Face Hub reads."""
 
+import json
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -11,6 +12,11 @@ from ram_agent.report import images_of
 
 PICTURES = ("glimpse_paths.gif", "glimpse_paths.png")
 """What a card shows, the first that a run has."""
+BY = {
+    "reinforce": "by REINFORCE",
+    "straight_through": "by a straight-through gradient",
+    "pathwise": "by backpropagation",
+}
 LISTED = 30
 """Classes that a card names."""
 
@@ -35,9 +41,11 @@ def model_card(
     header += [f"- {tag}" for tag in ("visual-attention", "reinforcement-learning", "gymnasium", sensor.kind)]
     lines = [*header, "---", "", f"# {config.name}", ""]
     lines += [
-        f"A recurrent attention model that looks {config.environment.glimpses} times through {sensor.scales} scales of "
-        f"{sensor.size}×{sensor.size} pixels (`{sensor.kind}`) at {scene.kind} canvases of "
-        f"{scene.height}×{scene.width} and says what it saw; trained with {kind} on {dataset}.",
+        f"A recurrent attention model that looks {config.environment.glimpses} times through {sensor.scales} "
+        f"{'scales' if sensor.scales > 1 else 'scale'} of {sensor.size}×{sensor.size} pixels (`{sensor.kind}`) at "
+        f"{scene.kind} canvases of {scene.height}×{scene.width} and says what it saw; trained "
+        f"{BY[config.training.method]} on {dataset}."
+        + (" Its gaze began as a raster scan." if config.policy.scan else ""),
         "",
         f"It tells apart {len(classes)} classes: {_listed(classes)}.",
         "",
@@ -84,15 +92,17 @@ def model_card(
         f"from ram_agent.learner import {kind}",
         "from ram_agent.sensor import make_sensor",
         "",
-        f"sensor = make_sensor({_arguments(sensor.model_dump())})",
+        "sensor = make_sensor(",
+        *_arguments(sensor.model_dump()),
+        ")",
         "env = GlimpseVectorEnv(",
-        f"    {config.training.lanes},",
+        f"    {config.training.lanes_per_process},",
         f"    images={_images(config)},",
-        f"    scene={scene.kind!r},",
+        f'    scene="{scene.kind}",',
         f"    size=({scene.height}, {scene.width}),",
-        f"    {_arguments(scene.model_dump(exclude={'kind', 'height', 'width'}))},",
+        *_arguments(scene.model_dump(exclude={"kind", "height", "width"})),
         "    sensor=sensor,",
-        f"    {_arguments(config.environment.model_dump())},",
+        *_arguments(config.environment.model_dump()),
         "    tensors=True,",
         ")",
         f'agent = {kind}.load("FOLDER", env)',
@@ -127,14 +137,20 @@ def _shapes(state: State) -> str:
     return " and ".join(f"(N, {part.shape[1]})" for part in state)
 
 
-def _arguments(settings: Mapping[str, Any]) -> str:
-    return ", ".join(f"{name}={value!r}" for name, value in settings.items())
+def _arguments(settings: Mapping[str, Any]) -> list[str]:
+    """A line each."""
+    return [f"    {name}={_quoted(value)}," for name, value in settings.items()]
+
+
+def _quoted(value: Any) -> str:
+    """As a formatter of code would leave it."""
+    return json.dumps(value, ensure_ascii=False) if isinstance(value, str) else repr(value)
 
 
 def _images(config: Config) -> str:
     """The source as Python, scaled as the run had it; a path means nothing elsewhere."""
     known = config.images.source in ("mnist", "digits")
-    source = repr(config.images.source if known else "PATH OF YOUR IMAGES")
+    source = _quoted(config.images.source if known else "PATH OF YOUR IMAGES")
     return f"load_images({source}, size={config.images.size})" if config.images.size else source
 
 

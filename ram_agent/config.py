@@ -254,8 +254,8 @@ class TrainingConfig(Section):
         return self.method in get_args(SB3Method)
 
     @property
-    def lanes(self) -> int:
-        """Episodes played side by side, all of one update (of each process under torchrun)."""
+    def lanes_per_process(self) -> int:
+        """Episodes played side by side, all that an update has of each process."""
         return self.batch * self.episodes_per_image
 
     @property
@@ -392,8 +392,12 @@ class Config(Section):
         training = self.training
         if look == "learned":
             return training
-        alone = {"method": "pathwise", "baseline": "learned", "episodes_per_image": 1, "batch": training.lanes}
-        return training.model_copy(update={**alone, "episodes": self.evaluation.control_episodes or training.episodes})
+        alone = {"method": "pathwise", "baseline": "learned", "episodes_per_image": 1}
+        played = {
+            "batch": training.lanes_per_process,
+            "episodes": self.evaluation.control_episodes or training.episodes,
+        }
+        return training.model_copy(update=alone | played)
 
 
 # -------------------------------------------------------------------- reading, overriding, writing

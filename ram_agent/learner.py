@@ -76,7 +76,7 @@ class Learner(Algorithm):
             checked = checked.model_copy(update={"batch": max(1, env.num_envs // checked.episodes_per_image)})
         checked = with_precision(checked, next(policy.parameters()).device)
         check_rules(env)
-        if env.num_envs != checked.lanes:
+        if env.num_envs != checked.lanes_per_process:
             raise ValueError(
                 f"env: got {env.num_envs} lanes, expected batch x episodes_per_image = {checked.batch} x "
                 f"{checked.episodes_per_image}; make it with as many, or give another batch or episodes_per_image"

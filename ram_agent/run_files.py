@@ -32,7 +32,9 @@ def is_run(folder: Path) -> bool:
 def check_run(folder: Path) -> None:
     """Raise `ConfigError` where no run has begun."""
     if not is_run(folder):
-        raise ConfigError(f"run {folder}: not a run folder (no {CONFIG} in it); name one that a training has made")
+        raise ConfigError(
+            f"run {folder}: not a run folder (no {CONFIG} in it); name one that a training has made, or `export`"
+        )
 
 
 def agent_folder(run: Path, look: str) -> Path:

@@ -11,6 +11,7 @@ from ram_agent.cli.world import ConfiguredWorld, find_device
 from ram_agent.compare.comparison import compare
 from ram_agent.compare.gather import gather
 from ram_agent.config import Config, ConfigError, ImagesConfig, changed_config
+from ram_agent.export import is_export
 from ram_agent.options import Parser, add_config_options, overrides
 
 
@@ -47,8 +48,14 @@ def compare_runs(given: Any) -> Prepared:
     if "run.device" in changed:
         find_device(changed["run.device"])
     loaded: dict[ImagesConfig, ImageData | Exception] = {}
+    # An export keeps the name of its images, not where they lie; a run beside it may know. Others are refused later.
+    known = {
+        Path(run.config.images.source).name: run.config.images for run in gathered.runs if not is_export(run.folder)
+    }
 
     def world_of(config: Config) -> ConfiguredWorld:
+        if config.images not in known.values() and (near := known.get(config.images.source)):
+            config = changed_config(config, {"images.source": near.source, "images.folder": near.folder})
         config = changed_config(config, changed)
         source = config.images
         if source not in loaded:

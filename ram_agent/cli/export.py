@@ -12,7 +12,7 @@ from ram_agent.checkpoint import fitting, read_newest
 from ram_agent.cli.folders import run_folder
 from ram_agent.cli.prepared import Prepared, Refused
 from ram_agent.config import Config, ConfigError, changed_config, dump_config, load_config
-from ram_agent.export import STEP, write_export
+from ram_agent.export import STEP, is_export, write_export
 from ram_agent.files import write_whole
 from ram_agent.hub import hub_client, push
 from ram_agent.layers import OF_THE_MACHINE
@@ -42,6 +42,8 @@ def export_run(given: Any) -> Prepared:
         hub_client()  # whether it is there, before anything is written
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise ConfigError(f"--out: {target} exists and is not an empty folder; choose another")
+    if is_export(folder):
+        raise ConfigError(f"run {folder}: an export already; copy the folder, or name the run that it came from")
     saved = read_newest(folder / CHECKPOINT)
     config = load_config(folder / CONFIG)
     if config.training.by_sb3:

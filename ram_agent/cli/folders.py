@@ -5,6 +5,7 @@ from difflib import get_close_matches
 from pathlib import Path
 
 from ram_agent.config import Config, ConfigError
+from ram_agent.export import is_export
 from ram_agent.files import held, is_partial
 from ram_agent.layers import SHIPPED, nearest
 from ram_agent.run_files import WRITTEN, check_run, is_run
@@ -47,6 +48,8 @@ def new_run_folder(config: Config) -> Path:
                 number += 1
     folder = Path(config.run.folder)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        if is_export(folder):
+            raise ConfigError(f"run.folder: {folder} is an export; choose another: -i {folder} begins with its weights")
         if not config.run.overwrite:
             raise ConfigError(
                 f"run.folder: {folder} exists and is not empty; choose another, go on with --resume {folder}, "

@@ -135,7 +135,7 @@ def _config_file(name: str) -> Path:
 def _check_batch(config: Config) -> None:
     """Raise `ConfigError` where one update would play more than all episodes."""
     batch, per_image, episodes = config.training.batch, config.training.episodes_per_image, config.training.episodes
-    if config.training.lanes > episodes:
+    if config.training.lanes_per_process > episodes:
         each = f" of {per_image} episodes each" if per_image > 1 else ""
         raise ConfigError(
             f"training.batch: got {batch:,} images an update{each}, expected no more episodes than the {episodes:,} of "

@@ -12,7 +12,7 @@ from typing import Any
 from ram_agent.board import whole_rows
 from ram_agent.checkpoint import CheckpointError, read_newest
 from ram_agent.config import Config, ConfigError, load_config
-from ram_agent.export import AGENT
+from ram_agent.export import is_export
 from ram_agent.full_image import NETWORKS
 from ram_agent.run_files import CHECKPOINT, CONFIG, CONTROLS, METRICS, RESULTS, agent_folder, check_run, is_run, run_of
 from ram_agent.signal import ESTIMATORS
@@ -140,7 +140,9 @@ def _agents(folder: Path, row: str) -> list[Run]:
     looks = [look for look in config.evaluation.controls if look in measured or look in begun]
     waiting = [look for look in config.evaluation.controls if look not in looks]
     learned = _agent(folder, "learned", config, results, results, gap)
-    if waiting and not (folder / AGENT).is_file():  # an export has none
+    if is_export(folder):  # the agent alone
+        return [learned]
+    if waiting:
         have = "control has" if len(waiting) == 1 else "controls have"
         learned = replace(learned, gaps=(*learned.gaps, f"Its {have} not begun: {', '.join(waiting)}."))
     return [learned] + [
@@ -159,7 +161,11 @@ def _agent(
     curve = tuple(_validated(rows))
     if trouble:
         curve = tuple(_stored_curve(results)) if learned else ()
-        gaps.append(f"{trouble}: {'the learning curve has no times' if curve else 'no learning curve'}.")
+        said = "the learning curve has no times" if curve else "no learning curve"
+        if not is_export(folder):
+            gaps.append(f"{trouble}: {said}.")
+        elif results:
+            gaps.append(f"It is an export: {said}; its controls are not in it.")
     measured = None
     if "test_error" in numbers:
         try:
@@ -228,10 +234,13 @@ def _results(folder: Path) -> tuple[dict[str, Any], str]:
     try:
         results = read_results(folder)
     except (OSError, ValueError) as error:
-        return {}, f"{RESULTS} cannot be read ({error}): remove it, and `--resume` goes on from the checkpoint."
+        remedy = (
+            "export the run again" if is_export(folder) else "remove it, and `--resume` goes on from the checkpoint"
+        )
+        return {}, f"{RESULTS} cannot be read ({error}): {remedy}."
     if results is None:
-        if (folder / AGENT).is_file():
-            return {}, "It is an export of a run that was not finished: no errors, no learning curve."
+        if is_export(folder):
+            return {}, f"It is an export without {RESULTS}, as of a run that was not finished."
         return {}, f"{RESULTS} is missing: the run is not finished; `--resume` goes on with it."
     if reason := results.get(UNWRITTEN):  # its weights are older than its errors
         facts = {name: value for name, value in results.items() if name not in ("test_error", "controls")}

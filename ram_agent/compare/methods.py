@@ -3,11 +3,13 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from ram_agent.combinations import NOT_THEIRS
 from ram_agent.compare.gather import Run
 from ram_agent.compare.words import NOTHING
+from ram_agent.export import is_export
 from ram_agent.full_image import NETWORKS
 
 BOOKKEEPING = ("run.", "images.folder", "evaluation.controls", "evaluation.control_episodes", "evaluation.signal")
@@ -99,7 +101,7 @@ def group(runs: Sequence[Run]) -> tuple[Method, ...]:
 def settings_of(run: Run) -> dict[str, str]:
     """What makes a method, field by field."""
     trained = run.config.model_copy(update={"training": run.config.training_of(run.look)})
-    tree = trained.model_dump(mode="json")
+    tree, began = trained.model_dump(mode="json"), trained.training.trained_agent
     fields = {
         f"{section}.{field}": _text(value)
         for section, values in tree.items()
@@ -110,6 +112,8 @@ def settings_of(run: Run) -> dict[str, str]:
     idle = IDLE[run.config.training.method]
     if run.look != "learned":
         idle = OF_A_LEARNED_GAZE + (OF_AN_EYE if run.look in NETWORKS else ())
+    # A path means as much as its name: an export keeps no more of it.
+    fields["training.trained_agent"] = _text(began and Path(began).name)
     beside = [rest for (field, value), rest in IDLE_BESIDE.items() if fields[field] == value]
     idle += tuple(field for rest in beside for field in rest)
     fields |= {field: NOTHING for field in fields if field.startswith(idle)}
@@ -175,9 +179,10 @@ def _differences(namesakes: Sequence[Settings]) -> list[list[str]]:
 
 
 def _one_a_seed(runs: Sequence[Run]) -> tuple[tuple[Run, ...], tuple[Run, ...]]:
-    """For each seed the first finished run, or the first; and the rest."""
+    """For each seed the first finished run, rather than an export of one, or the first; and the rest."""
     chosen: dict[int, Run] = {}
-    for run in sorted(runs, key=lambda run: run.measured is None):  # stable: finished ones first, else as named
+    # Stable: finished ones first, of these runs before their exports, which know less; else as named.
+    for run in sorted(runs, key=lambda run: (run.measured is None, is_export(run.folder))):
         chosen.setdefault(run.config.run.seed, run)
     kept = list(chosen.values())
     return (

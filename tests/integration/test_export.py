@@ -241,7 +241,34 @@ def test_an_export_of_a_run_that_is_not_finished_has_no_results(runs: dict[str, 
     assert main(["export", str(trained), "--out", str(tmp_path / "out"), "--no-graph"]) == 0
     assert not (tmp_path / "out" / "results.json").exists()
     (found,) = gather([tmp_path / "out"]).runs
-    assert found.gaps[0] == "It is an export of a run that was not finished: no errors, no learning curve."
+    assert found.gaps[0] == "It is an export without results.json, as of a run that was not finished."
+
+
+def test_an_export_is_no_run_to_export_or_to_train_into(
+    exports: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = copied(exports["reinforce"], tmp_path / "shared")
+    before = {file: file.read_bytes() for file in folder.iterdir()}
+    for words, said in (
+        (
+            ["export", str(folder), "--out", str(tmp_path / "again")],
+            f"run {folder}: an export already; copy the folder",
+        ),
+        (["train", "smoke", "--run.folder", str(folder)], f"run.folder: {folder} is an export; choose another"),
+        (["train", "smoke", "--run.folder", str(folder), "--run.overwrite", "true"], "is an export; choose another"),
+    ):
+        assert main(words) == 2
+        assert said in capsys.readouterr().err
+    assert {file: file.read_bytes() for file in folder.iterdir()} == before
+
+
+def test_an_export_with_damaged_results_is_told_what_helps(exports: dict[str, Path], tmp_path: Path) -> None:
+    folder = copied(exports["reinforce"], tmp_path / "shared")
+    (folder / "results.json").write_text("{")
+    (found,) = gather([folder]).runs
+    assert found.measured is None
+    assert re.fullmatch(r"results\.json cannot be read \(.*\): export the run again\.", found.gaps[0])
+    assert len(found.gaps) == 1
 
 
 def test_a_link_within_the_folder_is_followed(exports: dict[str, Path], tmp_path: Path) -> None:

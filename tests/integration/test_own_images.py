@@ -213,6 +213,23 @@ def test_of_its_own_images_a_run_is_shown_those_that_it_was_tested_on(
     assert "  few test images: " in told
 
 
+def test_an_export_is_compared_over_the_images_of_a_run_beside_it(
+    coloured: dict[str, Path], say: Say, tmp_path: Path
+) -> None:
+    """It keeps the name of its images alone; beside its own run, it is the one that is left out."""
+    export = tmp_path / "export"
+    say("export", coloured["crop"], "--out", export, "--no-graph")
+    say("compare", export, coloured["gaussian"], "--out", tmp_path / "apart", "--no-time")
+    told = (tmp_path / "apart" / "comparison.md").read_text()
+    assert re.search(r"paired, [\d,]+ images", told)
+    assert "was not evaluated here" not in told
+    say("compare", export, coloured["crop"], "--out", tmp_path / "same", "--no-time")
+    assert (
+        f"- {export}: the same method and seed (1) as {coloured['crop']}"
+        in (tmp_path / "same" / "comparison.md").read_text()
+    )
+
+
 def test_pictures_of_one_class_alone_are_measured(
     coloured: dict[str, Path], photographs: Path, say: Say, tmp_path: Path
 ) -> None:

@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 import torch
-from scipy.stats import binom
 
 from ram_agent.building import best_policy
 from ram_agent.cli.world import ConfiguredWorld
@@ -29,6 +28,15 @@ AGENTS = {
     "translated60_hard_best_8": "translated60_8/hard_best_seed1",
 }
 """Agent → the row that it is."""
+WRONG = {
+    "cluttered100_hard_reinforce_8": 25,
+    "cluttered60_hard_reinforce_6": 19,
+    "mnist28_hard_best_7": 6,
+    "translated60_hard_best_8": 10,
+}
+"""Of the first 1,000 test scenes, by an agent that has its row's error on all 10,000."""
+ROUNDED = 2
+"""Scenes that another processor, which rounds otherwise, may see otherwise."""
 MNIST = os.environ.get("RAM_AGENT_DATA")
 SHOWN = 1000
 
@@ -67,10 +75,9 @@ def test_an_agent_was_trained_as_its_row_was(agent: str) -> None:
 
 @pytest.mark.skipif(not MNIST, reason="RAM_AGENT_DATA names no folder with MNIST")
 @pytest.mark.parametrize("agent", AGENTS)
-def test_an_agent_errs_no_more_than_its_row_says(agent: str) -> None:
-    """On the first 1,000 test scenes; more errors than are allowed have a chance of one in a thousand."""
+def test_an_agent_errs_as_it_did_when_its_row_was_measured(agent: str) -> None:
     config, saved, policy = published(agent)
     world = ConfiguredWorld(config)
     check_images(saved, world)
     seen = evaluate(policy, world.environment("test", 250), SHOWN)
-    assert seen.wrong[-1].sum() <= binom.ppf(0.999, SHOWN, row(agent)["test_error"] / 100)
+    assert seen.wrong[-1].sum() == pytest.approx(WRONG[agent], abs=ROUNDED)

@@ -39,7 +39,7 @@ Array = NDArray[Any]
 THETA = (0.9, 0.5, 0.8)
 """bias, again, image: means of 0.55 to 0.9, so that up to a third of the samples fall outside and are clipped."""
 STD, FIRST, IMAGES = 0.3, 0.2, (-0.5, 0.5)
-GROUPS, LOOKS = 50_000, 4
+GROUPS, PER_IMAGE = 50_000, 4
 """Episodes come in groups of four at one image, as `leave_one_out` needs them."""
 
 
@@ -98,9 +98,9 @@ class Moves(NamedTuple):
 @pytest.fixture(scope="module")
 def moves() -> Moves:
     generator = torch.Generator().manual_seed(20)
-    lanes = GROUPS * LOOKS
+    lanes = GROUPS * PER_IMAGE
     theta = torch.tensor(THETA, dtype=torch.float64).expand(lanes, -1).clone().requires_grad_()
-    image = torch.tensor(IMAGES, dtype=torch.float64).repeat_interleave(LOOKS).repeat(GROUPS // len(IMAGES))
+    image = torch.tensor(IMAGES, dtype=torch.float64).repeat_interleave(PER_IMAGE).repeat(GROUPS // len(IMAGES))
     window = torch.full((lanes,), FIRST, dtype=torch.float64)
     columns: list[list[Tensor]] = [[], [], [], []]
     for _ in range(3):
@@ -125,7 +125,7 @@ def state_baseline(moves: Moves, count: int) -> Tensor:
 
 
 def leave_one_out_baseline(moves: Moves, count: int) -> Tensor:
-    return leave_one_out(moves.success, LOOKS).expand(count, -1)
+    return leave_one_out(moves.success, PER_IMAGE).expand(count, -1)
 
 
 def action_baseline(moves: Moves, count: int) -> Tensor:
@@ -144,7 +144,7 @@ def gradients(
     log_p = log_probability(drawn[:count, :, None], moves.mean[:count, :, None], STD)
     loss = score_function_loss(log_p, moves.success - baseline(moves, count))
     (gradient,) = torch.autograd.grad(-loss * len(moves.image), moves.theta, retain_graph=True)
-    return gradient.view(GROUPS, LOOKS, 3).mean(dim=1).numpy()  # groups are independent, episodes in one may not be
+    return gradient.view(GROUPS, PER_IMAGE, 3).mean(dim=1).numpy()  # groups are independent, episodes in one may not be
 
 
 def z_scores(estimates: Array) -> Array:
@@ -158,7 +158,7 @@ def z_scores(estimates: Array) -> Array:
 
 def test_quadrature_and_simulation_are_the_same_problem(moves: Moves) -> None:
     truth = expected_success(np.array(THETA))
-    success = moves.success.view(GROUPS, LOOKS).mean(dim=1).numpy()
+    success = moves.success.view(GROUPS, PER_IMAGE).mean(dim=1).numpy()
     assert abs(success.mean() - truth) < 5 * success.std(ddof=1) / GROUPS**0.5
     assert np.abs(true_gradient()).min() > 0.015  # there is something to estimate
     clipped = (moves.sample[:2].abs() > 1).double().mean()
@@ -199,7 +199,7 @@ def test_planted_bug_3_a_baseline_that_has_seen_the_move_is_biased(moves: Moves)
 
 def test_planted_bug_a_mean_over_looks_that_counts_the_episode_itself_is_biased(moves: Moves) -> None:
     def group_mean(moves: Moves, count: int) -> Tensor:
-        return moves.success.view(GROUPS, LOOKS).mean(dim=1).repeat_interleave(LOOKS).expand(count, -1)
+        return moves.success.view(GROUPS, PER_IMAGE).mean(dim=1).repeat_interleave(PER_IMAGE).expand(count, -1)
 
     assert np.abs(z_scores(gradients(moves, group_mean))).max() > 15
 
@@ -254,12 +254,12 @@ def test_without_moves_the_score_function_loss_is_zero(advantage: Tensor) -> Non
     assert score_function_loss(torch.zeros(0, 5), advantage).item() == 0
 
 
-@pytest.mark.parametrize(("images", "looks"), [(1, 2), (4, 3), (3, 8)])
-def test_leave_one_out_is_the_mean_of_the_others_at_the_same_image(images: int, looks: int) -> None:
-    returns = torch.rand(images * looks, dtype=torch.float64, generator=torch.Generator().manual_seed(2))
-    for lane, value in enumerate(leave_one_out(returns, looks).tolist()):
-        first = lane - lane % looks
-        others = [returns[other].item() for other in range(first, first + looks) if other != lane]
+@pytest.mark.parametrize(("images", "per_image"), [(1, 2), (4, 3), (3, 8)])
+def test_leave_one_out_is_the_mean_of_the_others_at_the_same_image(images: int, per_image: int) -> None:
+    returns = torch.rand(images * per_image, dtype=torch.float64, generator=torch.Generator().manual_seed(2))
+    for lane, value in enumerate(leave_one_out(returns, per_image).tolist()):
+        first = lane - lane % per_image
+        others = [returns[other].item() for other in range(first, first + per_image) if other != lane]
         assert value == pytest.approx(sum(others) / len(others))
 
 

@@ -9,10 +9,18 @@ from typing import Any
 import numpy as np
 import pytest
 from matplotlib.axes import Axes
+from PIL import Image
 
 ROOT = Path(__file__).parents[2]
 DRAWN = run_path(str(ROOT / "results" / "figures.py"))
 PAGE = (ROOT / "docs" / "results.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("name", ["any_time", "by_glimpses"])
+def test_the_pictures_that_lie_there_show_today_s_numbers(name: str) -> None:
+    """Otherwise: python results/figures.py"""
+    with Image.open(ROOT / "docs" / f"{name}.png") as picture:
+        assert picture.info["Data"] == DRAWN["numbers"](DRAWN[name]())
 
 
 def ends(axes: Axes) -> dict[str, float]:
