@@ -27,7 +27,7 @@ from ram_agent.checkpoint import (
     read_newest,
     write_checkpoint,
 )
-from ram_agent.config import TrainingConfig
+from ram_agent.config import TrainingConfig, parse_section
 from ram_agent.evaluation import at_rest
 from ram_agent.export import read_trained
 from ram_agent.finite import Circumstances, Divergence, Guard, NumbersGoneBad, bad_parameters, describe
@@ -416,7 +416,7 @@ class Algorithm(ABC):
     @classmethod
     def saved_settings(cls, saved: Mapping[str, Any]) -> dict[str, Any]:
         """What a learner was made with that was saved, but for policy and environment."""
-        return {"training": TrainingConfig.model_validate(saved["training"]), "seed": saved["seed"]}
+        return {"training": parse_section(TrainingConfig, saved["training"]), "seed": saved["seed"]}
 
 
 def _as_callback(callback: BaseCallback | list[BaseCallback] | None) -> BaseCallback:
