@@ -8,7 +8,6 @@ from ram_agent.checkpoint import fitting, give_weights, judged_weights
 from ram_agent.config import ConfigError
 from ram_agent.export import read_trained
 from ram_agent.policy import Policy
-from ram_agent.run_files import CONFIG
 
 
 def begin_with(policy: Policy, source: Path) -> None:
@@ -28,8 +27,8 @@ def begin_with(policy: Policy, source: Path) -> None:
     with fitting(file):
         told = ", ".join(_differences(saved["blueprint"], policy.blueprint.as_plain()))
     raise ConfigError(
-        f"training.trained_agent: {source} has other shapes than this agent: {told}; begin with its own config: "
-        f"python train.py {source / CONFIG} -i {source}"
+        f"training.trained_agent: {source} has other shapes than this agent: {told}; without a config, "
+        f"that agent's is taken: -i {source}"
     )
 
 

@@ -42,7 +42,8 @@ def train_options(commands: Any) -> Parser:
         "config",
         nargs="?",
         metavar="CONFIG",
-        help="a YAML file, a name in configs/, or the results.json of a run, to train it again [default: default]",
+        help="a YAML file, a name in configs/, or the results.json of a run, to train it again "
+        "[default: default; with -i RUN that run's]",
     )
     parser.add_argument("--resume", metavar="RUN", help="go on with an interrupted run")
     add_config_options(parser)
@@ -60,7 +61,7 @@ def train_run(given: Any) -> Prepared:
             notice = (folder / NOTICE).read_text(encoding="utf-8").strip()
             world.images = replace(world.images, notice=notice)
     else:
-        config = load_config(_config_file(given.config or "default"), overrides(given))
+        config = _config(given)
         _check_batch(config)
         world = ConfiguredWorld(config)  # before the folder: what fails here leaves nothing behind
         check_means(config, world.device, ranks.size)
@@ -113,6 +114,16 @@ def train_run(given: Any) -> Prepared:
         return NUMBERS_GONE_BAD if "controls_gone_bad" in results else 0
 
     return together
+
+
+def _config(given: Any) -> Config:
+    """What was asked for; without a config, and with an agent to begin with, that agent's own."""
+    changed = overrides(given)
+    agent = Path(changed.get("training.trained_agent") or "")
+    if given.config or not is_run(agent) or "training.trained_agent" not in changed:
+        return load_config(_config_file(given.config or "default"), changed)
+    file = next(agent / name for name in (RESULTS, CONFIG) if (agent / name).is_file())  # results leave the machine out
+    return load_config(file, {"run.folder": None} | changed)
 
 
 def _config_file(name: str) -> Path:

@@ -12,7 +12,7 @@ from ram_agent.beginning import begin_with
 from ram_agent.building import build_policy
 from ram_agent.checkpoint import read_checkpoint
 from ram_agent.cli import main
-from ram_agent.config import Config, ConfigError, dump_config
+from ram_agent.config import Config, ConfigError, dump_config, load_config
 from ram_agent.experiment import run_experiment
 from ram_agent.export import write_export
 from ram_agent.kinds import rebuild_policy
@@ -92,6 +92,31 @@ def test_an_agent_of_other_shapes_is_refused_by_what_differs(
         ConfigError, match=rf"^training\.trained_agent: .* has other shapes than this agent: .*{message}"
     ):
         begin_with(fresh(**sections), trained)
+
+
+@pytest.mark.parametrize("of", ["run", "export", "unfinished"])
+def test_without_a_config_that_of_the_agent_is_taken(
+    of: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The eye of `smoke` is not the default's. Options are laid over it, and its folder is left alone."""
+    monkeypatch.chdir(tmp_path)
+    few = ["--images.source", "digits", "--run.tensorboard", "false", "--run.pictures", "0", "--run.threads", "1"]
+    assert main(["train", "smoke", "--training.episodes", "64", "--run.folder", "first", *few]) == 0
+    source = "first"
+    if of == "export":
+        source = "shared"
+        assert main(["export", "first", "--out", source, "--no-graph"]) == 0
+    if of == "unfinished":
+        Path("first", "results.json").unlink()
+    before = sorted(Path(source).rglob("*"))
+    capsys.readouterr()
+    assert main(["train", "-i", source, "--training.episodes", "128"]) == 0
+    assert "run folder: runs/smoke" in capsys.readouterr().out
+    begun, first = load_config(Path("runs", "smoke", "config.yaml")), load_config(Path("first", "config.yaml"))
+    assert begun.policy == first.policy
+    assert begun.sensor == first.sensor
+    assert (begun.training.episodes, begun.training.trained_agent) == (128, source)
+    assert sorted(Path(source).rglob("*")) == before
 
 
 def test_a_run_is_not_replaced_by_one_that_is_to_begin_with_it(
