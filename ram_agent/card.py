@@ -17,6 +17,7 @@ BY = {
     "straight_through": "by a straight-through gradient",
     "pathwise": "by backpropagation",
 }
+"""How an agent was trained, by `training.method`."""
 LISTED = 30
 """Classes that a card names."""
 

@@ -119,11 +119,11 @@ def train_run(given: Any) -> Prepared:
 def _config(given: Any) -> Config:
     """What was asked for; without a config, and with an agent to begin with, that agent's own."""
     changed = overrides(given)
-    agent = Path(changed.get("training.trained_agent") or "")
-    if given.config or not is_run(agent) or "training.trained_agent" not in changed:
+    agent = changed.get("training.trained_agent")
+    if given.config or not agent or not is_run(Path(agent)):
         return load_config(_config_file(given.config or "default"), changed)
-    file = next(agent / name for name in (RESULTS, CONFIG) if (agent / name).is_file())  # results leave the machine out
-    return load_config(file, {"run.folder": None} | changed)
+    files = [Path(agent, name) for name in (RESULTS, CONFIG)]  # what is read of results leaves the machine out
+    return load_config(next(file for file in files if file.is_file()), {"run.folder": None} | changed)
 
 
 def _config_file(name: str) -> Path:
