@@ -32,6 +32,7 @@ ROWS = {
 }
 """What is measured over three seeds → its config."""
 SINGLE = {
+    "cluttered100_6/hard_best": "cluttered100_hard_best_6",
     "cluttered100_4/hard_best": "cluttered100_hard_best_4",
     "cluttered100_6/hard_reinforce": "cluttered100_hard_reinforce_6",
     "cluttered100_4/hard_reinforce": "cluttered100_hard_reinforce_4",
