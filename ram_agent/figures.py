@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Float, Int
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import EngFormatter, LogLocator, MaxNLocator, NullLocator, StrMethodFormatter
+from matplotlib.ticker import EngFormatter, LogLocator, MaxNLocator, NullFormatter, NullLocator, StrMethodFormatter
 from torch import Tensor
 
 LINE_STYLES = (
@@ -167,6 +167,22 @@ def style(ax: Axes) -> None:
     ax.spines[["left", "bottom"]].set_color(FAINT)
     ax.xaxis.get_offset_text().set_fontsize(SMALL)
     ax.yaxis.get_offset_text().set_fontsize(SMALL)
+
+
+def ruled(ax: Axes) -> None:
+    """`style`, and faint lines behind the curves to read heights by."""
+    ax.grid(axis="y", color="#e5e5e5", linewidth=0.6)
+    ax.set_axisbelow(True)
+    style(ax)
+
+
+def logarithmic(ax: Axes) -> None:
+    """Heights on a logarithmic axis whose ticks are plain numbers."""
+    ax.set_yscale("log")
+    ax.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 3, 5, 7)))
+    ax.yaxis.set_minor_locator(NullLocator())
+    ax.yaxis.set_minor_formatter(NullFormatter())
 
 
 def _colour_bar(figure: Figure, image: object, ax: Axes, label: str) -> None:

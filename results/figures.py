@@ -13,9 +13,9 @@ from pathlib import Path
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, NullLocator, StrMethodFormatter
+from matplotlib.ticker import LogLocator, MaxNLocator
 
-from ram_agent.figures import FAINT, LABEL, LINE_STYLES, SMALL, TITLE, style
+from ram_agent.figures import FAINT, LABEL, LINE_STYLES, SMALL, TITLE, logarithmic, ruled
 from ram_agent.pictures import write_figure
 
 RESULTS = Path(__file__).parent
@@ -85,15 +85,10 @@ def _curve(ax: Axes, x: np.ndarray, y: np.ndarray, ink: tuple[str, str, str], na
 
 
 def _finish(ax: Axes, title: str, x: str) -> None:
-    ax.set_yscale("log")
-    ax.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
-    ax.yaxis.set_major_locator(LogLocator(subs=(1, 1.5, 2, 3, 5, 7), numticks=12))
-    ax.yaxis.set_minor_locator(NullLocator())
-    ax.yaxis.set_minor_formatter(NullFormatter())
+    logarithmic(ax)
+    ax.yaxis.set_major_locator(LogLocator(subs=(1, 1.5, 2, 3, 5, 7), numticks=12))  # panels of less than a decade
     ax.xaxis.set_major_locator(MaxNLocator(integer=True))
-    ax.grid(axis="y", color="#e5e5e5", linewidth=0.6)
-    ax.set_axisbelow(True)
-    style(ax)
+    ruled(ax)
     ax.set_title(title, fontsize=TITLE)
     ax.set_xlabel(x, fontsize=LABEL)
     if ax.get_subplotspec().is_first_col():  # type: ignore[union-attr]

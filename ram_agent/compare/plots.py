@@ -7,11 +7,11 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import EngFormatter, LogLocator, MaxNLocator, NullFormatter, NullLocator, StrMethodFormatter
+from matplotlib.ticker import EngFormatter, MaxNLocator
 
 from ram_agent.compare.gather import Run, Validated, estimator_order
 from ram_agent.compare.seeds import SIGNAL_OVER, Bundle, Points, bundle, running_mean
-from ram_agent.figures import FAINT, INK, LABEL, LINE_STYLES, SMALL, TITLE, level, panel_size, style
+from ram_agent.figures import FAINT, INK, LABEL, LINE_STYLES, SMALL, TITLE, level, logarithmic, panel_size, ruled
 from ram_agent.full_image import NETWORKS
 from ram_agent.gaze import Gaze, image_grid, show_path
 
@@ -126,9 +126,7 @@ def gradient_signal(methods: Mapping[str, Sequence[Run]], images: str) -> Figure
         _plot(ax, members, ink)
     ax.set_yscale("symlog", linthresh=0.1)
     ax.axhline(0, color="#777777", linewidth=0.6)
-    ax.grid(axis="y", color="#e5e5e5", linewidth=0.6)
-    ax.set_axisbelow(True)
-    style(ax)
+    ruled(ax)
     ax.set_xlabel("episodes", fontsize=LABEL)
     ax.set_ylabel(f"gradient signal-to-noise, {images}", fontsize=LABEL)
     ax.xaxis.set_major_formatter(EngFormatter(sep=""))
@@ -201,16 +199,10 @@ def _of_seeds(name: str, seeds: int) -> str:
 def _error_axis(ax: Axes, errors: Sequence[float]) -> None:
     """Logarithmic where errors differ by much: late in training is where methods part."""
     if errors and min(errors) > 0 and max(errors) > 5 * min(errors):
-        ax.set_yscale("log")
-        ax.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
-        ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 3, 5, 7)))
-        ax.yaxis.set_minor_locator(NullLocator())
-        ax.yaxis.set_minor_formatter(NullFormatter())
+        logarithmic(ax)
     else:
         ax.set_ylim(0, 1.06 * max(errors, default=100) or 1)
-    ax.grid(axis="y", color="#e5e5e5", linewidth=0.6)
-    ax.set_axisbelow(True)
-    style(ax)
+    ruled(ax)
 
 
 def _legend(figure: Figure, names: Sequence[str], inks: Sequence[Mapping[str, Any]], width: float) -> None:

@@ -299,8 +299,8 @@ def test_a_search_of_which_nothing_came_says_why_and_its_status_is_not_0(
     for _ in range(2):  # the second time nothing is left to try
         assert main(typed(tmp_path, 1)) == 2
         (line,) = [line for line in capsys.readouterr().err.splitlines() if "error" in line]
-        assert f"no trial of {tmp_path / 'out'} was trained to its end; the last one: refused: " in line
-        assert "training.episodes_per_image: " in line
+        refused = "refused: training.episodes_per_image: "
+        assert f"no trial of {tmp_path / 'out'} was trained to its end; the last one: {refused}" in line
         assert "expected 2 or more" in line
         assert f"mend {tmp_path / 'space.yaml'}" in line
 
