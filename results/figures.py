@@ -1,87 +1,96 @@
 """Draw the pictures of docs/results.md from the raw results: `python results/figures.py [FOLDER]`, docs/ by default.
 
 `any_time.png`: the error after each glimpse, of the rows that have three seeds. `by_glimpses.png`: the error against
-the number of glimpses that an agent was trained for, from the table of that name in docs/results.md.
+the number of glimpses that an agent was trained for. Which raw results are a config's, and what others have stated, is
+in rows.yaml.
 """
 
 import json
-import re
 import sys
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import yaml
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, MaxNLocator
 
 from ram_agent.figures import FAINT, LABEL, LINE_STYLES, SMALL, TITLE, logarithmic, ruled
 from ram_agent.pictures import write_figure
 
 RESULTS = Path(__file__).parent
-ROWS = {
-    "hard, straight-through": "hard_best_1200k_lookahead",
-    "hard, REINFORCE": "hard_reinforce_1200k",
-    "Gaussian": "gaussian_1200k_lookahead",
-    "STN": "stn_1200k_lookahead",
-}
-"""Method → its files, but for the seed."""
+ROWS = yaml.safe_load((RESULTS / "rows.yaml").read_text(encoding="utf-8"))
 TASKS = {
-    "cluttered60_8": ("cluttered 60×60", {"RAM's paper": 4.04, "best public": 2.63}),
-    "cluttered100_8": ("cluttered 100×100", {"RAM's paper": 8.11, "best public": 5.9}),
+    "mnist28": "MNIST 28×28",
+    "translated60": "translated 60×60",
+    "cluttered60": "cluttered 60×60",
+    "cluttered100": "cluttered 100×100",
 }
-"""Folder → title, and earlier figures for hard attention with 8 glimpses."""
+METHODS = {
+    "hard_best": "hard, straight-through",
+    "hard_reinforce": "hard, REINFORCE",
+    "gaussian": "Gaussian",
+    "stn": "STN",
+}
+"""The middle of a config's name → what a legend calls it."""
+INKS = dict(
+    zip((*METHODS, "best public", "RAM's paper"), (*LINE_STYLES[:4], LINE_STYLES[6], LINE_STYLES[4]), strict=True)
+)
+"""Every method in the same ink in both pictures."""
+
+
+def raw_results(config: str) -> list[dict[str, Any]]:
+    """By seed; none where the config is not measured."""
+    row = ROWS["measured"].get(config)
+    return [json.loads(path.read_text()) for path in sorted(RESULTS.glob(f"{row}_seed?.json"))]
 
 
 def any_time() -> Figure:
     """Mean and range over three seeds; earlier figures as lines."""
     figure = Figure(figsize=(9.6, 3.6), layout="constrained")
-    for ax, (folder, (title, earlier)) in zip(figure.subplots(1, 2), TASKS.items(), strict=True):
-        for ink, (method, row) in zip(LINE_STYLES, ROWS.items(), strict=False):
-            raw = [json.loads((RESULTS / folder / f"{row}_seed{seed}.json").read_text()) for seed in (1, 2, 3)]
-            errors = np.array([each["error_by_glimpse"] for each in raw])
+    for ax, task in zip(figure.subplots(1, 2), ("cluttered60", "cluttered100"), strict=True):
+        for method, name in METHODS.items():
+            errors = np.array([each["error_by_glimpse"] for each in raw_results(f"{task}_{method}_8")])
             seen = np.arange(1, errors.shape[1] + 1)
-            ax.fill_between(seen, errors.min(axis=0), errors.max(axis=0), color=ink[0], alpha=0.18, linewidth=0)
-            _curve(ax, seen, errors.mean(axis=0), ink, method)
-        for said, error in earlier.items():
-            ax.axhline(error, color=FAINT, linewidth=0.8, linestyle=(0, (1, 2)))
-            ax.annotate(f"{said}, 8 glimpses: {error:g}", (8, error), (0, 2), textcoords="offset points", ha="right",
-                        fontsize=SMALL, color=FAINT)  # fmt: skip
-        _finish(ax, title, "glimpses seen, of 8")
-    ax.legend(frameon=False, fontsize=SMALL, handlelength=3)
+            ax.fill_between(
+                seen, errors.min(axis=0), errors.max(axis=0), color=INKS[method][0], alpha=0.18, linewidth=0
+            )
+            _curve(ax, seen, errors.mean(axis=0), INKS[method], name)
+        for said, errors in ROWS["earlier"][task].items():
+            ax.axhline(errors[8], color=FAINT, linewidth=0.8, linestyle=(0, (1, 2)))
+            ax.annotate(f"{said}, 8 glimpses: {errors[8]:g}", (8, errors[8]), (0, 2), textcoords="offset points",
+                        ha="right", fontsize=SMALL, color=FAINT)  # fmt: skip
+        _finish(ax, TASKS[task], "glimpses seen, of 8")
+    figure.axes[-1].legend(frameon=False, fontsize=SMALL, handlelength=3)
     return figure
 
 
 def by_glimpses() -> Figure:
-    """A panel a task; what is not measured is left out."""
-    table: dict[str, dict[str, list[tuple[int, float]]]] = {}
-    page = (RESULTS.parent / "docs" / "results.md").read_text(encoding="utf-8")
-    lines = page.partition("**By number of glimpses**")[2].partition("## ")[0].splitlines()
-    rows = [[cell.strip(" *") for cell in line.strip("|").split("|")] for line in lines if line.startswith("| ")]
-    trained_for = [int(cell.split()[0]) for cell in rows[0][1:]]
-    for name, *cells in rows[1:]:
-        task, _, said = name.rpartition(", ")
-        if said == "RAM's paper":
-            of_task = table.setdefault(task, {})
-        who = re.sub(r" \(`.*", "", name) if name.startswith("ours") else said
-        figures = [re.search(r"\d+\.\d+", cell) for cell in cells]
-        of_task[who] = [(n, float(found[0])) for n, found in zip(trained_for, figures, strict=True) if found]
-    figure = Figure(figsize=(9.6, 3.4), layout="constrained")
-    axes = figure.subplots(1, len(table))
-    order = ("ours, straight-through", "ours, REINFORCE", "best public", "RAM's paper")
-    for ax, (task, curves) in zip(axes, table.items(), strict=True):
-        for ink, who in zip((*LINE_STYLES[:2], *LINE_STYLES[-1:], LINE_STYLES[3]), order, strict=True):
-            points = np.array(curves[who]).reshape(-1, 2)
-            _curve(ax, points[:, 0], points[:, 1], ink, who)
-        _finish(ax, task, "glimpses")
-    handles, names = axes[0].get_legend_handles_labels()
-    figure.legend(handles, names, loc="outside lower center", ncols=4, frameon=False, fontsize=SMALL, handlelength=3)
+    """A panel a task: means over seeds, and what others have stated; what is not measured is left out."""
+    figure = Figure(figsize=(9.6, 3.6), layout="constrained")
+    handles = {}
+    for ax, (task, title) in zip(figure.subplots(1, len(TASKS)), TASKS.items(), strict=True):
+        for method, name in METHODS.items():
+            raw = {glimpses: raw_results(f"{task}_{method}_{glimpses}") for glimpses in range(2, 9)}
+            errors = {n: float(np.mean([each["test_error"] for each in seeds])) for n, seeds in raw.items() if seeds}
+            if errors:
+                handles[name] = _curve(ax, [*errors], [*errors.values()], INKS[method], name)
+        for said, errors in ROWS["earlier"][task].items():
+            handles[said] = _curve(ax, [*errors], [*errors.values()], INKS[said], said)
+        _finish(ax, title, "glimpses")
+    named = sorted(handles, key=[*METHODS.values(), *INKS].index)
+    figure.legend([handles[name] for name in named], named, loc="outside lower center", ncols=len(named), frameon=False,
+                  fontsize=SMALL, handlelength=3)  # fmt: skip
     return figure
 
 
-def _curve(ax: Axes, x: np.ndarray, y: np.ndarray, ink: tuple[str, str, str], name: str) -> None:
+def _curve(ax: Axes, x: Any, y: Any, ink: tuple[str, str, str], name: str) -> Line2D:
     colour, dashes, marker = ink
-    ax.plot(x, y, dashes, color=colour, marker=marker, markersize=3.5, linewidth=1.3, label=name)
+    (line,) = ax.plot(x, y, dashes, color=colour, marker=marker, markersize=3.5, linewidth=1.3, label=name)
+    return line
 
 
 def _finish(ax: Axes, title: str, x: str) -> None:

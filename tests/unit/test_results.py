@@ -8,54 +8,24 @@ from statistics import mean
 from typing import Any
 
 import pytest
+import yaml
 
 from ram_agent.cli.folders import find_config
 from ram_agent.compare.statistics import interval_over_seeds
 from ram_agent.config import Config, load_config
 from ram_agent.table import read_jobs
+from tests.tables import cells_by_glimpses
 
 ROOT = Path(__file__).parents[2]
 RESULTS, TABLES = ROOT / "results", ROOT / "configs" / "tables"
-ROWS = {
-    "translated60_8/hard_best": "translated60_hard_best_8",
-    "cluttered60_8/hard_best_1200k_lookahead": "cluttered60_hard_best_8",
-    "cluttered60_8/gaussian_1200k_lookahead": "cluttered60_gaussian_8",
-    "cluttered60_8/stn_1200k_lookahead": "cluttered60_stn_8",
-    "cluttered60_8/hard_reinforce_1200k": "cluttered60_hard_reinforce_8",
-    "cluttered100_8/hard_best_1200k_lookahead": "cluttered100_hard_best_8",
-    "cluttered100_8/gaussian_1200k_lookahead": "cluttered100_gaussian_8",
-    "cluttered100_8/stn_1200k_lookahead": "cluttered100_stn_8",
-    "cluttered100_8/hard_reinforce_1200k": "cluttered100_hard_reinforce_8",
-    "mnist28_6/hard_best_1200k_scan": "mnist28_hard_best_6",
-    "mnist28_6/hard_reinforce_1200k_scan": "mnist28_hard_reinforce_6",
-    "mnist28_7/hard_best": "mnist28_hard_best_7",
-}
-"""What is measured over three seeds → its config."""
-SINGLE = {
-    "cluttered100_6/hard_best": "cluttered100_hard_best_6",
-    "cluttered100_4/hard_best": "cluttered100_hard_best_4",
-    "cluttered100_6/hard_reinforce": "cluttered100_hard_reinforce_6",
-    "cluttered100_4/hard_reinforce": "cluttered100_hard_reinforce_4",
-    "translated60_4/hard_best": "translated60_hard_best_4",
-    "cluttered60_8/draw": "cluttered60_draw_8",
-    "cluttered100_8/draw": "cluttered100_draw_8",
-    "cluttered60_6/hard_best": "cluttered60_hard_best_6",
-    "mnist28_7/hard_reinforce": "mnist28_hard_reinforce_7",
-    "mnist28_5/hard_reinforce": "mnist28_hard_reinforce_5",
-    "mnist28_4/hard_reinforce": "mnist28_hard_reinforce_4",
-    "mnist28_3/hard_reinforce": "mnist28_hard_reinforce_3",
-    "cluttered60_8/hard_paper_6000k": "cluttered60_hard_paper_8",
-    "mnist28_2/hard_reinforce": "mnist28_hard_reinforce_2",
-    "cluttered60_6/hard_reinforce": "cluttered60_hard_reinforce_6",
-    "cluttered60_4/hard_best": "cluttered60_hard_best_4",
-    "cluttered60_4/hard_reinforce": "cluttered60_hard_reinforce_4",
-    "mnist28_2/hard_best": "mnist28_hard_best_2",
-    "mnist28_3/hard_best": "mnist28_hard_best_3",
-    "mnist28_4/hard_best": "mnist28_hard_best_4",
-    "mnist28_5/hard_best": "mnist28_hard_best_5",
-    "translated60_8/hard_reinforce_2400k": "translated60_hard_reinforce_8",
-}
-"""What is measured once → its config."""
+INDEX = yaml.safe_load((RESULTS / "rows.yaml").read_text(encoding="utf-8"))
+MEASURED: dict[str, str] = INDEX["measured"]
+"""Config → its raw results, but for the seed."""
+EARLIER: dict[str, dict[str, dict[int, float]]] = INDEX["earlier"]
+"""Task → whose figures → glimpses → test error."""
+SEEDS = {name: sorted(RESULTS.glob(f"{row}_seed?.json")) for name, row in MEASURED.items()}
+THREE = [name for name, paths in SEEDS.items() if len(paths) == 3]
+ONE = [name for name, paths in SEEDS.items() if len(paths) == 1]
 
 
 def learning(config: Config) -> dict[str, Any]:
@@ -65,18 +35,18 @@ def learning(config: Config) -> dict[str, Any]:
     return tree
 
 
-@pytest.mark.parametrize(("row", "name"), ROWS.items())
-def test_a_row_that_is_measured_is_its_config_as_it_stands(row: str, name: str) -> None:
-    for seed in (1, 2, 3):
-        ran = load_config(RESULTS / f"{row}_seed{seed}.json")
+def test_a_row_is_measured_over_one_seed_or_three() -> None:
+    assert sorted(THREE + ONE) == sorted(MEASURED)
+    assert len(THREE) >= 12
+    assert len(ONE) >= 22
+
+
+@pytest.mark.parametrize("name", MEASURED)
+def test_a_row_that_is_measured_is_its_config_as_it_stands(name: str) -> None:
+    for seed, path in enumerate(SEEDS[name], start=1):
+        ran = load_config(path)
         assert learning(ran) == learning(load_config(find_config(name)))
         assert ran.run.seed == seed
-
-
-@pytest.mark.parametrize(("row", "name"), SINGLE.items())
-def test_a_row_of_one_seed_is_its_config_as_it_stands(row: str, name: str) -> None:
-    ran = load_config(RESULTS / f"{row}_seed1.json")
-    assert learning(ran) == learning(load_config(find_config(name)))
 
 
 @pytest.mark.parametrize("table", ["algorithms60", "estimators60", "recipe"])
@@ -95,9 +65,13 @@ def header(name: str) -> str:
     return "\n".join(line for line in lines if line.startswith("#"))
 
 
-@pytest.mark.parametrize(("row", "name"), ROWS.items())
-def test_headers_and_tables_have_the_mean_of_three_seeds(row: str, name: str) -> None:
-    errors = [json.loads((RESULTS / f"{row}_seed{seed}.json").read_text())["test_error"] for seed in (1, 2, 3)]
+def errors_of(name: str) -> list[float]:
+    return [json.loads(path.read_text())["test_error"] for path in SEEDS[name]]
+
+
+@pytest.mark.parametrize("name", THREE)
+def test_headers_and_tables_have_the_mean_of_three_seeds(name: str) -> None:
+    errors = errors_of(name)
     interval = interval_over_seeds(errors)
     assert interval is not None
     low, high = interval
@@ -108,13 +82,36 @@ def test_headers_and_tables_have_the_mean_of_three_seeds(row: str, name: str) ->
         assert any(f"**{mean(errors):.2f}** ({low:.2f} to {high:.2f}), three seeds" in line for line in lines)
 
 
-@pytest.mark.parametrize(("row", "name"), SINGLE.items())
-def test_the_header_of_a_row_of_one_seed_has_its_error_and_interval(row: str, name: str) -> None:
-    raw = json.loads((RESULTS / f"{row}_seed1.json").read_text())
+@pytest.mark.parametrize("name", ONE)
+def test_the_header_of_a_row_of_one_seed_has_its_error_and_interval(name: str) -> None:
+    raw = json.loads(SEEDS[name][0].read_text())
     low, high = raw["test_error_ci95"]
     voted = [f"10-vote {raw['test_error_voted']:.2f}"] * (raw["config"]["sensor"]["kind"] == "crop")
     for said in (f"{raw['test_error']:.2f} ({low:.2f} to {high:.2f})", "seed 1", *voted):  # a soft gaze votes alike
         assert said in header(name)
+
+
+def test_the_table_by_glimpses_has_the_mean_of_every_row_that_is_measured_and_a_dash_where_none_is() -> None:
+    expected = {}
+    for name in (path.stem for path in (ROOT / "configs").glob("*.yaml")):
+        for task, method, glimpses in re.findall(r"^([a-z]+\d+)_(hard_\w+|gaussian|stn)_(\d)$", name):
+            error = f"{mean(errors_of(name)):.2f}" if name in MEASURED else "–"
+            expected[task, method, int(glimpses)] = f"**{error}**" if name in THREE else error
+    assert {key: cell for key, cell in cells_by_glimpses() if key[1] not in EARLIER["mnist28"]} == expected
+
+
+def test_earlier_figures_are_the_same_in_the_pictures_the_table_and_the_configs() -> None:
+    said = {key: cell for key, cell in cells_by_glimpses() if key[1] in EARLIER["mnist28"]}
+    expected = {
+        (task, who, glimpses): error
+        for task, earlier in EARLIER.items()
+        for who, errors in earlier.items()
+        for glimpses, error in errors.items()
+    }
+    assert {key: float(cell.removeprefix("about ")) for key, cell in said.items()} == expected
+    for (task, who, glimpses), cell in said.items():
+        if who == "RAM's paper":
+            assert f'"RAM, {glimpses} glimpses": {cell} %' in header(f"{task}_hard_best_{glimpses}")
 
 
 def test_the_table_of_changes_has_the_error_of_every_seed() -> None:
