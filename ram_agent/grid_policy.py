@@ -13,6 +13,7 @@ from torch import Tensor
 
 from ram_agent.config import ConfigError, PolicyConfig
 from ram_agent.core import State
+from ram_agent.extras import to_install
 from ram_agent.features import GlimpseFeatures
 from ram_agent.heads import Move, WindowHead
 from ram_agent.policy import Blueprint, Policy
@@ -129,8 +130,8 @@ def recurrent_policy() -> type[ActorCriticPolicy]:
     try:
         from sb3_contrib.ppo_recurrent import MultiInputLstmPolicy
     except ImportError:
+        remedy = to_install("sb3-contrib", "sb3")
         raise ConfigError(
-            "training.method: recurrent_ppo needs sb3-contrib, which is not installed; pip install sb3-contrib (in a "
-            "checkout: pip install -e '.[sb3]')"
+            f"training.method: recurrent_ppo needs sb3-contrib, which is not installed; {remedy}"
         ) from None
     return MultiInputLstmPolicy

@@ -4,16 +4,16 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from ram_agent.extras import to_install
+
 
 def hub_client() -> Any:
     """The client's module. Raises `ValueError` where it is not installed."""
     try:
         return import_module("huggingface_hub")
     except ImportError:
-        raise ValueError(
-            "--push-to-hub: needs huggingface_hub, which is not installed; pip install huggingface_hub "
-            "(in a checkout: pip install -e '.[hub]')"
-        ) from None
+        remedy = to_install("huggingface_hub", "hub")
+        raise ValueError(f"--push-to-hub: needs huggingface_hub, which is not installed; {remedy}") from None
 
 
 def push(folder: Path, repository: str, *, private: bool) -> str:

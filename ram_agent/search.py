@@ -26,6 +26,7 @@ from ram_agent.checkpoint import CheckpointError
 from ram_agent.config import Config, ConfigError, changed_config, dump_config
 from ram_agent.evaluation import Evaluation
 from ram_agent.experiment import settle, tune_torch
+from ram_agent.extras import to_install
 from ram_agent.files import held, write_whole
 from ram_agent.finite import NumbersGoneBad
 from ram_agent.interruption import Interruption
@@ -50,9 +51,7 @@ KILLED = f"given up: the search was killed at it {LIVES} times, as by the kernel
 def check_optuna() -> None:
     """Raise `ConfigError` where Optuna, an extra, is not installed."""
     if find_spec("optuna") is None:
-        raise ConfigError(
-            "search: Optuna is not installed; pip install optuna (in a checkout: pip install -e '.[search]')"
-        )
+        raise ConfigError(f"search: Optuna is not installed; {to_install('optuna', 'search')}")
 
 
 @dataclass(frozen=True)

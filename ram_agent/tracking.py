@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ram_agent.config import Config, ConfigError
+from ram_agent.extras import to_install
 from ram_agent.files import write_whole
 from ram_agent.run_files import IDENTITY
 
@@ -21,10 +22,8 @@ def wandb_client() -> Any:
     try:
         return import_module("wandb")
     except ImportError:
-        raise ConfigError(
-            "run.track: needs wandb, which is not installed; pip install wandb (in a checkout: pip install -e "
-            "'.[track]'), or leave --track out"
-        ) from None
+        remedy = to_install("wandb", "track")
+        raise ConfigError(f"run.track: needs wandb, which is not installed; {remedy}, or leave --track out") from None
     except Exception as error:  # as of a client that is older than the NumPy here
         said = " ".join(f"{type(error).__name__} {error}".split())
         raise ConfigError(

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 from ram_agent.config import ConfigError
+from ram_agent.extras import to_install
 from ram_agent.files import hold
 
 
@@ -117,10 +118,7 @@ class _LocalProcess:
 def check_ray() -> None:
     """Raise `ConfigError` where Ray, an extra, is not installed."""
     if find_spec("ray") is None:
-        raise ConfigError(
-            "--backend ray: Ray is not installed; pip install ray (in a checkout: pip install -e '.[ray]'), or take "
-            "local"
-        )
+        raise ConfigError(f"--backend ray: Ray is not installed; {to_install('ray', 'ray')}, or take local")
 
 
 class RayWorkers:

@@ -14,6 +14,7 @@ from envs.single import GlimpseEnv
 from ram_agent.bench.report import Table
 from ram_agent.bench.settings import Settings, announce
 from ram_agent.bench.subject import GLIMPSES, digits
+from ram_agent.extras import to_install
 from ram_agent.timing import Candidate, Cell, compare
 
 LANES = (1, 16, 64, 256, 1024, 4096)
@@ -21,7 +22,7 @@ MOST_SINGLES = 256
 """Lanes up to which environments that step one by one are timed: beyond, a round takes seconds and shows nothing."""
 OURS, TENSORS = "GlimpseVectorEnv", "GlimpseVectorEnv, tensors"
 SINGLES, NEIGHBOUR = "SyncVectorEnv of GlimpseEnv", "ap_gym CircleSquare-v0"
-ABSENT = "not installed: pip install ap_gym (in a checkout: pip install -e '.[bench]')"
+ABSENT = f"not installed: {to_install('ap_gym', 'bench')}"
 
 
 def environment_tables(settings: Settings) -> list[Table]:
