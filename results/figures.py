@@ -45,6 +45,8 @@ INKS = dict(
 def raw_results(config: str) -> list[dict[str, Any]]:
     """By seed; none where the config is not measured."""
     row = ROWS["measured"].get(config)
+    if row is None:
+        return []
     return [json.loads(path.read_text()) for path in sorted(RESULTS.glob(f"{row}_seed?.json"))]
 
 

@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from ram_agent.cli.folders import find_config
-from ram_agent.compare.statistics import interval_over_seeds
+from ram_agent.compare.statistics import SHOWN, between_seeds, holm, interval_over_seeds
 from ram_agent.config import Config, load_config
 from ram_agent.table import read_jobs
 from tests.tables import cells_by_glimpses
@@ -77,9 +77,49 @@ def test_headers_and_tables_have_the_mean_of_three_seeds(name: str) -> None:
     low, high = interval
     for said in (f"{mean(errors):.2f}", f"{low:.2f} to {high:.2f}", *(f"{error:.2f}" for error in errors)):
         assert said in header(name)
-    for page in ("README.md", "docs/results.md"):
-        lines = [line for line in (ROOT / page).read_text(encoding="utf-8").splitlines() if f"`{name}` " in line]
-        assert any(f"**{mean(errors):.2f}** ({low:.2f} to {high:.2f}), three seeds" in line for line in lines)
+
+
+def rows_of(page: str) -> Iterator[tuple[str, str, str]]:
+    """The lines of a page's main table: config, the cell of its error, that of its 10-vote error."""
+    for line in (ROOT / page).read_text(encoding="utf-8").splitlines():
+        cells = [cell.strip() for cell in line.strip("|").split("|")]
+        if len(cells) == 9 and (name := re.fullmatch(r"`(\w+)`", cells[7])):  # with a mark it has further options
+            yield name[1], cells[5], cells[6]
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/results.md"])
+def test_the_main_table_of_a_page_says_what_the_raw_files_say(page: str) -> None:
+    rows = list(rows_of(page))
+    assert {name for name, *_ in rows} >= set(THREE)
+    for name, error, voted in rows:
+        raw = [json.loads(path.read_text()) for path in SEEDS[name]]
+        errors = [each["test_error"] for each in raw]
+        interval = interval_over_seeds(errors) if len(raw) == 3 else raw[0]["test_error_ci95"]
+        assert interval
+        over = f"({interval[0]:.2f} to {interval[1]:.2f})"
+        assert error == (
+            f"**{mean(errors):.2f}** {over}, three seeds" if len(raw) == 3 else f"{mean(errors):.2f} {over}"
+        )
+        hard = raw[0]["config"]["sensor"]["kind"] == "crop"
+        assert voted == (f"{mean(each['test_error_voted'] for each in raw):.2f}" if hard else ""), name
+
+
+def test_the_first_table_of_the_readme_has_the_same_means() -> None:
+    page = (ROOT / "README.md").read_text(encoding="utf-8")
+    tasks = {"cluttered 60×60": "cluttered60", "cluttered 100×100": "cluttered100",
+             "translated 60×60": "translated60", "MNIST 28×28": "mnist28"}  # fmt: skip
+    rows = re.findall(
+        r"^\| ([^|,]+), (\d) glimpses \|([^|]+)\|([^|]+)\|([^|]+)\|([^|]+)\|([^|]+)\|$", page, re.MULTILINE
+    )
+    assert [task for task, *_ in rows] == list(tasks)
+    for task, glimpses, paper, public, reinforce, straight, soft in rows:
+        code, number = tasks[task], int(glimpses)
+        assert [float(paper), float(public)] == [EARLIER[code][who][number] for who in ("RAM's paper", "best public")]
+        methods = ["hard_reinforce", "hard_best", *["gaussian", "stn"] * ("(" in soft)]
+        for method, said in zip(methods, [reinforce, straight, *soft.split(",")], strict=False):
+            name = f"{code}_{method}_{number}"
+            error = f"{mean(errors_of(name)):.2f}"
+            assert said.strip().startswith(f"**{error}**" if name in THREE else f"{error} (one seed)"), name
 
 
 @pytest.mark.parametrize("name", ONE)
@@ -114,24 +154,58 @@ def test_earlier_figures_are_the_same_in_the_pictures_the_table_and_the_configs(
             assert f'"RAM, {glimpses} glimpses": {cell} %' in header(f"{task}_hard_best_{glimpses}")
 
 
-def test_the_table_of_changes_has_the_error_of_every_seed() -> None:
+ELSEWHERE = {
+    "straight_through": "estimators60/straight_through",
+    "reinforce": "estimators60/leave_one_out",
+    "reinforce_learned": "estimators60/learned",
+    "reinforce_two_episodes": "cluttered60_8/reinforce_100k_two_episodes",
+    "stn": "estimators60/stn",
+}
+"""Rows of `table_recipe` whose raw results lie with those of another table."""
+
+
+def of_change(row: str, key: str) -> list[float]:
+    where = ELSEWHERE.get(row, f"recipe/{row}")
+    return [json.loads((RESULTS / f"{where}_seed{seed}.json").read_text())[key] for seed in (1, 2, 3)]
+
+
+def test_the_table_of_changes_has_what_the_raw_results_say() -> None:
     """docs/recipe.md: a line names its row of `table_recipe`, whose raw results are in results/recipe."""
     page = (ROOT / "docs" / "recipe.md").read_text(encoding="utf-8")
     lines = [[cell.strip() for cell in line.strip("|").split("|")] for line in page.splitlines()]
-    said = {name[0]: cells[1:3] for cells in lines if (name := re.findall(r"\(`([\w.]+)`\)$", cells[0]))}
+    lines = [cells for cells in lines if len(cells) == 5]
+    said = {name[0]: cells[1:] for cells in lines if (name := re.findall(r"\(`([\w.]+)`\)$", cells[0]))}
     asked = {job.row for job in read_jobs(TABLES / "table_recipe.yaml", Path("out"), 1, find_config)}
-    raw = RESULTS / "recipe"
-    rows = {path.stem.rpartition("_")[0] for path in raw.glob("*.json")}
-    elsewhere = {"straight_through", "reinforce", "reinforce_learned", "reinforce_two_episodes", "stn", "gaussian"}
-    assert rows == asked - elsewhere
-    assert asked - {"gaussian"} <= said.keys()
-    for row in rows:
-        files = [raw / f"{row}_seed{seed}.json" for seed in (1, 2, 3)]
-        errors = [json.loads(file.read_text())["test_error"] for file in files]
-        interval = interval_over_seeds(errors)
+    assert {
+        path.stem.rpartition("_")[0] for path in (RESULTS / "recipe").glob("*.json")
+    } | ELSEWHERE.keys() == said.keys()
+    assert said.keys() == asked - {"gaussian"}
+    plain = ("straight_through", "reinforce", "stn")
+    pairs = [(row, next((base for base in plain[1:] if row.startswith(f"{base}_")), plain[0])) for row in said]
+    pairs = [pair for pair in pairs if pair[0] not in plain] + [("lookahead_window_rate_0.2", "lookahead")]
+    tested, validated = differences(pairs, "test_error"), differences(pairs, "validation_error")
+    for row, (errors, average, test, validation) in said.items():
+        found = of_change(row, "test_error")
+        interval = interval_over_seeds(found)
         assert interval
-        over = f"({interval[0]:.2f} to {interval[1]:.2f})"
-        assert said[row] == [", ".join(f"{error:.2f}" for error in errors), f"{mean(errors):.2f} {over}"]
+        assert errors == ", ".join(f"{error:.2f}" for error in found)
+        assert average == f"{mean(found):.2f} ({interval[0]:.2f} to {interval[1]:.2f})"
+        own = [pair for pair in pairs if pair[0] == row]
+        assert test.replace("against looking ahead alone ", "") == "; ".join(tested[pair] for pair in own)
+        expected = f"{mean(of_change(row, 'validation_error')):.2f}"
+        assert validation == (f"{expected}: {'; '.join(validated[pair] for pair in own)}" if own else expected)
+
+
+def differences(pairs: list[tuple[str, str]], key: str) -> dict[tuple[str, str], str]:
+    """Each with its interval, and whether it is shown once all are counted."""
+    found = {pair: between_seeds(*(of_change(row, key) for row in pair)) for pair in pairs}
+    tests = {pair: test for pair, test in found.items() if test}
+    adjusted = dict(zip(tests, holm([test.p for test in tests.values()]), strict=True))
+    words = {}
+    for pair, test in tests.items():
+        verdict = "shown" if adjusted[pair] < SHOWN else "by itself" if test.differs else "not shown"
+        words[pair] = f"{test.value:+.2f} ± {test.half_width:.2f}, {verdict}"
+    return words
 
 
 def told() -> Iterator[tuple[Path, dict[str, str]]]:
