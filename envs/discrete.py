@@ -113,8 +113,12 @@ class DiscreteGlimpseVectorEnv(GlimpseVectorEnv):
         self.action_space = batch_space(self.single_action_space, num_envs)
 
     def step(self, actions: Any) -> tuple[dict[str, Any], Any, Any, Any, dict[str, Any]]:
-        """Look at the cells, or answer; `actions` is (N, 2), NumPy or torch."""
+        """Look at the cells, or answer; `actions` is (N, 2), with `early_answer` (N, 3), NumPy or torch."""
         return super().step(self._actions(actions, self.num_envs))
+
+    def peek(self, window: Any) -> Any:
+        """The flat glimpse (N, K·C·G·G) at `window` (N, P); see `GlimpseVectorEnv.peek`."""
+        return super().peek(window).reshape(self.num_envs, -1)
 
     def _observation(self) -> dict[str, Any]:
         seen = super()._observation()

@@ -50,7 +50,7 @@ class GlimpseEnv(gymnasium.Env[dict[str, Any], dict[str, Any]]):
         return _lane(observation), reward, bool(terminated[0]), bool(truncated[0]), _lane_info(info)
 
     def peek(self, window: Any) -> Any:
-        """The glimpse (K·C, G, G) at `window` (P,); see `GlimpseVectorEnv.peek`."""
+        """The glimpse at `window` (P,), shaped as that of an observation; see `GlimpseVectorEnv.peek`."""
         return self.vector.peek(_batch_of_one(window))[0]
 
     @property

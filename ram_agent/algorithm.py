@@ -45,6 +45,9 @@ ASK_EVERY = 16
 """Updates between two questions to a GPU whether all numbers are finite (on the CPU the answer costs nothing), and of
 ranks to each other whether to stop."""
 
+KEPT = ("batch", "episodes_per_image", "optimizer")
+"""Settings without which a training cannot go on: its updates are counted in episodes, its optimiser has a state."""
+
 
 @contextmanager
 def denormals_flushed() -> Iterator[None]:
@@ -112,7 +115,7 @@ class Algorithm(ABC):
         self.seconds = 0.0
         """Time spent in updates, over all sessions of this run; on a GPU as of the last time that it was waited for."""
         self.stop_requested = False
-        """Set by a signal handler: `learn` finishes the update at hand and returns."""
+        """Set by a signal handler: `learn` finishes the update at hand, forgets that it was asked, and returns."""
         self.running = Running()
         self.guard = Guard(self.device, self.terms)
         self.divergence = Divergence(training.clip, isinstance(policy.window_head, LearnedWindowHead))
@@ -133,7 +136,7 @@ class Algorithm(ABC):
     @property
     def progress(self) -> float:
         """Fraction of the training that is done, 0 to 1."""
-        return min(1.0, self.episodes / self.total_episodes)
+        return min(1.0, self.episodes / max(1, self.total_episodes))
 
     @property
     def judged(self) -> Policy:
@@ -171,7 +174,7 @@ class Algorithm(ABC):
         reset_num_timesteps: bool = True,
         progress_title: str = "training",
     ) -> Own:
-        """Train for `total_timesteps` steps of single lanes (T per episode); returns self.
+        """Train for at least `total_timesteps` steps of single lanes (T per episode), in whole updates; returns self.
 
         Schedules run over `total_timesteps`. `log_interval` is in updates; the last row takes in what is left over.
         With `reset_num_timesteps=False` counting goes on where it was, and schedules run over all steps, those before
@@ -185,7 +188,7 @@ class Algorithm(ABC):
             self.num_timesteps = self.updates = 0
             self.seconds, self.running = 0.0, Running()
         total_timesteps += self.num_timesteps
-        self.total_episodes = max(1, total_timesteps // self.env.glimpses)
+        self.total_episodes = -(-total_timesteps // self.env.glimpses)
         callbacks = _as_callback(callback)
         callbacks.init_callback(cast(BaseAlgorithm, self))
         callbacks.on_training_start({"self": self, "total_timesteps": total_timesteps}, globals())
@@ -211,6 +214,7 @@ class Algorithm(ABC):
                 if left <= 0 or (self.updates % log_interval == 0 and left >= log_interval * self.lanes):
                     self._log(bar)
                 callbacks.on_rollout_end()
+        self.stop_requested = False
         self.check_numbers()
         callbacks.on_training_end()
         return self
@@ -374,7 +378,8 @@ class Algorithm(ABC):
         """Go on from what `save` wrote for a learner of the same shape; returns all of the file.
 
         Where that is damaged, and earlier ones were kept, it says so and goes on from the youngest that is whole.
-        Raises `CheckpointError`, also where another number of processes saved it: an update of theirs is another.
+        Raises `CheckpointError`, also where another number of processes saved it, whose updates are others, or another
+        seed, batch or optimiser. Other settings are those of this learner.
         """
         saved = read_newest(_with_suffix(path))
         with fitting(path):
@@ -385,6 +390,14 @@ class Algorithm(ABC):
                     f"processes: got {self.ranks.size}, expected {processes} as saved in {path}; go on with "
                     f"{launcher} -m ram_agent train --resume and the run's folder"
                 )
+            own = {"seed": self.seed, **{name: getattr(self.training, name) for name in KEPT}}
+            for name, value in own.items():
+                before = saved["seed"] if name == "seed" else saved["training"][name]
+                if value != before:
+                    raise CheckpointError(
+                        f"{name}: got {value!r}, expected {before!r} as saved in {path}; make the learner with that, "
+                        "or take `load`, which makes one as it was"
+                    )
             self.load_state_dict(saved["learner"])
         return saved
 

@@ -15,7 +15,10 @@ from torch import Tensor
 def log_probability(
     sample: Float[Tensor, "*batch parameters"], mean: Float[Tensor, "*batch parameters"], std: float | Tensor
 ) -> Float[Tensor, "*batch"]:
-    """log N(sample; mean, std² I), of the sample as drawn: clamping it first would bias the gradient at the border."""
+    """log N(sample; mean, std² I), of the sample as drawn: clamping it first would bias the gradient at the border.
+
+    `std` is above 0.
+    """
     std = torch.as_tensor(std, dtype=mean.dtype, device=mean.device)
     distance = (sample.detach() - mean) / std
     return (-0.5 * distance.square() - std.log() - 0.5 * log(2 * pi)).sum(dim=-1)
@@ -62,8 +65,11 @@ def log_likelihood(logits: Float[Tensor, "lanes classes"], target: Int[Tensor, "
 def leave_one_out(returns: Float[Tensor, " lanes"], per_image: int) -> Float[Tensor, " lanes"]:
     """For each of M episodes at one image the mean return of the other M - 1 (Kool et al. 2019).
 
-    Lanes are ordered image by image. Independent of the episode's own moves, hence no bias.
+    Lanes are ordered image by image. Independent of the episode's own moves, hence no bias. Raises `ValueError` where M
+    is 1, of which nothing is left, or no divisor of the lanes.
     """
+    if per_image < 2 or len(returns) % per_image:
+        raise ValueError(f"per_image: got {per_image}, expected 2 or more, and a divisor of the {len(returns)} lanes")
     grouped = returns.view(-1, per_image)
     return ((grouped.sum(dim=1, keepdim=True) - grouped) / (per_image - 1)).flatten()
 

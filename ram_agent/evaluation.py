@@ -94,8 +94,12 @@ def evaluate(
     """Show the scenes 0 … `scenes` - 1 of `env`'s split to a policy.
 
     `std` 0 looks at mean locations. With `votes` > 1 the probabilities of as many passes are averaged. Products are in
-    float32, whatever they were in training.
+    float32, whatever they were in training. Raises `ValueError` where there is nothing to show, or the environment is
+    not played as policies play.
     """
+    for name, value in (("scenes", scenes), ("votes", votes)):
+        if value < 1:
+            raise ValueError(f"{name}: got {value}, expected at least 1")
     answers, targets, fixations = [], [], []
     lanes = env.num_envs
     with at_rest(policy), products_in_full():

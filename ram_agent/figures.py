@@ -40,10 +40,7 @@ def learning_curves(rows: Rows) -> Figure:
     shown = _plot_curves(left, errors)
     left.set_ylabel("error (%)", fontsize=LABEL)
     if shown and min(shown) > 0 and max(shown) > 10 * min(shown):
-        left.set_yscale("log")
-        left.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
-        left.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-        left.yaxis.set_minor_locator(NullLocator())
+        logarithmic(left)
     else:
         left.set_ylim(bottom=0)
     if _plot_curves(right, losses):

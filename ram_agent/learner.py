@@ -6,7 +6,7 @@ and all else that Stable-Baselines3 has of an algorithm, is in `algorithm.py`.
 """
 
 from abc import abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -20,7 +20,9 @@ from ram_agent import estimators
 from ram_agent.algorithm import Algorithm
 from ram_agent.average import Average
 from ram_agent.config import TrainingConfig, parse_section
+from ram_agent.controls import CONTROLS
 from ram_agent.finite import Circumstances
+from ram_agent.full_image import NETWORKS
 from ram_agent.heads import LearnedWindowHead
 from ram_agent.lookahead import lookahead_loss
 from ram_agent.optimizers import MULTIPLE, make_optimizer
@@ -41,7 +43,8 @@ class Losses(NamedTuple):
 
 
 class Learner(Algorithm):
-    """What all estimators share. Settings are the fields of `TrainingConfig`, e.g. `learning_rate=3e-4`.
+    """What all estimators share. Settings are the fields of `TrainingConfig`, e.g. `learning_rate=3e-4`, which win over
+    those of `training`; the method is the class's, whatever `training.method` says.
 
     `env` is a vector environment whose lanes all play T looks, in torch (`tensors=True`); it has `training.batch` ×
     `training.episodes_per_image` lanes, the episodes at one image in neighbouring lanes.
@@ -53,6 +56,8 @@ class Learner(Algorithm):
     method: str
     head: str
     """The kind of window head that it trains."""
+    unlearned: Sequence[str] = ()
+    """Kinds of policies whose gaze nothing trains, that learn by it to answer."""
     terms = (*(f"{name} loss" for name in Losses._fields), "loss", "gradient norm")
 
     def __init__(
@@ -84,7 +89,7 @@ class Learner(Algorithm):
         if cuda_graph:
             check_replayable(checked.optimizer, ranks.size)
         kind = policy.blueprint.head
-        if kind != self.head and (self.head != Pathwise.head or kind in {each.head for each in LEARNERS.values()}):
+        if kind not in (self.head, *self.unlearned):
             raise ValueError(
                 f"policy: {type(self).__name__} cannot train a policy of kind {kind!r}; use REINFORCE with 'sampled', "
                 "StraightThrough with 'straight_through', Pathwise with 'pathwise' and with controls"
@@ -278,7 +283,7 @@ class Pathwise(Learner):
     How much of it goes on into the core is the head's affair (`policy.detach_location`, `policy.window_gradient`).
     """
 
-    method, head = "pathwise", "pathwise"
+    method, head, unlearned = "pathwise", "pathwise", (*CONTROLS, *NETWORKS)
 
     def window_losses(self, episode: Episode, std: float | Tensor) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
         nothing = episode.reward.new_zeros(())
@@ -292,7 +297,7 @@ class StraightThrough(Pathwise):
     glimpse's slope over two pixels is not that of the loss, and its variance is a small part of the score function's.
     """
 
-    method, head = "straight_through", "straight_through"
+    method, head, unlearned = "straight_through", "straight_through", ()
 
 
 LEARNERS: dict[str, type[Learner]] = {learner.method: learner for learner in (REINFORCE, StraightThrough, Pathwise)}

@@ -57,7 +57,7 @@ def results_table(results: Mapping[str, Any]) -> str:
     lines.append(
         f"  {results['episodes']:,} episodes in {results['seconds']:,.0f} s "
         f"({results['episodes_per_second']:,.0f} a second) on {results['device']}, {results['threads']} thread(s), "
-        f"{results['parameters']:,} parameters, {results['glimpse_pixels']:,} pixels read per image"
+        f"{results['parameters']:,} parameters, {results['glimpse_pixels']:,} pixels seen per image"
     )
     return "\n".join(lines)
 

@@ -91,6 +91,7 @@ def describe_run(config: Config, world: World, agents: list[Agent]) -> dict[str,
         "seconds": learner.seconds,
         "episodes_per_second": learner.episodes / max(learner.seconds, 1e-9),
         "parameters": sum(parameter.numel() for parameter in learner.policy.parameters()),
+        # As the network is given them: one of a coarse scale, or of a soft glimpse, is a mean of many of the canvas.
         "glimpse_pixels": learner.env.glimpses * planes * sensor.size**2,
         "seed": config.run.seed,
         "device": str(learner.device),

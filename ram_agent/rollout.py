@@ -111,11 +111,12 @@ def rollout(
 
 
 PLAYED_BY = ("moves", "early_answer")
-"""The rules that a rollout is played by; what is paid does not matter to it."""
+"""The rules that a rollout is played by; what is paid does not matter to it, where a label is what answers."""
 
 
 def check_rules(env: GlimpseEnvironment, rules: Sequence[str] | None = None) -> None:
-    """Raise `ValueError` where an environment works in NumPy, resets itself, or one of its rules is not as usual.
+    """Raise `ValueError` where an environment works in NumPy, resets itself, or one of its rules is not as usual, or
+    where an action of it answers otherwise than by a label.
 
     `rules` names those that matter; None: all, for to learners it matters what is paid, too.
     """
@@ -129,6 +130,11 @@ def check_rules(env: GlimpseEnvironment, rules: Sequence[str] | None = None) -> 
                 f"the last look, and learn from right or wrong; make it without {name}, or take an algorithm of your "
                 "own"
             )
+    if "label" not in getattr(env.single_action_space, "spaces", ()):
+        raise ValueError(
+            f"env: got actions {env.single_action_space}, expected a dict with a window and a label, which policies "
+            "answer with; make it with another reward, or not as the discrete twin"
+        )
     mode = getattr(env, "autoreset_mode", AutoresetMode.DISABLED)
     if mode != AutoresetMode.DISABLED:
         raise ValueError(

@@ -16,7 +16,7 @@ def error_table(subjects: Sequence[Subject]) -> Table:
     columns = (
         "method", "images", "=error at mean locations (%)", "95 % over seeds", "95 % over test images",
         "=at sampled locations (%)", f"={votes}-vote (%)", "=seeds", "=episodes", "=seconds of updates",
-        "=threads", "device", "=parameters", "=pixels read per image",
+        "=threads", "device", "=parameters", "=pixels seen per image",
     )  # fmt: skip
     return Table(columns, tuple(_error_row(subject) for subject in subjects))
 

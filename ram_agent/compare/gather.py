@@ -55,7 +55,7 @@ class Run:
     processes: int
     parameters: int | None
     pixels: int | None
-    """Read per image, over all glimpses."""
+    """Seen per image: those of all glimpses at all scales, as the network is given them, or the whole canvas once."""
     curve: tuple[Validated, ...]
     gaps: tuple[str, ...]
     """What is missing, a sentence each."""
@@ -222,7 +222,7 @@ def _of_both(best: Callable[..., Any], stored: float | None, rows: Iterable[floa
 
 
 def _pixels(look: str, config: Config, by_eye: int | None) -> int | None:
-    """Pixels read per image: by the looks of an eye, as stored, or the whole canvas once."""
+    """Pixels seen per image: by the looks of an eye, as stored, or the whole canvas once."""
     if look not in NETWORKS or by_eye is None:
         return by_eye
     channels = by_eye // (config.environment.glimpses * config.sensor.scales * config.sensor.size**2)
@@ -249,7 +249,7 @@ def _results(folder: Path) -> tuple[dict[str, Any], str]:
 
 
 def _facts_of_checkpoint(path: Path) -> dict[str, Any]:
-    """What a checkpoint knows of what `results.json` would say: the images, the pixels read, the processes."""
+    """What a checkpoint knows of what `results.json` would say: the images, the pixels seen, the processes."""
     try:
         saved = read_newest(path)
         planes, height, width = saved["blueprint"]["glimpse_shape"]

@@ -25,7 +25,7 @@ Measure = Callable[[Run, Validated], float | None]
 
 
 def validation_curves(methods: Mapping[str, Sequence[Run]], images: str) -> Figure | None:
-    """Validation error against episodes, seconds of updates and pixels read, an ink a method.
+    """Validation error against episodes, seconds of updates and pixels seen, an ink a method.
 
     Of several seeds the mean as a line and the range as a shade; what enters no mean is thin (see `seeds.bundle`). None
     where no run has a curve. A run that does not know one of the three is left out of that panel.
@@ -33,7 +33,7 @@ def validation_curves(methods: Mapping[str, Sequence[Run]], images: str) -> Figu
     measures = (
         ("episodes", lambda run, point: point.episodes),
         ("seconds of updates", lambda run, point: point.seconds),
-        ("pixels read", lambda run, point: None if run.pixels_trained is None else point.episodes * run.pixels_trained),
+        ("pixels seen", lambda run, point: None if run.pixels_trained is None else point.episodes * run.pixels_trained),
     )
     shown = {name: runs for name, runs in methods.items() if any(run.curve for run in runs)}
     if not shown:

@@ -111,7 +111,7 @@ def _curves(compared: Compared, pictures: Pictures) -> list[Block]:
     blocks: list[Block] = [Heading("Learning and looking")]
     if pictures.curves:
         text = (
-            "Validation error at mean locations during training, against episodes, seconds of updates and pixels read "
+            "Validation error at mean locations during training, against episodes, seconds of updates and pixels seen "
             "(by every look of every episode, and by every window that `training.lookahead` tried)." + shade
         )
         if several:
@@ -179,7 +179,7 @@ def _gaze(pictures: Pictures) -> list[Block]:
 def _cost(compared: Compared) -> list[Block]:
     seen = [subject for subject in compared.subjects if subject.parameters]
     timed = any(subject.milliseconds for subject in seen)
-    columns = ["method", "=MFLOP", "=pixels read", "=parameters"]
+    columns = ["method", "=MFLOP", "=pixels seen", "=parameters"]
     columns += [f"=ms at batch {batch}" for batch in BATCHES] if timed else []
     devices = dict.fromkeys(subject.device for subject in seen)
     columns += ["device"] if timed and len(devices) > 1 else []
@@ -194,7 +194,8 @@ def _cost(compared: Compared) -> list[Block]:
     text = (
         "Of one evaluation episode at mean locations, per image. Floating-point operations are those of products of "
         "matrices and convolutions, a multiplication and an addition as two; pooling and what is done element by "
-        "element is not counted."
+        "element is not counted. Pixels seen are those that the network is given, of all glimpses at all scales: one of "
+        "a coarse scale is the mean of several of the canvas, one of a soft glimpse a weighted mean of many."
     )
     if timed:
         facts = {name: value for each in devices for name, value in machine(torch.device(each)).items()}

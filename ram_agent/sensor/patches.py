@@ -13,6 +13,8 @@ def lift_patches(
 ) -> Shaped[Tensor, "*batch channels tall wide"]:
     """Copy rectangles of `size` (height, width) out of contiguous images, each from its image at its upper left corner.
 
+    Rectangles must lie inside their image, which is not looked at: one that crosses an edge goes on in the next row.
+
     Every rectangle of the batch is a row of one strided view, so that this is a selection of rows: each pixel is
     touched once, in order, and nothing is computed per pixel. Four times faster than indexing by image, row and column.
     """

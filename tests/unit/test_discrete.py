@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from envs.discrete import DiscreteGlimpseVectorEnv
+from envs.discrete import DiscreteGlimpseEnv, DiscreteGlimpseVectorEnv
 from ram_agent.sensor import grid_locations
 from tests.making import make_images
 
@@ -62,3 +62,15 @@ def test_an_action_of_the_wrong_form_or_off_the_grid_is_refused_by_name(actions:
     env.reset(seed=0)
     with pytest.raises(ValueError, match=r"^actions: expected (whole numbers|cells from 0 to 15)"):
         env.step(actions)
+
+
+def test_what_is_peeked_at_is_shaped_and_seen_as_what_is_observed() -> None:
+    settings: dict[str, Any] = {"images": make_images(), "size": (18, 22), "clutter_size": 4, "glimpse_size": 4}
+    env = DiscreteGlimpseVectorEnv(2, grid=4, **settings)
+    seen, _ = env.reset(seed=0)
+    peeked = env.peek(seen["window"])
+    assert peeked in env.observation_space["glimpse"]
+    np.testing.assert_array_equal(peeked, seen["glimpse"])
+    one = DiscreteGlimpseEnv(grid=4, **settings)
+    seen, _ = one.reset(seed=0)
+    np.testing.assert_array_equal(one.peek(seen["window"]), seen["glimpse"])

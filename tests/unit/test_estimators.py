@@ -254,6 +254,12 @@ def test_without_moves_the_score_function_loss_is_zero(advantage: Tensor) -> Non
     assert score_function_loss(torch.zeros(0, 5), advantage).item() == 0
 
 
+@pytest.mark.parametrize("per_image", [0, 1, 3])
+def test_leave_one_out_of_nothing_else_or_of_half_a_group_is_refused(per_image: int) -> None:
+    with pytest.raises(ValueError, match=f"per_image: got {per_image}, expected 2 or more, and a divisor of the 8"):
+        leave_one_out(torch.rand(8), per_image)
+
+
 @pytest.mark.parametrize(("images", "per_image"), [(1, 2), (4, 3), (3, 8)])
 def test_leave_one_out_is_the_mean_of_the_others_at_the_same_image(images: int, per_image: int) -> None:
     returns = torch.rand(images * per_image, dtype=torch.float64, generator=torch.Generator().manual_seed(2))

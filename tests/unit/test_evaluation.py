@@ -51,19 +51,27 @@ def test_votes_are_mean_probabilities(passes: list[list[float]], voted: int, mon
         ({"moves": "relative"}, "env: got moves='relative', expected 'absolute'"),
         ({"early_answer": True}, "env: got early_answer=True, expected False"),
         ({"autoreset_mode": "SameStep"}, "env: got autoreset_mode='SameStep', expected 'Disabled'"),
+        ({"reward": "log_probability"}, "expected a dict with a window and a label, which policies answer with"),
     ],
 )
 def test_an_environment_that_is_not_played_as_policies_play_is_refused(settings: dict, message: str) -> None:
     """By relative moves absolute places would give a number, and a wrong one."""
-    env = make_env(2, **({"tensors": True} | settings))
+    policy = make_policy(make_env(2, tensors=True))
     with pytest.raises(ValueError, match=message):
-        evaluate(make_policy(env), env, 4)
+        evaluate(policy, make_env(2, **({"tensors": True} | settings)), 4)
 
 
 def test_what_is_paid_does_not_matter_to_an_evaluation() -> None:
     env, other = make_env(2, tensors=True), make_env(2, tensors=True, reward="each_look", look_cost=0.1)
     policy = make_policy(env)
     assert evaluate(policy, env, 4).error == evaluate(policy, other, 4).error
+
+
+@pytest.mark.parametrize(("scenes", "votes", "named"), [(0, 1, "scenes: got 0"), (4, 0, "votes: got 0")])
+def test_nothing_to_show_is_refused(scenes: int, votes: int, named: str) -> None:
+    env = make_env(2, tensors=True)
+    with pytest.raises(ValueError, match=f"{named}, expected at least 1"):
+        evaluate(make_policy(env), env, scenes, votes=votes)
 
 
 @pytest.mark.parametrize("scenes", [7, 8])

@@ -11,7 +11,7 @@ from ram_agent.building import build_policy, seen_by
 from ram_agent.evaluation import TEST_SEED, evaluate
 from ram_agent.experiment import run_experiment
 from ram_agent.full_image import NETWORKS, FullImagePolicy, WholeCanvas
-from ram_agent.learner import REINFORCE, Pathwise
+from ram_agent.learner import REINFORCE, Pathwise, StraightThrough
 from ram_agent.policy import RecurrentAttentionPolicy
 from ram_agent.report import _against, results_table
 from tests.making import make_config, make_env, make_world
@@ -156,8 +156,10 @@ def test_asking_changes_no_answer_and_no_weight_whatever_the_company() -> None:
 
 
 def test_reinforce_has_nothing_to_teach_a_network_that_does_not_move() -> None:
-    with pytest.raises(ValueError, match=r"REINFORCE cannot train a policy of kind 'cnn'; use .*Pathwise"):
-        REINFORCE(build("cnn"), WholeCanvas(make_env(4, tensors=True)))
+    env = WholeCanvas(make_env(4, tensors=True))
+    for Learner in (REINFORCE, StraightThrough):
+        with pytest.raises(ValueError, match=r"cannot train a policy of kind 'cnn'; use .*Pathwise"):
+            Learner(build("cnn"), env)
 
 
 # -------------------------------------------------------------------- in an experiment

@@ -3,8 +3,11 @@
 import numpy as np
 import pytest
 import torch
+from matplotlib.colors import to_rgb
 from matplotlib.patches import Circle, Rectangle
 
+from envs import rendering
+from ram_agent import gaze as pictures
 from ram_agent.animation import gaze_frames
 from ram_agent.figures import INK, confusion_matrix
 from ram_agent.gaze import RIGHT, WRONG, glimpse_paths, glimpse_strip, of_each_class
@@ -16,6 +19,12 @@ def test_every_shape_of_gaze_can_be_drawn(shape: dict) -> None:
     gaze = make_gaze(**shape)
     assert render(glimpse_paths(gaze)).std() > 0
     assert render(glimpse_strip(gaze, len(gaze.target) - 1)).std() > 0
+
+
+def test_a_run_s_pictures_have_the_colours_of_an_environment_s_frames() -> None:
+    """Neither may import the other."""
+    assert pictures.SCALE_COLOURS == rendering.SCALE_COLOURS
+    assert to_rgb(pictures.BACKDROP) == tuple(value / 255 for value in rendering.BACKDROP)
 
 
 def test_paths_put_canvas_windows_and_dots_where_the_sensor_had_them() -> None:

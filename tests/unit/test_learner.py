@@ -451,6 +451,23 @@ def test_another_number_of_processes_is_told_a_command_that_a_wheel_has_too(
         other.restore(tmp_path / "agent")
 
 
+@pytest.mark.parametrize(
+    ("here", "named"),
+    [
+        ({"seed": 7}, "seed: got 7, expected 5"),
+        ({"optimizer": "sgd"}, "optimizer: got 'sgd', expected 'adam'"),
+        ({"batch": 2, "episodes_per_image": 4}, "batch: got 2, expected 8"),
+    ],
+    ids=["seed", "optimiser", "batch"],
+)
+def test_a_training_does_not_go_on_as_another(here: dict[str, Any], named: str, tmp_path: Path) -> None:
+    """Its images, its count of episodes and its optimiser's state would be those of neither."""
+    make_learner(seed=5).save(tmp_path / "agent")
+    other = make_learner(**({"seed": 5} | here))
+    with pytest.raises(CheckpointError, match=f"{named} as saved in .*; make the learner with that, or take `load`"):
+        other.restore(tmp_path / "agent")
+
+
 def test_an_average_that_a_checkpoint_lacks_begins_where_the_training_goes_on(tmp_path: Path) -> None:
     """As where its config was given one before it was resumed."""
     old, new = make_learner(learning_rate=0.05), make_learner(learning_rate=0.05, weight_average=80)
@@ -570,6 +587,17 @@ def test_a_callback_that_says_no_and_a_signal_end_training_after_the_update_at_h
     learner.stop_requested = True
     learner.learn(10 * 8 * LOOKS, reset_num_timesteps=False)
     assert learner.updates == 2
+    learner.learn(8 * LOOKS, reset_num_timesteps=False)
+    assert learner.updates == 3  # the next is not stopped by the request of before
+
+
+@pytest.mark.parametrize(("timesteps", "updates"), [(0, 0), (1, 1), (8 * LOOKS, 1), (8 * LOOKS + 1, 2)])
+def test_at_least_as_many_steps_are_trained_in_whole_updates(timesteps: int, updates: int) -> None:
+    """As in Stable-Baselines3; of none, none."""
+    learner = make_learner()
+    learner.learn(timesteps)
+    assert learner.updates == updates
+    assert learner.num_timesteps == updates * 8 * LOOKS
 
 
 def test_the_logger_is_stable_baselines3s_and_writes_where_it_is_told(tmp_path: Path) -> None:
