@@ -26,6 +26,8 @@ SPLITS: tuple[Split, ...] = get_args(Split)
 IMAGE, ROW, COLUMN = range(3)
 CLUTTER = 5
 """Numbers of a scene's draws (nothing takes 3 and 4); patch p of the clutter uses CLUTTER + 5 p … CLUTTER + 5 p + 4."""
+MOST_CLUTTER = 1000
+"""Patches of a scene: beyond, no image is seen, and where they lie in a thousand scenes takes gigabytes."""
 
 
 class SceneError(ValueError):
@@ -103,8 +105,8 @@ class SceneMaker:
                 f"scene.height, scene.width: a {self.size[0]}x{self.size[1]} canvas cannot hold images of "
                 f"{height}x{width}; make it at least that large, or scale the images (of class folders: images.size)"
             )
-        if self.clutter < 0:
-            raise SceneError(f"scene.clutter: got {self.clutter}, expected 0 or more patches")
+        if not 0 <= self.clutter <= MOST_CLUTTER:
+            raise SceneError(f"scene.clutter: got {self.clutter}, expected 0 to {MOST_CLUTTER} patches")
         has_clutter = self.kind == "cluttered" and self.clutter > 0
         if has_clutter and not 1 <= self.clutter_size <= min(height, width):
             raise SceneError(

@@ -9,7 +9,7 @@ from ram_agent.algorithm import Algorithm
 from ram_agent.beginning import begin_with
 from ram_agent.board import Board
 from ram_agent.building import build_learner, seen_by
-from ram_agent.checkpoint import check_weights, fitting, is_checkpointed
+from ram_agent.checkpoint import check_weights, fitting, is_checkpointed, read_newest
 from ram_agent.config import Config, dump_config
 from ram_agent.files import remove_partials
 from ram_agent.finite import NumbersGoneBad
@@ -50,9 +50,11 @@ def make_learner(
     learner.stop_requested = interruption.asked  # the signal may have come before there was a learner
     saved = None
     if ranks.share(resume and is_checkpointed(folder / CHECKPOINT)):
-        saved = learner.restore(folder / CHECKPOINT)
+        saved = read_newest(folder / CHECKPOINT)
         with fitting(folder / CHECKPOINT):
-            check_images(saved, world)
+            check_images(saved, world)  # before the weights, which do not fit another number of classes
+        learner.go_on(saved, folder / CHECKPOINT)
+        with fitting(folder / CHECKPOINT):
             if saved["best"]:
                 check_weights(learner.policy, Best(**saved["best"]).weights)
     elif look == "learned" and config.training.trained_agent:

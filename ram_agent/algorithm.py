@@ -375,13 +375,20 @@ class Algorithm(ABC):
             write_checkpoint(path, content)
 
     def restore(self, path: str | Path) -> dict[str, Any]:
-        """Go on from what `save` wrote for a learner of the same shape; returns all of the file.
+        """Go on from what `save` wrote for a learner of the same shape; returns all of the file (see `go_on`).
 
         Where that is damaged, and earlier ones were kept, it says so and goes on from the youngest that is whole.
+        """
+        saved = read_newest(_with_suffix(path))
+        self.go_on(saved, path)
+        return saved
+
+    def go_on(self, saved: Mapping[str, Any], path: str | Path) -> None:
+        """Go on from the content of a file that `save` wrote, and that lies at `path`.
+
         Raises `CheckpointError`, also where another number of processes saved it, whose updates are others, or another
         seed, batch or optimiser. Other settings are those of this learner.
         """
-        saved = read_newest(_with_suffix(path))
         with fitting(path):
             processes = saved["learner"]["processes"]
             if processes != self.ranks.size:
@@ -399,7 +406,6 @@ class Algorithm(ABC):
                         "or take `load`, which makes one as it was"
                     )
             self.load_state_dict(saved["learner"])
-        return saved
 
     @classmethod
     def load(cls: type[Own], path: str | Path, env: Any, device: str | torch.device = "cpu") -> Own:

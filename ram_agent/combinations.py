@@ -9,6 +9,9 @@ if TYPE_CHECKING:
 RECURRENT_BATCH = 128
 """Steps in a minibatch of RecurrentPPO's, unless told otherwise (sb3-contrib 2.6 and later)."""
 
+SOFT = ("gaussian", "stn")
+"""Sensors with a true gradient to their window. What one of somebody's own has is asked of it (`check_gradient`)."""
+
 NOT_THEIRS = {
     "policy.scan": "a grid of cells has no place to begin at",
     "training.episodes_per_image": "it is for baseline leave_one_out",
@@ -76,7 +79,7 @@ def _check_method(config: "Config") -> None:
             "training.method: expected reinforce or straight_through for a crop sensor (a hard crop has no true "
             "gradient to its window), got pathwise; or use sensor.kind gaussian or stn"
         )
-    if method == "straight_through" and kind != "crop":
+    if method == "straight_through" and kind in SOFT:
         raise ValueError(
             f"training.method: expected pathwise for a {kind} sensor (its gradient is a true one), "
             "got straight_through; or use sensor.kind crop"

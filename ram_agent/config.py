@@ -81,7 +81,7 @@ class SceneConfig(Section):
     )
     height: int = Field(default=60, ge=1, description="canvas height in pixels")
     width: int = Field(default=60, ge=1, description="canvas width in pixels")
-    clutter: int = Field(default=4, ge=0, description="patches of clutter per canvas (cluttered only)")
+    clutter: int = Field(default=4, ge=0, le=1000, description="patches of clutter per canvas (cluttered only)")
     clutter_size: int = Field(default=8, ge=1, description="side of a clutter patch in pixels")
     affine: float = Field(
         default=0.0, ge=0, le=0.5, description="random rotation, scale and shear of training images (0.15: 8 degrees)"
@@ -181,8 +181,8 @@ class PolicyConfig(Section):
 class TrainingConfig(Section):
     method: Literal["reinforce", "straight_through", "pathwise", SB3Method] = Field(
         default="reinforce",
-        description="gradient estimator of the window: score function (crop), backpropagation past the crop's rounding "
-        "(crop), or backpropagation (gaussian, stn); or an algorithm of Stable-Baselines3 (crop)",
+        description="gradient estimator of the window: score function (any sensor), backpropagation past the crop's "
+        "rounding (crop), or backpropagation (gaussian, stn); or an algorithm of Stable-Baselines3 (crop)",
     )
     trained_agent: str | None = Field(
         default=None,

@@ -31,6 +31,7 @@ from ram_agent.policy import Policy, RecurrentAttentionPolicy
 from ram_agent.precision import training_products, with_precision
 from ram_agent.replay import Replayed, check_replayable
 from ram_agent.rollout import Episode, GlimpseEnvironment, check_rules, rollout
+from ram_agent.sensor import Sensor
 
 
 class Losses(NamedTuple):
@@ -320,13 +321,17 @@ def _check_fit(policy: Policy, env: GlimpseEnvironment, method: str) -> None:
     ):
         if policys != envs:
             raise ValueError(f"policy: got {name} for {policys}, expected {envs} as the environment has it")
-    if not isinstance(policy.window_head, LearnedWindowHead):
-        return
-    if env.sensor.differentiable and method == "straight_through":
-        raise ValueError(f"env: got a sensor of kind {env.sensor.kind!r}, expected 'crop'; use Pathwise, or a crop")
-    if not env.sensor.differentiable and method == "pathwise":
+    if isinstance(policy.window_head, LearnedWindowHead):
+        check_gradient(env.sensor, method)
+
+
+def check_gradient(sensor: Sensor, method: str) -> None:
+    """Raise `ValueError` where the eye has not the gradient to its window that a method goes by."""
+    if sensor.differentiable and method == "straight_through":
+        raise ValueError(f"env: got a sensor of kind {sensor.kind!r}, expected 'crop'; use Pathwise, or a crop")
+    if not sensor.differentiable and method == "pathwise":
         raise ValueError(
-            f"env: got a sensor of kind {env.sensor.kind!r}, expected one with a gradient to its window, 'gaussian' or "
+            f"env: got a sensor of kind {sensor.kind!r}, expected one with a gradient to its window, 'gaussian' or "
             "'stn'; use StraightThrough or REINFORCE, or another sensor"
         )
 

@@ -24,7 +24,7 @@ def results_table(results: Mapping[str, Any]) -> str:
         f"{scene['kind']} {scene['height']}x{scene['width']}{clutter}, {config['environment']['glimpses']} glimpses of "
         f"{sensor['scales']} x {sensor['size']}x{sensor['size']} by {sensor['kind']}"
     )
-    lines = [f"{results['name']}: {task}"]
+    lines = [f"{results['name']}: {task}, trained by {config['training']['method']}"]
     if dataset["notice"]:
         lines.append(dataset["notice"])
     if results.get("interrupted"):

@@ -10,22 +10,25 @@ import torch
 
 from ram_agent.beginning import begin_with
 from ram_agent.building import build_policy
-from ram_agent.cli.folders import find_config, new_run_folder, run_folder
+from ram_agent.cli.folders import find_config, new_run_folder
 from ram_agent.cli.notice import loud
 from ram_agent.cli.prepared import NUMBERS_GONE_BAD, Prepared
+from ram_agent.cli.resumed import resumed, same_images
 from ram_agent.cli.watch import PAGE, train_command, watch_command
 from ram_agent.cli.world import ConfiguredWorld
 from ram_agent.config import Config, ConfigError, dump_config, load_config
 from ram_agent.experiment import run_experiment
 from ram_agent.export import is_export
 from ram_agent.files import held, write_whole
+from ram_agent.learner import check_gradient
 from ram_agent.options import Parser, add_config_options, overrides
 from ram_agent.parallel import join_ranks, leave_ranks
+from ram_agent.progress import tell
 from ram_agent.replay import check_replayable
 from ram_agent.report import results_table
 from ram_agent.run_files import CONFIG, NOTICE, RESULTS, is_run
 from ram_agent.stable_baselines import algorithm_class
-from ram_agent.stored import UNWRITTEN, final_results
+from ram_agent.stored import UNWRITTEN
 from ram_agent.tracking import TrackingError, tracked, wandb_client
 
 NOT_WRITTEN = 4
@@ -45,7 +48,12 @@ def train_options(commands: Any) -> Parser:
         help="a YAML file, a name in configs/, or the results.json of a run, to train it again "
         "[default: default; with -i RUN that run's]",
     )
-    parser.add_argument("--resume", metavar="RUN", help="go on with an interrupted run")
+    parser.add_argument(
+        "--resume",
+        metavar="RUN",
+        help="go on with an interrupted run, by its own settings; what may change: --images.source and --images.folder "
+        "(the same images at another place), and --run.* but folder, seed and overwrite",
+    )
     add_config_options(parser)
     return parser
 
@@ -54,8 +62,8 @@ def train_run(given: Any) -> Prepared:
     """Train from a config, or go on with a run; under torchrun, together with the other processes."""
     ranks = join_ranks()
     if given.resume:
-        config, folder = _resumed(given)
-        world = ConfiguredWorld(config)
+        config, folder = resumed(given)
+        world = same_images(given, config, folder)
         check_means(config, world.device, ranks.size)
         if (folder / NOTICE).is_file():  # said of these images when the run began, and still true
             notice = (folder / NOTICE).read_text(encoding="utf-8").strip()
@@ -65,6 +73,7 @@ def train_run(given: Any) -> Prepared:
         _check_batch(config)
         world = ConfiguredWorld(config)  # before the folder: what fails here leaves nothing behind
         check_means(config, world.device, ranks.size)
+        check_gradient(world.sensor, config.training.method)
         env = world.environment("train", 1)  # likewise: scenes or a first window that cannot be
         if config.training.trained_agent:
             agent = Path(config.training.trained_agent)
@@ -89,6 +98,11 @@ def train_run(given: Any) -> Prepared:
     def job() -> int:
         if world.dataset.notice:
             loud(world.images.notice)
+        if config.training.method == "reinforce" and world.sensor.differentiable:
+            tell(
+                f"sensor.kind {config.sensor.kind} has a gradient to its window, which training.method reinforce "
+                "leaves unused: soft attention is trained by --training.method pathwise"
+            )
         print(f"run folder: {folder}", flush=True)
         with ExitStack() as following:
             try:
@@ -174,27 +188,6 @@ def _withdraw(folder: Path) -> None:
     if [file.name for file in folder.iterdir()] == [CONFIG]:
         (folder / CONFIG).unlink()
         folder.rmdir()
-
-
-def _resumed(given: Any) -> tuple[Config, Path]:
-    changed = overrides(given)
-    wrong = [
-        name for name in changed if not name.startswith("run.") or name in ("run.folder", "run.seed", "run.overwrite")
-    ]
-    if given.config or wrong:
-        raise ConfigError(
-            f"--resume {given.resume}: goes on with the run's own config, "
-            f"{wrong[0] if wrong else given.config} cannot change; to begin another run with its weights: "
-            f"-i {given.resume}"
-        )
-    folder = run_folder(given.resume)
-    if is_export(folder):
-        raise ConfigError(
-            f"--resume {folder}: an export, which has no training to go on with; begin one with it: -i {folder}"
-        )
-    if final_results(folder):
-        raise ConfigError(f"--resume {folder}: the run is finished; its results are in {folder / RESULTS}")
-    return load_config(folder / CONFIG, changed), folder
 
 
 def check_means(config: Config, device: torch.device, processes: int) -> None:

@@ -194,8 +194,8 @@ def _cost(compared: Compared) -> list[Block]:
     text = (
         "Of one evaluation episode at mean locations, per image. Floating-point operations are those of products of "
         "matrices and convolutions, a multiplication and an addition as two; pooling and what is done element by "
-        "element is not counted. Pixels seen are those that the network is given, of all glimpses at all scales: one of "
-        "a coarse scale is the mean of several of the canvas, one of a soft glimpse a weighted mean of many."
+        "element is not counted. Pixels seen are those that the network is given, of all glimpses at all scales: one "
+        "of a coarse scale is the mean of several of the canvas, one of a soft glimpse a weighted mean of many."
     )
     if timed:
         facts = {name: value for each in devices for name, value in machine(torch.device(each)).items()}

@@ -518,6 +518,41 @@ def test_a_wrong_resume_is_one_clear_line(run: Path, forked: Callable[..., Outco
     assert_one_clear_line(forked("train.py", "--resume", tmp_path / "none"), "not a run folder")
     assert_one_clear_line(forked("train.py", "smoke", "--resume", run), "smoke cannot change")
     assert_one_clear_line(forked("train.py", "--resume", run, "--training.batch", 3), "training.batch cannot change")
+    assert_one_clear_line(forked("train.py", "--resume", run), f"the run is finished; its results are in {run}", "-i")
+
+
+def test_a_run_goes_on_with_its_images_where_they_have_moved_and_with_no_others(
+    forked: Callable[..., Outcome], tmp_path: Path
+) -> None:
+    images = save_images(tmp_path / "images.npz", (28, 28))
+    few = {"training.episodes": 600, "run.checkpoint_every": 64, "run.pictures": 0, "evaluation.controls": "[]"}
+    expected, folder = tmp_path / "whole", tmp_path / "run"
+    for each in (expected, folder):
+        command = ["train.py", "smoke", "--images.source", images, *options(few | {"run.folder": str(each)})]
+        assert forked(*command).status == 0
+    (folder / "results.json").unlink()  # as if it had been killed
+    images.rename(tmp_path / "moved.npz")
+    assert_one_clear_line(
+        forked("train.py", "--resume", folder), "images.npz", f"--resume {folder} needs the images", "--images.source"
+    )
+    others = tmp_path / "others.npz"
+    np.savez(others, images=np.zeros((60, 28, 28), np.uint8), labels=np.arange(60) % 3)
+    refused = forked("train.py", "--resume", folder, "--images.source", others)
+    assert_one_clear_line(refused, "the run was trained on images.npz", "these are others.npz")
+    gone_on = forked("train.py", "--resume", folder, "--images.source", tmp_path / "moved.npz")
+    assert gone_on.status == 0, gone_on.err
+    ours, theirs = (json.loads((each / "results.json").read_text()) for each in (folder, expected))
+    assert ours["test_error"] == theirs["test_error"]
+
+
+def test_soft_attention_that_reinforce_trains_is_told_of(forked: Callable[..., Outcome], tmp_path: Path) -> None:
+    few = {"training.episodes": 64, "run.pictures": 0, "evaluation.controls": "[]", "images.source": "digits"}
+    for kind, told in (("crop", False), ("stn", True)):
+        given = few | {"sensor.kind": kind, "run.folder": str(tmp_path / kind)}
+        out = forked("train.py", "smoke", *options(given))
+        assert out.status == 0, out.err
+        assert ("soft attention is trained by --training.method pathwise" in out.err) == told
+        assert f"by {kind}, trained by reinforce\n" in out.out
 
 
 def test_a_run_that_is_being_trained_is_neither_gone_on_with_nor_replaced(

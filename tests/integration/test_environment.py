@@ -625,6 +625,7 @@ def test_a_first_window_that_makes_no_sense_is_refused_by_name(first: Any) -> No
         ({"split": "tset"}, "split: .*'tset'"),
         ({"size": (9, 22)}, "scene.height, scene.width: a 9x22 canvas cannot hold images of 10x12"),
         ({"clutter": -1}, "scene.clutter: got -1"),
+        ({"clutter": 1001}, "scene.clutter: got 1001, expected 0 to 1000 patches"),
         ({"clutter_size": 11}, "scene.clutter_size: got 11"),
         ({"images": "mnsit"}, "image source: .*'mnsit'; did you mean 'mnist'"),
         ({"autoreset_mode": "never"}, "never"),

@@ -4,14 +4,18 @@ import re
 import subprocess
 import sys
 from argparse import Namespace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
+from ram_agent.combinations import check_together
 from ram_agent.config import Config, ConfigError, describe, dump_config, field_names, load_config, parse_config
+from ram_agent.learner import check_gradient
 from ram_agent.options import Parser, add_config_options, overrides
+from ram_agent.sensor import Crop
 
 ROOT = Path(__file__).parents[2]
 SHIPPED = sorted((ROOT / "configs").glob("*.yaml"))
@@ -442,3 +446,20 @@ def test_every_field_has_a_sentence_for_help() -> None:
 def test_a_path_may_be_text() -> None:
     shipped = ROOT / "configs" / "smoke.yaml"
     assert load_config(str(shipped)) == load_config(shipped)
+
+
+@dataclass(frozen=True)
+class Noisy(Crop):
+    """A hard eye by another name."""
+
+    kind = "noisy"
+
+
+def test_an_eye_of_somebody_s_own_is_asked_for_its_gradient_not_for_its_name() -> None:
+    """Of its name a config knows nothing; a learner is told by the sensor itself."""
+    config = parse_config({"training": {"method": "straight_through"}})
+    named = config.model_copy(update={"sensor": config.sensor.model_copy(update={"kind": "noisy"})})
+    check_together(named)
+    check_gradient(Noisy(size=4, scales=1), "straight_through")
+    with pytest.raises(ValueError, match="sensor of kind 'noisy', expected one with a gradient to its window"):
+        check_gradient(Noisy(size=4, scales=1), "pathwise")
