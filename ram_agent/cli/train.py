@@ -10,8 +10,8 @@ import torch
 
 from ram_agent.beginning import begin_with
 from ram_agent.building import build_policy
-from ram_agent.cli.folders import find_config, new_run_folder, run_folder
-from ram_agent.cli.notice import loud
+from ram_agent.cli.folders import check_whereabouts, find_config, new_run_folder, run_folder
+from ram_agent.cli.notice import loud, unmeasured
 from ram_agent.cli.prepared import NUMBERS_GONE_BAD, Prepared
 from ram_agent.cli.watch import PAGE, train_command, watch_command
 from ram_agent.cli.world import ConfiguredWorld
@@ -21,6 +21,7 @@ from ram_agent.export import is_export
 from ram_agent.files import held, write_whole
 from ram_agent.options import Parser, add_config_options, overrides
 from ram_agent.parallel import join_ranks, leave_ranks
+from ram_agent.progress import warn
 from ram_agent.replay import check_replayable
 from ram_agent.report import results_table
 from ram_agent.run_files import CONFIG, NOTICE, RESULTS, is_run
@@ -89,6 +90,8 @@ def train_run(given: Any) -> Prepared:
     def job() -> int:
         if world.dataset.notice:
             loud(world.images.notice)
+        if line := unmeasured(world.images, world.images.classes):
+            warn(line)
         print(f"run folder: {folder}", flush=True)
         with ExitStack() as following:
             try:
@@ -121,9 +124,14 @@ def _config(given: Any) -> Config:
     changed = overrides(given)
     agent = changed.get("training.trained_agent")
     if given.config or not agent or not is_run(Path(agent)):
-        return load_config(_config_file(given.config or "default"), changed)
-    files = [Path(agent, name) for name in (RESULTS, CONFIG)]  # what is read of results leaves the machine out
-    return load_config(next(file for file in files if file.is_file()), {"run.folder": None} | changed)
+        file, settings = _config_file(given.config or "default"), changed
+    else:
+        files = [Path(agent, name) for name in (RESULTS, CONFIG)]  # what is read of results leaves the machine out
+        file, settings = next(file for file in files if file.is_file()), {"run.folder": None} | changed
+    config = load_config(file, settings)
+    if "images.source" not in changed:
+        check_whereabouts(file.parent, config.images.source, "give --images.source FOLDER")
+    return config
 
 
 def _config_file(name: str) -> Path:
