@@ -49,7 +49,7 @@ def compare_runs(given: Any) -> Prepared:
     if "run.device" in changed:
         find_device(changed["run.device"])
     loaded: dict[ImagesConfig, ImageData | Exception] = {}
-    exported = {run.config.images for run in gathered.runs if is_export(run.folder)}
+    exported = [run.config.images for run in gathered.runs if is_export(run.folder)]
     # An export keeps the name of its images, not where they lie; a run beside it may know. Others are refused later.
     known = {
         Path(run.config.images.source).name: run.config.images for run in gathered.runs if not is_export(run.folder)
