@@ -25,6 +25,10 @@ class ImageError(ValueError):
     """Images that cannot be used. One line: what, of which file, what was expected and found, the remedy."""
 
 
+class ImageWarning(UserWarning):
+    """Images that can be used, but not all of them, or not as one may think. One line, with the remedy."""
+
+
 class Part(NamedTuple):
     """One split of an image set as its files have it, unchecked; the names say where each array is from."""
 
@@ -38,6 +42,11 @@ def refusal(what: str, file: str | Path, expected: str, found: str, remedy: str)
     """The error for `what` of `file`; the caller raises it."""
     line = f"{what} of {file}: expected {expected}, found {found}; {remedy}"
     return ImageError(" ".join(line.splitlines()))
+
+
+def scaled_in_python(height: int, width: int) -> str:
+    """How pictures are scaled where there is no configuration: what an environment takes as `images`."""
+    return f'images=load_images(FOLDER, size=({height}, {width})) with "from envs.images import load_images"'
 
 
 def most_bytes(path: Path) -> int:

@@ -1,5 +1,6 @@
 """Picture files, folders of them (a folder a class), and pictures scaled and laid on black."""
 
+import os
 import warnings
 from pathlib import Path
 from typing import NamedTuple
@@ -8,13 +9,15 @@ import numpy as np
 from jaxtyping import Float, UInt8
 from PIL import Image, ImageOps
 
-from envs.parts import SPLIT_NAMES, Part, refusal
+from envs.parts import SPLIT_NAMES, ImageWarning, Part, refusal, scaled_in_python
 
 BOMBS = (Image.DecompressionBombError, Image.DecompressionBombWarning)
 PICTURE_SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".pgm", ".ppm", ".pbm"}
 GREY_MODES = {"1", "L", "LA"}
 PALETTE_MODES = {"P", "PA"}
 COLOUR_MODES = {"RGB", "RGBA", "CMYK", "YCbCr"}
+NAMED = 5
+"""Class folders that a warning names."""
 
 
 def _visible(folder: Path) -> list[Path]:
@@ -47,14 +50,32 @@ def _in_channels(pixels: np.ndarray, channels: int) -> np.ndarray:
     return np.broadcast_to(pixels, (*pixels.shape[:-1], channels))
 
 
+def _below(folder: Path) -> int:
+    """How many pictures lie in sub-folders of a class folder, however deep."""
+    count = 0
+    for at, folders, names in os.walk(folder):  # which follows no links
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        if at != str(folder):
+            count += sum(is_picture(Path(name)) and not name.startswith(".") for name in names)
+    return count
+
+
 def _read_class_folders(folder: Path, size: tuple[int, int] | None) -> Part:
     files: dict[Path, list[Path]] = {}
+    unread: dict[Path, int] = {}
     for entry in _visible(folder):
         if entry.is_dir():
             files[entry] = [file for file in _visible(entry) if is_picture(file)]
+            if deeper := _below(entry):
+                unread[entry] = deeper
             if not files[entry]:
                 expected = "pictures (png, jpg, bmp, gif, ...)"
-                raise refusal("class folder", entry, expected, "none", "add some or remove the folder")
+                found, remedy = "none", "add some or remove the folder"
+                if deeper:
+                    found, remedy = f"none but {deeper:,} in sub-folders of it", "move them up into it"
+                raise refusal("class folder", entry, expected, found, remedy)
+    if unread:
+        _warn_of_unread(folder, unread)
     if not files:
         expected = "IDX files such as train-images-idx3-ubyte.gz, or a folder of pictures for each class"
         raise refusal("image source", folder, expected, "neither", "give the folder that holds them")
@@ -64,13 +85,21 @@ def _read_class_folders(folder: Path, size: tuple[int, int] | None) -> Part:
         if pixels.shape[:2] != (height, width):
             found = f"{pixels.shape[0]}x{pixels.shape[1]}"
             expected = f"{height}x{width} (height x width) as in {first}"
-            how = "--images.size 28,28, say (in Python: size=(28, 28))"
+            how = f"--images.size 28,28, say (in Python: {scaled_in_python(28, 28)})"
             remedy = f"have all scaled to one size, no larger than the canvas: {how}"
             raise refusal("picture size", file, expected, found, remedy)
     channels = max(pixels.shape[2] for _, pixels in pictures)  # one colour picture makes all of them RGB
     stacked = np.stack([_in_channels(pixels, channels) for _, pixels in pictures])
     labels = np.array([entry.name for entry, group in files.items() for _ in group])
     return Part(stacked, str(folder), labels, str(folder))
+
+
+def _warn_of_unread(folder: Path, unread: dict[Path, int]) -> None:
+    count, named = sum(unread.values()), ", ".join(entry.name for entry in [*unread][:NAMED])
+    more = f" and {len(unread) - NAMED} more" if len(unread) > NAMED else ""
+    what, are = (f"{count:,} pictures", "are") if count > 1 else ("1 picture", "is")
+    line = f"{folder}: {what} in sub-folders of {named}{more} {are} not read; move up what belongs to the class"
+    warnings.warn(" ".join(line.splitlines()), ImageWarning, stacklevel=2)
 
 
 def _read_at(file: Path, size: tuple[int, int] | None) -> np.ndarray:

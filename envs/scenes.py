@@ -15,6 +15,7 @@ from torch import Tensor
 from envs.distortion import AS_THEY_ARE, Distortion
 from envs.draws import random_high, scaled, scene_key
 from envs.images import ImageSet
+from envs.parts import scaled_in_python
 from envs.seeds import is_whole
 from ram_agent.sensor import lift_patches
 
@@ -103,7 +104,8 @@ class SceneMaker:
         if self.size[0] < height or self.size[1] < width:
             raise SceneError(
                 f"scene.height, scene.width: a {self.size[0]}x{self.size[1]} canvas cannot hold images of "
-                f"{height}x{width}; make it at least that large, or scale the images (of class folders: images.size)"
+                f"{height}x{width}; make it at least that large (in Python: size=({height}, {width})), or scale the "
+                f"images (of class folders: images.size; in Python: {scaled_in_python(*self.size)})"
             )
         if not 0 <= self.clutter <= MOST_CLUTTER:
             raise SceneError(f"scene.clutter: got {self.clutter}, expected 0 to {MOST_CLUTTER} patches")

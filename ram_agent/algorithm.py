@@ -29,7 +29,7 @@ from ram_agent.checkpoint import (
 )
 from ram_agent.config import TrainingConfig, parse_section
 from ram_agent.evaluation import at_rest
-from ram_agent.export import read_trained
+from ram_agent.export import read_saved, read_trained
 from ram_agent.finite import Circumstances, Divergence, Guard, NumbersGoneBad, bad_parameters, describe
 from ram_agent.heads import LearnedWindowHead
 from ram_agent.kinds import rebuild_policy
@@ -37,7 +37,7 @@ from ram_agent.metrics import Running
 from ram_agent.parallel import ALONE, Ranks
 from ram_agent.policy import Policy
 from ram_agent.progress import ProgressBar, warn
-from ram_agent.rollout import GlimpseEnvironment
+from ram_agent.rollout import GlimpseEnvironment, check_lanes
 
 Own = TypeVar("Own", bound="Algorithm")
 
@@ -415,8 +415,9 @@ class Algorithm(ABC):
         validation), and a training that begins anew, with as many images an update as `env` has lanes for. The
         training of a run goes on from its file, `RUN/checkpoints/agent.pt`, with the weights that it had come to.
         """
+        check_lanes(env)
         trained = Path(path).is_dir()
-        file, saved = read_trained(Path(path)) if trained else (path, read_newest(_with_suffix(path)))
+        file, saved = read_trained(Path(path)) if trained else (path, read_saved(_with_suffix(path)))
         with fitting(file):
             policy = rebuild_policy(saved["blueprint"]).to(device)
             settings = cls.saved_settings(saved)

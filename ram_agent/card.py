@@ -8,7 +8,7 @@ from typing import Any
 from ram_agent.config import Config
 from ram_agent.core import State
 from ram_agent.learner import LEARNERS
-from ram_agent.report import images_of
+from ram_agent.report import NO_ERROR, hardest_first, images_of
 
 PICTURES = ("glimpse_paths.gif", "glimpse_paths.png")
 """What a card shows, the first that a run has."""
@@ -74,7 +74,7 @@ def model_card(
             f"Seed {results['seed']}, {results['episodes']:,} episodes; weights with the best validation error.",
             "",
         ]
-    lines += _by_class(results["error_by_class"]) if results and "error_by_class" in results else []
+    lines += _by_class(results["error_by_class"], classes) if results and "error_by_class" in results else []
     lines += [
         "## Use",
         "",
@@ -160,14 +160,18 @@ def _listed(names: Sequence[str]) -> str:
     return shown if len(names) <= LISTED else f"{shown} and {len(names) - LISTED} more, in `agent.json`"
 
 
-def _by_class(classes: Sequence[Mapping[str, Any]]) -> list[str]:
-    """A table, the hardest classes first."""
-    hardest = sorted(classes, key=lambda fared: -fared["error"])[:LISTED]
-    some = f"the hardest {len(hardest)} of {len(classes)} classes" if len(hardest) < len(classes) else "class"
+def _by_class(measured: Sequence[Mapping[str, Any]], classes: Sequence[str]) -> list[str]:
+    """A table, the hardest classes first, those of no test image last."""
+    ordered, without = hardest_first(measured, classes)
+    hardest = ordered[:LISTED]
+    some = f"the hardest {len(hardest)} of {len(ordered)} classes" if len(hardest) < len(ordered) else "class"
     rows = [
         f"| {_escaped(fared['name'])} | {fared['images']:,} | {fared['error']:.2f} | {_escaped(fared['taken_for'])} |"
         for fared in hardest
     ]
+    rows += [f"| {_escaped(name)} | 0 | {NO_ERROR} | |" for name in without[:LISTED]]
+    if len(without) > LISTED:
+        rows.append(f"| {len(without) - LISTED:,} more | 0 | {NO_ERROR} | |")
     return [f"| {some} | test images | error, % | most often taken for |", "|---|---|---|---|", *rows, ""]
 
 

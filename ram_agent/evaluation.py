@@ -11,7 +11,7 @@ from jaxtyping import Bool, Float, Int
 
 from ram_agent.policy import Policy
 from ram_agent.precision import products_in_full
-from ram_agent.rollout import GlimpseEnvironment, rollout
+from ram_agent.rollout import GlimpseEnvironment, check_lanes, rollout
 
 TEST_SEED = 20140624
 """The seed of every validation and test set, the same for all runs (the day of arXiv 1406.6247)."""
@@ -97,6 +97,7 @@ def evaluate(
     float32, whatever they were in training. Raises `ValueError` where there is nothing to show, or the environment is
     not played as policies play.
     """
+    check_lanes(env)
     for name, value in (("scenes", scenes), ("votes", votes)):
         if value < 1:
             raise ValueError(f"{name}: got {value}, expected at least 1")

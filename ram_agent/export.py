@@ -22,7 +22,7 @@ from ram_agent.core import State
 from ram_agent.files import write_whole
 from ram_agent.heads import LearnedWindowHead
 from ram_agent.policy import RecurrentAttentionPolicy
-from ram_agent.run_files import CHECKPOINT
+from ram_agent.run_files import CHECKPOINT, is_run
 
 WEIGHTS, AGENT, STEP = "model.safetensors", "agent.json", "agent_step.pt2"
 FORMAT = 1
@@ -98,6 +98,16 @@ def read_trained(folder: Path) -> tuple[Path, dict[str, Any]]:
     if not is_checkpointed(folder / CHECKPOINT):
         raise CheckpointError(f"checkpoint {folder / CHECKPOINT}: no such file, and no {AGENT} of an export")
     return folder / CHECKPOINT, read_newest(folder / CHECKPOINT)
+
+
+def read_saved(file: Path) -> dict[str, Any]:
+    """What a learner saved. Raises `CheckpointError`, which names the folder where that is a trained agent's."""
+    try:
+        return read_newest(file)
+    except CheckpointError as error:
+        if not (is_export(file.parent) or is_run(file.parent)):
+            raise
+        raise CheckpointError(f"{error}; {file.parent} is a trained agent: give the folder") from None
 
 
 def read_export(folder: Path) -> dict[str, Any]:

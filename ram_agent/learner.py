@@ -76,12 +76,12 @@ class Learner(Algorithm):
     ) -> None:
         if (method := settings.pop("method", self.method)) != self.method:
             raise ValueError(f"method: got {method!r}, expected {self.method!r}, which {type(self).__name__} is")
+        check_rules(env)
         given = (training.model_dump() if training else {}) | {"method": self.method} | settings
         checked = parse_section(TrainingConfig, given)
         if training is None and "batch" not in settings:
             checked = checked.model_copy(update={"batch": max(1, env.num_envs // checked.episodes_per_image)})
         checked = with_precision(checked, next(policy.parameters()).device)
-        check_rules(env)
         if env.num_envs != checked.lanes_per_process:
             raise ValueError(
                 f"env: got {env.num_envs} lanes, expected batch x episodes_per_image = {checked.batch} x "

@@ -1,6 +1,6 @@
 """What a run has to show, in one table for people."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, get_args
 
 from ram_agent.config import FullImageKind, SB3Method
@@ -8,6 +8,20 @@ from ram_agent.config import FullImageKind, SB3Method
 FEW = 100
 """Test images below which the 95 % interval of an error can be some 20 points wide and more (Wilson, at 50 %)."""
 TOO_FEW = "few test images: the error itself says little, its interval says what is known"
+
+
+NO_ERROR = "–"
+"""The error of a class of which there was no test image."""
+
+
+def hardest_first(
+    measured: Sequence[Mapping[str, Any]], classes: Sequence[str]
+) -> tuple[list[Mapping[str, Any]], list[str]]:
+    """`error_by_class` of results, the hardest classes first, and those of `classes` that it leaves out, as it does
+    where there was no test image.
+    """
+    known = {fared["name"] for fared in measured}
+    return sorted(measured, key=lambda fared: -fared["error"]), [name for name in classes if name not in known]
 
 
 def images_of(count: int, name: str) -> str:

@@ -114,12 +114,23 @@ PLAYED_BY = ("moves", "early_answer")
 """The rules that a rollout is played by; what is paid does not matter to it, where a label is what answers."""
 
 
+def check_lanes(env: Any) -> None:
+    """Raise `ValueError` for an environment that has no lanes, as those of `gymnasium.make` have none."""
+    if not hasattr(env, "num_envs"):
+        single = type(getattr(env, "unwrapped", env)).__name__
+        raise ValueError(
+            f"env: got a {single} without lanes, expected a vector environment in torch, such as "
+            'GlimpseVectorEnv(64, images="digits", tensors=True) of envs.glimpse; make one with the same settings'
+        )
+
+
 def check_rules(env: GlimpseEnvironment, rules: Sequence[str] | None = None) -> None:
-    """Raise `ValueError` where an environment works in NumPy, resets itself, or one of its rules is not as usual, or
-    where an action of it answers otherwise than by a label.
+    """Raise `ValueError` where an environment has no lanes, works in NumPy, resets itself, or one of its rules is not
+    as usual, or where an action of it answers otherwise than by a label.
 
     `rules` names those that matter; None: all, for to learners it matters what is paid, too.
     """
+    check_lanes(env)
     if not getattr(env, "tensors", True):
         raise ValueError("env: got tensors=False, expected True: policies work in torch; make it with tensors=True")
     played = getattr(env, "rules", None)  # another environment may have none

@@ -13,6 +13,7 @@ from ram_agent.cli.bench import bench_options, bench_project
 from ram_agent.cli.compare import compare_options, compare_runs
 from ram_agent.cli.evaluate import evaluate_options, evaluate_run
 from ram_agent.cli.export import export_options, export_run
+from ram_agent.cli.notice import plainly
 from ram_agent.cli.prepared import NUMBERS_GONE_BAD, Prepared, Refused
 from ram_agent.cli.render import render_options, render_run
 from ram_agent.cli.search import search_options, search_settings
@@ -42,7 +43,8 @@ def main(arguments: Sequence[str] | None = None, program: str = "ram-agent") -> 
     """
     try:
         try:
-            return _main(sys.argv[1:] if arguments is None else arguments, program)
+            with plainly():
+                return _main(sys.argv[1:] if arguments is None else arguments, program)
         finally:
             sys.stdout.flush()
     except BrokenPipeError:  # whoever read has had enough (`| head`): no error, and nobody to say more to

@@ -6,6 +6,7 @@ from typing import Any
 import torch
 
 from envs.images import ImageData, load_images
+from ram_agent.cli.folders import NO_PLACE, lies_here
 from ram_agent.cli.prepared import Prepared
 from ram_agent.cli.world import ConfiguredWorld, find_device
 from ram_agent.compare.comparison import compare
@@ -48,16 +49,20 @@ def compare_runs(given: Any) -> Prepared:
     if "run.device" in changed:
         find_device(changed["run.device"])
     loaded: dict[ImagesConfig, ImageData | Exception] = {}
+    exported = [run.config.images for run in gathered.runs if is_export(run.folder)]
     # An export keeps the name of its images, not where they lie; a run beside it may know. Others are refused later.
     known = {
         Path(run.config.images.source).name: run.config.images for run in gathered.runs if not is_export(run.folder)
     }
 
     def world_of(config: Config) -> ConfiguredWorld:
+        named = config.images
         if config.images not in known.values() and (near := known.get(config.images.source)):
             config = changed_config(config, {"images.source": near.source, "images.folder": near.folder})
         config = changed_config(config, changed)
         source = config.images
+        if named in exported and not lies_here(source.source):
+            raise ConfigError(NO_PLACE.format(source.source, "compare a run on the same images with it"))
         if source not in loaded:
             try:
                 loaded[source] = load_images(source.source, source.folder, size=source.size)

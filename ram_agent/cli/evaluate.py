@@ -12,7 +12,8 @@ from ram_agent.config import ConfigError
 from ram_agent.figures import confusion_matrix
 from ram_agent.options import Parser
 from ram_agent.pictures import write_figure
-from ram_agent.report import FEW, TOO_FEW, images_of
+from ram_agent.progress import warn
+from ram_agent.report import FEW, NO_ERROR, TOO_FEW, hardest_first, images_of
 from ram_agent.results import test_errors
 from ram_agent.world import whole_split
 
@@ -53,6 +54,8 @@ def evaluate_run(given: Any) -> Prepared:
         )
         if world.dataset.notice:
             loud(world.images.notice)
+        if trained.unmeasured:
+            warn(trained.unmeasured)
         for line in _table(given.run, trained, numbers):
             print(line)
         if given.confusion:
@@ -77,14 +80,20 @@ def _table(run: str, trained: Trained, numbers: Mapping[str, Any]) -> Iterator[s
     yield f"  error after each glimpse  {'  '.join(f'{error:.1f}' for error in numbers['error_by_glimpse'])}"
     if numbers["test_images"] < FEW:
         yield f"  {TOO_FEW}"
-    yield from _by_class(numbers["error_by_class"])
+    yield from _by_class(numbers["error_by_class"], trained.classes)
 
 
-def _by_class(classes: Sequence[Mapping[str, Any]]) -> Iterator[str]:
-    hardest = sorted(classes, key=lambda fared: -fared["error"])[:HARDEST]
-    wide = max(len(fared["name"]) for fared in hardest)
-    some = f" ({len(hardest)} of {len(classes)})" if len(hardest) < len(classes) else ""
+def _by_class(measured: Sequence[Mapping[str, Any]], classes: Sequence[str]) -> Iterator[str]:
+    """The hardest classes, and those of no test image."""
+    ordered, without = hardest_first(measured, classes)
+    hardest, named = ordered[:HARDEST], without[:HARDEST]
+    wide = max(map(len, [fared["name"] for fared in hardest] + named))
+    some = f" ({len(hardest)} of {len(ordered)})" if len(hardest) < len(ordered) else ""
     yield f"  error by class, the hardest first{some}:"
     for fared in hardest:
         taken_for = f"   most often taken for {fared['taken_for']}" if fared["taken_for"] else ""
         yield f"    {fared['name']:<{wide}} {fared['error']:7.2f} % of {fared['images']:,}{taken_for}"
+    for name in named:
+        yield f"    {name:<{wide}} {NO_ERROR:>7}   of 0"
+    if len(without) > len(named):
+        yield f"    {len(without) - len(named):,} more classes of 0 images"

@@ -4,6 +4,7 @@ import shutil
 from difflib import get_close_matches
 from pathlib import Path
 
+from envs.images import SOURCES
 from ram_agent.config import Config, ConfigError
 from ram_agent.export import is_export
 from ram_agent.files import held, is_partial
@@ -12,6 +13,8 @@ from ram_agent.run_files import WRITTEN, check_run, is_run
 
 NOBODYS = ".DS_Store"
 """What file managers leave."""
+NO_PLACE = "images: an export knows them by name ({}), not where they lie: {}"
+"""How an export is refused whose images are not here: their name, the remedy."""
 LISTED = 8
 """Configs that are named where none is called as was asked."""
 
@@ -85,6 +88,17 @@ def run_folder(name: str) -> Path:
     folder = Path(name)
     check_run(folder)
     return folder
+
+
+def lies_here(source: str) -> bool:
+    """Whether images are to be had by that name."""
+    return source in SOURCES or Path(source).expanduser().exists()
+
+
+def check_whereabouts(folder: Path, source: str, remedy: str) -> None:
+    """Raise `ConfigError` where an export's images do not lie here; where else they do it cannot say."""
+    if is_export(folder) and not lies_here(source):
+        raise ConfigError(NO_PLACE.format(source, remedy))
 
 
 def check_file(name: str) -> None:

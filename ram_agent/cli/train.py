@@ -10,8 +10,8 @@ import torch
 
 from ram_agent.beginning import begin_with
 from ram_agent.building import build_policy
-from ram_agent.cli.folders import find_config, new_run_folder
-from ram_agent.cli.notice import loud
+from ram_agent.cli.folders import check_whereabouts, find_config, new_run_folder
+from ram_agent.cli.notice import loud, unmeasured
 from ram_agent.cli.prepared import NUMBERS_GONE_BAD, Prepared
 from ram_agent.cli.resumed import resumed, same_images
 from ram_agent.cli.watch import PAGE, train_command, watch_command
@@ -23,7 +23,7 @@ from ram_agent.files import held, write_whole
 from ram_agent.learner import check_gradient
 from ram_agent.options import Parser, add_config_options, overrides
 from ram_agent.parallel import join_ranks, leave_ranks
-from ram_agent.progress import tell
+from ram_agent.progress import tell, warn
 from ram_agent.replay import check_replayable
 from ram_agent.report import results_table
 from ram_agent.run_files import CONFIG, NOTICE, RESULTS, is_run
@@ -103,6 +103,8 @@ def train_run(given: Any) -> Prepared:
                 f"sensor.kind {config.sensor.kind} has a gradient to its window, which training.method reinforce "
                 "leaves unused: soft attention is trained by --training.method pathwise"
             )
+        if line := unmeasured(world.images, world.images.classes):
+            warn(line)
         print(f"run folder: {folder}", flush=True)
         with ExitStack() as following:
             try:
@@ -135,9 +137,14 @@ def _config(given: Any) -> Config:
     changed = overrides(given)
     agent = changed.get("training.trained_agent")
     if given.config or not agent or not is_run(Path(agent)):
-        return load_config(_config_file(given.config or "default"), changed)
-    files = [Path(agent, name) for name in (RESULTS, CONFIG)]  # what is read of results leaves the machine out
-    return load_config(next(file for file in files if file.is_file()), {"run.folder": None} | changed)
+        file, settings = _config_file(given.config or "default"), changed
+    else:
+        files = [Path(agent, name) for name in (RESULTS, CONFIG)]  # what is read of results leaves the machine out
+        file, settings = next(file for file in files if file.is_file()), {"run.folder": None} | changed
+    config = load_config(file, settings)
+    if "images.source" not in changed:
+        check_whereabouts(file.parent, config.images.source, "give --images.source FOLDER")
+    return config
 
 
 def _config_file(name: str) -> Path:

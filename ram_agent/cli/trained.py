@@ -11,7 +11,8 @@ from envs.images import ImageData, load_test_images
 from envs.scenes import SceneError
 from ram_agent.building import best_policy
 from ram_agent.checkpoint import fitting
-from ram_agent.cli.folders import run_folder
+from ram_agent.cli.folders import check_whereabouts, run_folder
+from ram_agent.cli.notice import unmeasured
 from ram_agent.cli.picture_files import Shown, lay_out, picture_files
 from ram_agent.cli.world import ConfiguredWorld
 from ram_agent.config import Config, ConfigError, load_config
@@ -34,6 +35,10 @@ class Trained(NamedTuple):
     """The picture files that it is to be shown, scene by scene; none where its images have labels."""
     unfinished: str = ""
     """Which weights these are, where the run has no results yet."""
+    classes: tuple[str, ...] = ()
+    """Those that its images are of, with or without a test image."""
+    unmeasured: str = ""
+    """What is to be said of those without."""
 
 
 def other_data_options(parser: Parser) -> None:
@@ -71,7 +76,7 @@ def trained_agent(given: Any) -> Trained:
         channels = int(saved["blueprint"]["glimpse_shape"][0]) // config.sensor.scales
     sized = {"scene.height", "scene.width"} & changed.keys()
     as_large = changed.get("scene.kind") == "plain" and not sized
-    images, shown = None, ()
+    images, shown, classes = None, (), own
     if files:
         within = config.images.size or (tuple(trained_at) if trained_at else None)
         canvas = None if as_large else (config.scene.height, config.scene.width)
@@ -80,7 +85,9 @@ def trained_agent(given: Any) -> Trained:
         if config.environment.first_window == "random":
             changed["environment.first_window"] = "centre"
     elif "images.source" in changed:
-        images = _labelled(config, own, str(saved.get("sha256", "")))
+        images, classes = _labelled(config, own, str(saved.get("sha256", "")))
+    else:
+        check_whereabouts(folder, config.images.source, "give --images FOLDER")
     if images and as_large:
         height, width = images.image_size
         config = load_config(folder / CONFIG, changed | {"scene.height": height, "scene.width": width})
@@ -96,7 +103,8 @@ def trained_agent(given: Any) -> Trained:
         )
     with fitting(file):
         unfinished = _unfinished(folder, saved, config.environment.glimpses)
-    return Trained(config, policy, world, shown, unfinished)
+    line = unmeasured(world.images, classes, ("test",) if images else ("test", "validation"))
+    return Trained(config, policy, world, shown, unfinished, classes, line)
 
 
 def _check_scenes(world: ConfiguredWorld, *, other: bool) -> None:
@@ -120,9 +128,9 @@ def _unfinished(folder: Path, saved: Mapping[str, Any], glimpses: int) -> str:
     return f"the weights as they were saved after {so_far:,} of {total}, before the first validation"
 
 
-def _labelled(config: Config, own: tuple[str, ...], trained_on: str) -> ImageData:
-    """The test images of another source, their labels counting the classes `own`; of the one that it was `trained_on`
-    those that it was tested on.
+def _labelled(config: Config, own: tuple[str, ...], trained_on: str) -> tuple[ImageData, tuple[str, ...]]:
+    """The test images of another source, their labels counting the classes `own`, and the classes that it has; of the
+    one that it was `trained_on` the images that it was tested on.
     """
     source, size = config.images, config.images.size
     name, other, classes = load_test_images(source.source, source.folder, size=size, trained_on=trained_on)
@@ -133,4 +141,5 @@ def _labelled(config: Config, own: tuple[str, ...], trained_on: str) -> ImageDat
         )
     labels = torch.tensor([own.index(label) for label in classes])[other.labels]
     other = replace(other, labels=labels)
-    return ImageData(name=name, train=other, validation=other, test=other, classes=own, sha256="", notice="")
+    data = ImageData(name=name, train=other, validation=other, test=other, classes=own, sha256="", notice="")
+    return data, classes

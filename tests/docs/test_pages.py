@@ -6,6 +6,7 @@ out has a comment above it, `<!-- skip: next "reason" -->`, and is counted here.
 """
 
 import re
+import shutil
 from collections.abc import Callable, Iterable, Iterator
 from importlib.util import find_spec
 from pathlib import Path
@@ -76,7 +77,9 @@ def named(page: Path) -> str:
 
 
 def runs_of_a_reader() -> None:
-    """Three runs, as `python train.py` with and without a config leaves them, but shorter; images of another size."""
+    """Three runs, as `python train.py` with and without a config leaves them, but shorter; a published agent; images of
+    another size.
+    """
     few = [
         "--training.episodes",
         "128",
@@ -91,6 +94,8 @@ def runs_of_a_reader() -> None:
     few += ["--evaluation.votes", "1", "--run.pictures", "0", "--run.tensorboard", "false"]
     for name in ("default", "cluttered60_hard_best_8", "cluttered60_stn_8"):
         assert main(["train", name, "--images.source", "digits", *few]) == 0
+    agent = Path("results", "agents", "cluttered60_hard_reinforce_6")
+    shutil.copytree(ROOT / agent, agent)
     rng = np.random.default_rng(0)
     np.savez("my_canvases.npz", images=rng.integers(0, 256, (20, 80, 90), np.uint8), labels=np.arange(20) % 10)
 

@@ -10,21 +10,25 @@ from types import SimpleNamespace
 from typing import Any
 from zipfile import ZipFile
 
+import gymnasium
 import pytest
 import torch
 import yaml
 from safetensors.torch import load_file
 
 from ram_agent.building import best_policy
-from ram_agent.checkpoint import read_checkpoint
+from ram_agent.checkpoint import CheckpointError, read_checkpoint
 from ram_agent.cli import main
 from ram_agent.compare.gather import gather
 from ram_agent.config import dump_config, load_config
+from ram_agent.evaluation import evaluate
 from ram_agent.experiment import run_experiment
 from ram_agent.export import AGENT, STEP, WEIGHTS, AgentStep, read_export
 from ram_agent.learner import LEARNERS, REINFORCE, Pathwise
+from ram_agent.policy import RecurrentAttentionPolicy
+from ram_agent.rollout import rollout
 from ram_agent.run_files import CHECKPOINT
-from tests.making import make_config, make_env, make_learner, make_world, unchecked
+from tests.making import make_config, make_env, make_learner, make_policy, make_world, unchecked
 
 METHODS = {"reinforce": "crop", "straight_through": "crop", "pathwise": "stn"}
 
@@ -104,6 +108,40 @@ def test_a_learner_loads_the_best_weights_and_acts_as_the_run_does(
     assert len(state) == (3 if best.blueprint.config.scan else 2)
     agent.learn(8 * 3)  # and goes on learning
     assert agent.episodes == 8
+
+
+def test_a_file_of_an_export_or_a_run_is_refused_with_the_folder_that_loads(
+    runs: dict[str, Path], exports: dict[str, Path]
+) -> None:
+    env = make_env(8, tensors=True)
+    for folder, names in ((exports, (WEIGHTS, AGENT, "agent")), (runs, ("results.json", "config.yaml"))):
+        at = folder["reinforce"]
+        for name in names:
+            with pytest.raises(CheckpointError, match=f"; {re.escape(str(at))} is a trained agent: give the folder$"):
+                REINFORCE.load(at / name, env)
+        REINFORCE.load(at, env)
+
+
+def test_an_environment_without_lanes_is_refused_with_one_that_a_learner_takes(exports: dict[str, Path]) -> None:
+    with unchecked():
+        single = gymnasium.make("envs:ram/ClutteredMNIST-v0", images="digits")
+    policy = make_policy(make_env(8, tensors=True))
+    for refused in (
+        lambda: REINFORCE.load(exports["reinforce"], single),
+        lambda: REINFORCE(policy, single),  # type: ignore[arg-type]
+        lambda: REINFORCE(policy, single, batch=8),  # type: ignore[arg-type]
+        lambda: evaluate(policy, single, 8),  # type: ignore[arg-type]
+        lambda: rollout(policy, single),  # type: ignore[arg-type]
+    ):
+        with unchecked(), pytest.raises(ValueError, match="env: got a GlimpseEnv without lanes, expected") as caught:
+            refused()
+        made = re.search(r"such as (GlimpseVectorEnv\(.+?\)) of (\S+);", str(caught.value))
+        assert made
+    space: dict = {}
+    exec(f"from {made[2]} import GlimpseVectorEnv\nenv = {made[1]}", space)
+    env = space["env"]
+    glimpse = env.single_observation_space["glimpse"].shape
+    REINFORCE(RecurrentAttentionPolicy(glimpse, env.sensor.rest((60, 60)), 10), env).update()
 
 
 def test_the_file_of_a_run_goes_on_where_it_was_and_the_folder_is_its_best(tmp_path: Path) -> None:

@@ -3,9 +3,12 @@
 The oracle of what is told of a picture file is the agent's own policy on the test image that the file holds.
 """
 
+import io
 import re
 import shutil
+import warnings
 from collections.abc import Callable
+from contextlib import redirect_stderr
 from dataclasses import fields
 from pathlib import Path
 
@@ -16,18 +19,20 @@ from PIL import Image
 
 from envs.class_names import NAMES_FILE
 from envs.glimpse import GlimpseVectorEnv
-from envs.images import load_images
+from envs.images import ImageData, ImageSet, load_images
 from envs.pictures import in_channels
 from envs.scenes import SceneMaker
 from ram_agent.building import best_policy
 from ram_agent.checkpoint import read_checkpoint
 from ram_agent.cli import main
+from ram_agent.cli.notice import unmeasured
 from ram_agent.cli.world import ConfiguredWorld
 from ram_agent.config import dump_config, load_config
 from ram_agent.evaluation import Evaluation
 from ram_agent.export import AGENT
 from ram_agent.gaze import Gaze, glimpse_paths
 from ram_agent.pictures import write_figure
+from ram_agent.report import hardest_first
 from ram_agent.rollout import rollout
 from ram_agent.sensor import make_sensor
 from ram_agent.spectator import watch
@@ -80,6 +85,26 @@ def grey(tmp_path_factory: pytest.TempPathFactory) -> Path:
     garments = make_garments(base / "fashion", side=10)
     (garments / NAMES_FILE).write_text("\n".join(GARMENTS))
     return trained(base / "crop", garments, "crop")
+
+
+@pytest.fixture(scope="module")
+def few(photographs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The photographs with a fourth class, of one picture."""
+    folder = tmp_path_factory.mktemp("few") / "odd"
+    shutil.copytree(photographs, folder)
+    (folder / "yak").mkdir()
+    shutil.copy(photographs / "owl" / "000.png", folder / "yak")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def thin(few: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """A run over that, and what its training said."""
+    base, plain = tmp_path_factory.mktemp("thin"), {"kind": "plain", "height": 16, "width": 24, "clutter_size": 5}
+    told = io.StringIO()
+    with redirect_stderr(told):
+        run = trained(base / "crop", few, "crop", "--images.size", "16,24", scene=plain)
+    return run, told.getvalue()
 
 
 @pytest.fixture
@@ -146,6 +171,75 @@ def test_a_run_is_measured_class_by_class_under_the_names_of_the_folders(
     assert 100 * wrong / images == pytest.approx(results["test_error"])
     for picture in (matrix, run / "figures" / "confusion_matrix.png"):
         Image.open(picture).verify()
+
+
+def test_a_class_without_test_images_is_warned_of_and_stands_in_the_tables(
+    thin: tuple[Path, str], few: Path, say: Say, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run, told = thin
+    assert "warning: class yak: 1 image, none for testing, none for validation; errors there tell nothing of it" in told
+    assert "class fox" not in told
+    fared = (final_results(run) or {})["error_by_class"]
+    assert [each["name"] for each in fared] == ["fox", "frog", "owl"]  # what was measured, and no more
+    for shown, warned in (([], "class yak: 1 image, none for testing, none"), (["--images", few], "class yak: none ")):
+        assert main([str(argument) for argument in ("evaluate", run, *shown)]) == 0
+        out, err = capsys.readouterr()
+        assert out.endswith("\n    yak        –   of 0\n")
+        assert f"warning: {warned}" in err
+    say("export", run, "--out", tmp_path / "export", "--no-graph")
+    card = (tmp_path / "export" / "README.md").read_text()
+    assert "It tells apart 4 classes" in card
+    assert re.search(r"\| \d+ \| [\d.]+ \| \w* \|\n\| yak \| 0 \| – \| \|\n\n", card)
+
+
+def test_classes_that_shown_images_do_not_have_are_not_missed(
+    thin: tuple[Path, str], photographs: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["evaluate", str(thin[0]), "--images", str(photographs)]) == 0
+    out, err = capsys.readouterr()
+    assert "yak  " not in out
+    assert "yak" not in err
+
+
+def test_of_many_classes_without_test_images_some_are_named() -> None:
+    blank = ImageSet(torch.zeros(9, 1, 2, 2, dtype=torch.uint8), torch.arange(9))
+    first = ImageSet(blank.pixels[:1], blank.labels[:1])
+    data = ImageData("nine", blank, first, first, tuple("abcdefghi"), "")
+    line = unmeasured(data, data.classes, ("test",))
+    assert line.startswith("class b: 1 image, none for testing; class c: 1 image, none for testing; class d:")
+    assert "class f: 1 image, none for testing; 3 more classes likewise; errors" in line
+    measured = [{"name": "a", "images": 1, "error": 0.0, "taken_for": ""}]
+    assert hardest_first(measured, data.classes) == (measured, list("bcdefghi"))
+
+
+def test_an_export_whose_images_are_not_here_is_refused_with_the_option_that_helps(
+    thin: tuple[Path, str], few: Path, say: Say, refuse: Say, tmp_path: Path
+) -> None:
+    export = tmp_path / "export"
+    say("export", thin[0], "--out", export, "--no-graph")
+    told = "images: an export knows them by name (odd), not where they lie: "
+    for command in ("evaluate", "render"):
+        assert f"{told}give --images FOLDER\n" in refuse(command, export)
+    for begun in (("-i", export), (export / "config.yaml",), (export / "results.json",)):
+        assert f"{told}give --images.source FOLDER\n" in refuse("train", *begun, "--run.folder", tmp_path / "run")
+    wrong = refuse("train", "-i", export, "--images.source", tmp_path / "none")
+    assert "expected one of auto" in wrong
+    say("evaluate", export, "--images", few)
+    say("compare", export, "--out", tmp_path / "alone", "--no-time")
+    alone = (tmp_path / "alone" / "comparison.md").read_text()
+    assert f"{told}compare a run on the same images with it" in alone
+
+
+def test_pictures_that_are_not_read_are_told_in_one_line_of_a_command(
+    photographs: Path, coloured: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(photographs, tmp_path / "deep")
+    shutil.copytree(photographs / "fox", tmp_path / "deep" / "fox" / "sub")
+    with warnings.catch_warnings():
+        warnings.simplefilter("default")
+        assert main(["evaluate", str(coloured["crop"]), "--images", str(tmp_path / "deep")]) == 0
+    (line,) = [line for line in capsys.readouterr().err.splitlines() if "sub-folders" in line]
+    assert line.startswith(f"warning: {tmp_path / 'deep'}: 12 pictures in sub-folders of fox are not read; move up")
 
 
 @pytest.mark.parametrize("kind", SENSORS)

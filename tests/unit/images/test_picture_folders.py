@@ -1,13 +1,17 @@
 """A folder a class, a picture an image. Oracle: Pillow's own files."""
 
+import re
 from pathlib import Path
+from typing import Any
 
+import gymnasium
 import numpy as np
 import pytest
 from PIL import Image
 
 from envs.images import load_images, load_test_images
-from tests.image_files import pictures, refused
+from envs.parts import ImageWarning
+from tests.image_files import everything, pictures, refused
 
 
 def draw(folder: Path, name: str, pixels: np.ndarray, mode: str | None = None) -> Path:
@@ -105,6 +109,52 @@ def test_picture_folder_refusals(tmp_path: Path) -> None:
     refused(lambda: load_images(source), str(odd.parent), "pictures (png", "found none")
     deep = draw(tmp_path / "set" / "b", "3.png", np.zeros((4, 4), np.uint16))
     refused(lambda: load_images(source), str(deep), "8 bits a channel", "mode I")
+
+
+def test_pictures_in_sub_folders_of_a_class_are_warned_of(tmp_path: Path) -> None:
+    for name in ("a", "a/deep", "a/deep/er", "a/deep/.er", "b", "b/.hidden", "c"):
+        draw(tmp_path / "set" / name, "1.png", pictures(1, 4, 4)[0])
+        draw(tmp_path / "set" / name, "2.png", pictures(1, 4, 4)[0])
+    (tmp_path / "set" / "a" / "deep" / "notes.txt").write_text("no picture")
+    with pytest.warns(ImageWarning) as told:
+        assert len(everything(load_images(str(tmp_path / "set")))) == 6
+    (line,) = [str(each.message) for each in told]
+    assert line == (
+        f"{tmp_path / 'set'}: 4 pictures in sub-folders of a are not read; move up what belongs to the class"
+    )
+
+
+def test_a_class_whose_pictures_all_lie_in_sub_folders_is_refused_with_what_is_there(tmp_path: Path) -> None:
+    draw(tmp_path / "a" / "deep", "1.png", pictures(1, 4, 4)[0])
+    refused(lambda: load_images(str(tmp_path)), str(tmp_path / "a"), "none but 1 in sub-folders of it; move them up")
+
+
+@pytest.mark.parametrize(("given", "size"), [(None, "28, 28"), ((70, 70), "60, 60")])  # of many sizes, too large
+def test_the_size_that_pictures_are_told_to_take_in_python_can_be_taken(
+    given: tuple[int, int] | None, size: str, tmp_path: Path
+) -> None:
+    """Neither `size` of an environment, which is its canvas, nor `images.size`, which is no keyword."""
+    for number, name in enumerate("aaabbb"):
+        draw(tmp_path / name, f"{number}.png", pictures(1, 70, 70 + number)[0])
+    images = load_images(str(tmp_path), size=given) if given else str(tmp_path)
+    with pytest.raises(ValueError, match="in Python") as caught:
+        gymnasium.make("envs:ram/ClutteredMNIST-v0", images=images)
+    told = re.search(r'images=(load_images\(FOLDER, size=\((.+?)\)\)) with "(.+?)"', str(caught.value))
+    assert told
+    assert told[2] == size
+    space: dict[str, Any] = {"FOLDER": str(tmp_path)}
+    exec(told[3], space)
+    gymnasium.make("envs:ram/ClutteredMNIST-v0", images=eval(told[1], space)).reset(seed=1)
+
+
+def test_the_canvas_that_large_images_are_told_to_take_in_python_can_be_taken(tmp_path: Path) -> None:
+    np.savez(tmp_path / "two.npz", images=pictures(20, 40, 48), labels=np.arange(20) % 2)
+    with pytest.raises(ValueError, match="cannot hold images of 40x48") as caught:
+        gymnasium.make("envs:ram/MNIST-v0", images=str(tmp_path / "two.npz"))
+    told = re.search(r"that large \(in Python: size=\((\d+), (\d+)\)\)", str(caught.value))
+    assert told
+    size = (int(told[1]), int(told[2]))
+    gymnasium.make("envs:ram/MNIST-v0", images=str(tmp_path / "two.npz"), size=size).reset(seed=1)
 
 
 def test_picture_folder_with_two_names_for_one_split_is_refused(tmp_path: Path) -> None:
