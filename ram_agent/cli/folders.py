@@ -12,8 +12,8 @@ from ram_agent.run_files import WRITTEN, check_run, is_run
 
 NOBODYS = ".DS_Store"
 """What file managers leave."""
-LISTED = 8
-"""Configs that are named where none is called as was asked."""
+FEW = 12
+"""Configs that are all named where none is called as was asked; of more, the nearest of each task."""
 
 
 def find_config(name: str, kind: str = "config", below: str = ".") -> Path:
@@ -28,10 +28,11 @@ def find_config(name: str, kind: str = "config", below: str = ".") -> Path:
         return path
     close = get_close_matches(path.stem, sorted(shipped), n=len(shipped), cutoff=0.0)
     of_each = {each.partition("_")[0]: each for each in reversed(close)}  # the closest of each task
-    some = list(dict.fromkeys([*of_each.values(), *close]))[:LISTED]
+    some = close if len(close) <= FEW else sorted(of_each.values(), key=close.index)
+    which = "the" if some == close else "the nearest of each task, of the"
     raise ConfigError(
-        f"{kind} {name}: no such file{nearest(path.stem, sorted(shipped))}; of the {len(shipped)} shipped: "
-        f"{', '.join(sorted(some))}"
+        f"{kind} {name}: no such file{nearest(path.stem, sorted(shipped))}; {which} {len(close)} shipped: "
+        f"{', '.join(some)}"
     )
 
 
