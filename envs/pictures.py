@@ -1,6 +1,8 @@
 """Picture files, folders of them (a folder a class), and pictures scaled and laid on black."""
 
+import shlex
 import warnings
+from collections import Counter
 from pathlib import Path
 from typing import NamedTuple
 
@@ -57,7 +59,7 @@ def _read_class_folders(folder: Path, size: tuple[int, int] | None) -> Part:
                 raise refusal("class folder", entry, expected, "none", "add some or remove the folder")
     if not files:
         expected = "IDX files such as train-images-idx3-ubyte.gz, or a folder of pictures for each class"
-        raise refusal("image source", folder, expected, "neither", "give the folder that holds them")
+        raise refusal("image source", folder, expected, *_found_instead(folder))
     pictures = [(file, _read_at(file, size)) for group in files.values() for file in group]
     first, (height, width, _) = pictures[0][0], pictures[0][1].shape
     for file, pixels in pictures:
@@ -71,6 +73,16 @@ def _read_class_folders(folder: Path, size: tuple[int, int] | None) -> Part:
     stacked = np.stack([_in_channels(pixels, channels) for _, pixels in pictures])
     labels = np.array([entry.name for entry, group in files.items() for _ in group])
     return Part(stacked, str(folder), labels, str(folder))
+
+
+def _found_instead(folder: Path) -> tuple[str, str]:
+    """What a folder without class folders has in their place, and the remedy."""
+    suffixes = Counter(entry.suffix for entry in _visible(folder) if is_picture(entry))
+    if not suffixes:
+        return "neither", "give the folder that holds them"
+    shown = " ".join(f"{shlex.quote(str(folder))}/*{suffix}" for suffix, _ in suffixes.most_common())
+    remedy = f"put them into a folder for each class, or, to be shown to an agent: evaluate, render --images {shown}"
+    return "pictures without labels", remedy
 
 
 def _read_at(file: Path, size: tuple[int, int] | None) -> np.ndarray:
