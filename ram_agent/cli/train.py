@@ -19,11 +19,11 @@ from ram_agent.config import Config, ConfigError, dump_config, load_config
 from ram_agent.experiment import run_experiment
 from ram_agent.export import is_export
 from ram_agent.files import held, write_whole
-from ram_agent.options import Parser, add_config_options, overrides
+from ram_agent.options import Parser, add_config_options, help_by_config, overrides
 from ram_agent.parallel import join_ranks, leave_ranks
 from ram_agent.replay import check_replayable
 from ram_agent.report import results_table
-from ram_agent.run_files import CONFIG, NOTICE, RESULTS, is_run
+from ram_agent.run_files import CONFIG, NOTICE, RESULTS, config_of, is_run
 from ram_agent.stable_baselines import algorithm_class
 from ram_agent.stored import UNWRITTEN, final_results
 from ram_agent.tracking import TrackingError, tracked, wandb_client
@@ -37,7 +37,9 @@ def train_options(commands: Any) -> Parser:
         "train",
         help="train an agent and its controls, measure them, write a run folder",
         usage="%(prog)s [CONFIG] [--section.field VALUE ...] [--resume RUN]",
+        add_help=False,
     )
+    help_by_config(parser, _config_path)
     parser.add_argument(
         "config",
         nargs="?",
@@ -117,13 +119,19 @@ def train_run(given: Any) -> Prepared:
 
 
 def _config(given: Any) -> Config:
-    """What was asked for; without a config, and with an agent to begin with, that agent's own."""
-    changed = overrides(given)
-    agent = changed.get("training.trained_agent")
+    """What was asked for. Another run's config is taken without its folder."""
+    own = {} if given.config else {"run.folder": None}
+    return load_config(_config_path(given), own | overrides(given))
+
+
+def _config_path(given: Any) -> Path:
+    """The config that is taken; without one, and with an agent to begin with, that agent's own."""
+    if given.resume:
+        return run_folder(given.resume) / CONFIG
+    agent = overrides(given).get("training.trained_agent")
     if given.config or not agent or not is_run(Path(agent)):
-        return load_config(_config_file(given.config or "default"), changed)
-    files = [Path(agent, name) for name in (RESULTS, CONFIG)]  # what is read of results leaves the machine out
-    return load_config(next(file for file in files if file.is_file()), {"run.folder": None} | changed)
+        return _config_file(given.config or "default")
+    return config_of(Path(agent))
 
 
 def _config_file(name: str) -> Path:
