@@ -55,7 +55,8 @@ class HelpByConfig(argparse.Action):
         super().__init__(*arguments, nargs=0, **settings)
         self.find = find
 
-    def __call__(self, parser: Any, namespace: argparse.Namespace, *_: Any) -> NoReturn:
+    def __call__(self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, *rest: Any) -> NoReturn:
+        assert isinstance(parser, Parser)
         try:
             path = self.find(namespace)
             config = load_config(path)
