@@ -1,7 +1,9 @@
 """Picture files, folders of them (a folder a class), and pictures scaled and laid on black."""
 
 import os
+import shlex
 import warnings
+from collections import Counter
 from pathlib import Path
 from typing import NamedTuple
 
@@ -78,7 +80,7 @@ def _read_class_folders(folder: Path, size: tuple[int, int] | None) -> Part:
         _warn_of_unread(folder, unread)
     if not files:
         expected = "IDX files such as train-images-idx3-ubyte.gz, or a folder of pictures for each class"
-        raise refusal("image source", folder, expected, "neither", "give the folder that holds them")
+        raise refusal("image source", folder, expected, *_found_instead(folder))
     pictures = [(file, _read_at(file, size)) for group in files.values() for file in group]
     first, (height, width, _) = pictures[0][0], pictures[0][1].shape
     for file, pixels in pictures:
@@ -100,6 +102,16 @@ def _warn_of_unread(folder: Path, unread: dict[Path, int]) -> None:
     what, are = (f"{count:,} pictures", "are") if count > 1 else ("1 picture", "is")
     line = f"{folder}: {what} in sub-folders of {named}{more} {are} not read; move up what belongs to the class"
     warnings.warn(" ".join(line.splitlines()), ImageWarning, stacklevel=2)
+
+
+def _found_instead(folder: Path) -> tuple[str, str]:
+    """What a folder without class folders has in their place, and the remedy."""
+    suffixes = Counter(entry.suffix for entry in _visible(folder) if is_picture(entry))
+    if not suffixes:
+        return "neither", "give the folder that holds them"
+    shown = " ".join(f"{shlex.quote(str(folder))}/*{suffix}" for suffix, _ in suffixes.most_common())
+    remedy = f"put them into a folder for each class, or, to be shown to an agent: evaluate, render --images {shown}"
+    return "pictures without labels", remedy
 
 
 def _read_at(file: Path, size: tuple[int, int] | None) -> np.ndarray:

@@ -8,6 +8,7 @@ from ram_agent.checkpoint import fitting, give_weights, judged_weights
 from ram_agent.config import ConfigError
 from ram_agent.export import read_trained
 from ram_agent.policy import Policy
+from ram_agent.run_files import config_of
 
 
 def begin_with(policy: Policy, source: Path) -> None:
@@ -26,10 +27,14 @@ def begin_with(policy: Policy, source: Path) -> None:
         return
     with fitting(file):
         told = ", ".join(_differences(saved["blueprint"], policy.blueprint.as_plain()))
-    raise ConfigError(
-        f"training.trained_agent: {source} has other shapes than this agent: {told}; without a config, "
-        f"that agent's is taken: -i {source}"
-    )
+        as_many = saved["blueprint"]["classes"] == policy.blueprint.classes
+    remedy = f"without a config, that agent's is taken: -i {source}"
+    if not as_many:
+        remedy = (
+            "the number of classes must be equal, as its answers are of its own classes; a new training learns others, "
+            f"by that agent's config, {config_of(source)}, without -i"
+        )
+    raise ConfigError(f"training.trained_agent: {source} has other shapes than this agent: {told}; {remedy}")
 
 
 def _differences(theirs: Mapping[str, Any], ours: Mapping[str, Any]) -> Iterator[str]:

@@ -5,6 +5,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ram_agent.compare.words import count
 from ram_agent.config import Config
 from ram_agent.core import State
 from ram_agent.learner import LEARNERS
@@ -42,8 +43,8 @@ def model_card(
     header += [f"- {tag}" for tag in ("visual-attention", "reinforcement-learning", "gymnasium", sensor.kind)]
     lines = [*header, "---", "", f"# {config.name}", ""]
     lines += [
-        f"A recurrent attention model that looks {config.environment.glimpses} times through {sensor.scales} "
-        f"{'scales' if sensor.scales > 1 else 'scale'} of {sensor.size}×{sensor.size} pixels (`{sensor.kind}`) at "
+        f"A recurrent attention model that looks {count(config.environment.glimpses, 'time')} through "
+        f"{count(sensor.scales, 'scale')} of {sensor.size}×{sensor.size} pixels (`{sensor.kind}`) at "
         f"{scene.kind} canvases of {scene.height}×{scene.width} and says what it saw; trained "
         f"{BY[config.training.method]} on {dataset}."
         + (" Its gaze began as a raster scan." if config.policy.scan else ""),

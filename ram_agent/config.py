@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from ram_agent.combinations import check_together
 from ram_agent.layers import ConfigError, nearest, read_layers
+from ram_agent.lists import OF_THE_LIST, expected_list, field_at
 
 FullImageKind = Literal["cnn", "fc", "modern_cnn"]
 """Controls that see the whole canvas at once."""
@@ -61,7 +62,7 @@ class ImagesConfig(Section):
     @field_validator("size", mode="before")
     @classmethod
     def _height_and_width(cls, given: Any) -> Any:
-        if given is not None and not isinstance(given, list | tuple):
+        if given is not None and not (isinstance(given, list | tuple) and len(given) == 2):
             side = given if isinstance(given, int) else 64
             raise ValueError(
                 f"images.size: got {_SHORT.repr(given)}, expected two numbers, height,width: {side},{side}"
@@ -438,7 +439,7 @@ def parse_config(tree: Mapping[str, Any], origin: str = "") -> Config:
     try:
         return Config.model_validate(tree)
     except ValidationError as error:
-        raise ConfigError((f"{origin}: " if origin else "") + _one_line(error)) from None
+        raise ConfigError((f"{origin}: " if origin else "") + _one_line(error, Config)) from None
 
 
 def dump_config(config: Config) -> str:
@@ -461,7 +462,7 @@ def parse_section(
     try:
         return section.model_validate(tree)
     except ValidationError as error:
-        raise ConfigError(_one_line(error, list(names or section.model_fields))) from None
+        raise ConfigError(_one_line(error, section, list(names or section.model_fields))) from None
 
 
 class Described(NamedTuple):
@@ -494,9 +495,16 @@ def _described(name: str, field: Any) -> Described:
     return Described(name=name, type=text, default=field.default, help=field.description or "")
 
 
-def _one_line(error: ValidationError, names: list[str] | None = None) -> str:
-    """The first thing wrong; `names` are the right ones, where it is not a whole configuration."""
-    first = error.errors()[0]
+def _one_line(error: ValidationError, model: type[Section], names: list[str] | None = None) -> str:
+    """The first thing wrong; `names` are the right ones, where it is not a whole configuration.
+
+    Of a key that lacks and one that is unknown, side by side, the unknown one is told: it is the other, misspelt.
+    """
+    errors = error.errors()
+    first = errors[0]
+    if first["type"] == "missing":
+        beside = (each for each in errors if each["loc"][:-1] == first["loc"][:-1])
+        first = next((each for each in beside if each["type"] == "extra_forbidden"), first)
     path = [str(part) for part in first["loc"]]
     sections = [name for name, field in Config.model_fields.items() if isinstance(field.default, Section)]
     if names:
@@ -511,5 +519,10 @@ def _one_line(error: ValidationError, names: list[str] | None = None) -> str:
     message = first["msg"].removeprefix("Value error, ")
     if first["type"] == "value_error":
         return f"{name}.{message}" if name in sections else message
-    got = first["input"]
-    return f"{name}: got {_SHORT.repr(got)}: {message[0].lower()}{message[1:]}"
+    got = _SHORT.repr(first["input"])
+    a_list = expected_list(field_at(model, first["loc"]), typed=not names)
+    if first["type"] == "missing" and not path[-1].isdigit():
+        return f"{name}: missing, expected {a_list or f'{path[-1]!r} in {got}'}"
+    if first["type"] in OF_THE_LIST and a_list:
+        return f"{re.sub(r'[.][0-9]+$', '', name)}: got {got}, expected {a_list}"
+    return f"{name}: got {got}: {message[0].lower()}{message[1:]}"

@@ -154,7 +154,8 @@ CALLED = {"epochs": "episodes", "batch_size": "batch"}
 def nearest(name: str, names: Sequence[str]) -> str:
     """` (did you mean ...?)`, or nothing. What follows the last dot says most: `training.lr` is no `training.clip`.
 
-    A section stands for the first of its settings.
+    A section stands for the first of its settings. Of names that are merely alike, those of the section that was typed
+    come first: `sensor.kin` is no `scene.kind`.
     """
     last = _last(name).replace("-", "_")
     ours = CALLED.get(last, last)
@@ -163,9 +164,16 @@ def nearest(name: str, names: Sequence[str]) -> str:
     spelt_out = [full for full in names if "".join(word[:1] for word in _last(full).split("_")) == last]
     close = get_close_matches(name, namesakes or spelt_out, n=1, cutoff=0.0)
     if not close:
-        by_last = {_last(full): full for full in reversed(names)}
-        close = [by_last[each] for each in get_close_matches(last, list(by_last), n=1)]
+        section = name[: -len(_last(name))]
+        within = [full for full in names if section.endswith(".") and full.startswith(section)]
+        close = _alike(last, within) or _alike(last, names)
     return f" (did you mean {close[0]}?)" if close else ""
+
+
+def _alike(last: str, names: Sequence[str]) -> list[str]:
+    """The name that ends most like `last`, the first of those that end alike; none where none does."""
+    by_last = {_last(full): full for full in reversed(names)}
+    return [by_last[each] for each in get_close_matches(last, list(by_last), n=1)]
 
 
 def _last(name: str) -> str:

@@ -6,12 +6,13 @@ Built on argparse: an unknown option is one line with the nearest right name and
 import argparse
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
+from pathlib import Path
 from typing import Any, NoReturn
 
 import yaml
 
-from ram_agent.config import describe, field_names, nearest
+from ram_agent.config import ConfigError, Described, describe, field_names, load_config, nearest
 
 SHORT = {
     "run.threads": ("--threads", "--num-threads"),
@@ -31,6 +32,9 @@ class Parser(argparse.ArgumentParser):
         super().__init__(*arguments, allow_abbrev=False, **settings)  # `--run.over` must not mean overwrite
         self._negative_number_matcher = re.compile(r"-\.?\d")  # `-0.5,0.5` and `-1e-3` are values too, not options
 
+        self.settings: dict[str, argparse.Action] = {}
+        """The options that are fields of the configuration, by `section.field`."""
+
     def error(self, message: str) -> NoReturn:
         print(f"{self.prog}: error: {message}", file=sys.stderr)
         sys.exit(2)
@@ -44,12 +48,53 @@ class Parser(argparse.ArgumentParser):
         self.error(f"{first}: unknown option{nearest(first, options)}")
 
 
+class HelpByConfig(argparse.Action):
+    """`--help` whose defaults are those of the config that is taken: `find` says which that is, None: none as yet."""
+
+    def __init__(self, *arguments: Any, find: Callable[[argparse.Namespace], Path | None], **settings: Any) -> None:
+        super().__init__(*arguments, nargs=0, **settings)
+        self.find = find
+
+    def __call__(self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, *rest: Any) -> NoReturn:
+        assert isinstance(parser, Parser)
+        try:
+            path = self.find(namespace)
+            config = load_config(path)
+        except ConfigError as error:
+            parser.error(str(error))
+        parser.description = (
+            f"Defaults of --section.field are those of the config {path}."
+            if path
+            else "Defaults of --section.field are CONFIG's; what is shown is that of a field that CONFIG leaves out."
+        )
+        for field in describe():
+            if field.name in parser.settings:
+                section, _, name = field.name.rpartition(".")
+                value = getattr(getattr(config, section) if section else config, name)
+                parser.settings[field.name].help = _help(field, _shown(value))
+        parser.print_help()
+        parser.exit()
+
+
+def help_by_config(parser: Parser, find: Callable[[argparse.Namespace], Path | None]) -> None:
+    """Give a parser made without a help of its own this one; see `HelpByConfig`."""
+    parser.add_argument(
+        *("-h", "--help"),
+        action=HelpByConfig,
+        find=find,
+        dest=argparse.SUPPRESS,
+        default=argparse.SUPPRESS,
+        help="show this help message and exit",
+    )
+
+
 def add_config_options(
-    parser: argparse.ArgumentParser, only: Sequence[str] = ("",), default: str | None = None
+    parser: Parser, only: Sequence[str] = ("",), default: str | None = None, hidden: Collection[str] = ()
 ) -> None:
     """One option per field, grouped by section; only fields whose names begin so, where any are given.
 
-    `default` is what holds where an option is left out, if that is not the field's own default.
+    `default` is what holds where an option is left out, if that is not the field's own default. `hidden` are options
+    that are refused when they are given: the help does not offer them.
     """
     groups: dict[str, Any] = {}
     for field in describe():
@@ -58,16 +103,17 @@ def add_config_options(
             continue
         if section not in groups:
             groups[section] = parser.add_argument_group(section or "experiment")
-        shown = default or ("none" if field.default is None else field.default)
-        groups[section].add_argument(
+        option = groups[section].add_argument(
             f"--{field.name}",
             *SHORT.get(field.name, ()),
             dest=field.name,
             default=argparse.SUPPRESS,
             metavar="VALUE",
             type=_TEXTS.get(field.type, _plain),
-            help=f"{field.help} [{field.type}; default: {shown}]".replace("%", "%%"),
+            help=argparse.SUPPRESS if field.name in hidden else _help(field, default or _shown(field.default)),
         )
+        if field.name not in hidden:
+            parser.settings[field.name] = option
         if field.name in FLAGS:
             groups[section].add_argument(
                 *FLAGS[field.name],
@@ -77,6 +123,17 @@ def add_config_options(
                 const=True,
                 help=f"--{field.name} true",
             )
+
+
+def _help(field: Described, default: str) -> str:
+    return f"{field.help} [{field.type}; default: {default}]".replace("%", "%%")
+
+
+def _shown(value: Any) -> str:
+    """As it would be typed, but for none."""
+    if isinstance(value, tuple):
+        return ",".join(map(_shown, value)) or "[]"
+    return str(value).lower() if value is None or isinstance(value, bool) else str(value)
 
 
 def overrides(arguments: argparse.Namespace) -> dict[str, Any]:

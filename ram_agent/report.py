@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, get_args
 
+from ram_agent.compare.words import count
 from ram_agent.config import FullImageKind, SB3Method
 
 FEW = 100
@@ -24,18 +25,19 @@ def hardest_first(
     return sorted(measured, key=lambda fared: -fared["error"]), [name for name in classes if name not in known]
 
 
-def images_of(count: int, name: str) -> str:
+def images_of(number: int, name: str) -> str:
     """How many images of which data set."""
-    return f"{count:,} image{'' if count == 1 else 's'} of {name}"
+    return f"{count(number, 'image')} of {name}"
 
 
 def results_table(results: Mapping[str, Any]) -> str:
     """The end of a run: learned policy, sampled, voted, controls on the test set; if interrupted, validation."""
     config, dataset = results["config"], results["dataset"]
     scene, sensor = config["scene"], config["sensor"]
-    clutter = f" with {scene['clutter']} patches" if scene["kind"] == "cluttered" else ""
+    clutter = f" with {count(scene['clutter'], 'patch', 'patches')}" if scene["kind"] == "cluttered" else ""
     task = (
-        f"{scene['kind']} {scene['height']}x{scene['width']}{clutter}, {config['environment']['glimpses']} glimpses of "
+        f"{scene['kind']} {scene['height']}x{scene['width']}{clutter}, "
+        f"{count(config['environment']['glimpses'], 'glimpse')} of "
         f"{sensor['scales']} x {sensor['size']}x{sensor['size']} by {sensor['kind']}"
     )
     lines = [f"{results['name']}: {task}, trained by {config['training']['method']}"]
@@ -69,9 +71,10 @@ def results_table(results: Mapping[str, Any]) -> str:
             lines.append(f"  {TOO_FEW}")
     lines.append("")
     lines.append(
-        f"  {results['episodes']:,} episodes in {results['seconds']:,.0f} s "
-        f"({results['episodes_per_second']:,.0f} a second) on {results['device']}, {results['threads']} thread(s), "
-        f"{results['parameters']:,} parameters, {results['glimpse_pixels']:,} pixels seen per image"
+        f"  {count(results['episodes'], 'episode')} in {results['seconds']:,.0f} s "
+        f"({results['episodes_per_second']:,.0f} a second) on {results['device']}, "
+        f"{count(results['threads'], 'thread')}, {results['parameters']:,} parameters, "
+        f"{count(results['glimpse_pixels'], 'pixel')} seen per image"
     )
     return "\n".join(lines)
 
@@ -91,7 +94,7 @@ def _trained_differently(results: Mapping[str, Any], control: Mapping[str, Any])
         return "by right answers"  # where the agent is told its reward alone
     if training.get("trained_agent"):
         return "from scratch"
-    return "" if control["episodes"] == results["episodes"] else f"{control['episodes']:,} episodes"
+    return "" if control["episodes"] == results["episodes"] else count(control["episodes"], "episode")
 
 
 def _row(label: str, numbers: Mapping[str, Any], images: str) -> str:

@@ -29,6 +29,12 @@ def is_run(folder: Path) -> bool:
     return (folder / CONFIG).is_file()
 
 
+def config_of(folder: Path) -> Path:
+    """The file of a run to train by its config anew: what is read of results leaves the machine and the folder out."""
+    results = folder / RESULTS
+    return results if results.is_file() else folder / CONFIG
+
+
 def check_run(folder: Path) -> None:
     """Raise `ConfigError` where no run has begun."""
     if not is_run(folder):

@@ -15,8 +15,8 @@ NOBODYS = ".DS_Store"
 """What file managers leave."""
 NO_PLACE = "images: an export knows them by name ({}), not where they lie: {}"
 """How an export is refused whose images are not here: their name, the remedy."""
-LISTED = 8
-"""Configs that are named where none is called as was asked."""
+FEW = 12
+"""Configs that are all named where none is called as was asked; of more, the nearest of each task."""
 
 
 def find_config(name: str, kind: str = "config", below: str = ".") -> Path:
@@ -31,10 +31,11 @@ def find_config(name: str, kind: str = "config", below: str = ".") -> Path:
         return path
     close = get_close_matches(path.stem, sorted(shipped), n=len(shipped), cutoff=0.0)
     of_each = {each.partition("_")[0]: each for each in reversed(close)}  # the closest of each task
-    some = list(dict.fromkeys([*of_each.values(), *close]))[:LISTED]
+    some = close if len(close) <= FEW else sorted(of_each.values(), key=close.index)
+    which = "the" if some == close else "the nearest of each task, of the"
     raise ConfigError(
-        f"{kind} {name}: no such file{nearest(path.stem, sorted(shipped))}; of the {len(shipped)} shipped: "
-        f"{', '.join(sorted(some))}"
+        f"{kind} {name}: no such file{nearest(path.stem, sorted(shipped))}; {which} {len(close)} shipped: "
+        f"{', '.join(some)}"
     )
 
 

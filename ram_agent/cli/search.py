@@ -11,9 +11,12 @@ from ram_agent.cli.train import check_means
 from ram_agent.cli.watch import train_command
 from ram_agent.cli.world import ConfiguredWorld
 from ram_agent.config import ConfigError, changed_config, load_config
-from ram_agent.options import Parser, add_config_options, overrides
+from ram_agent.options import Parser, add_config_options, help_by_config, overrides
 from ram_agent.search import Search, check_optuna
 from ram_agent.space import read_space
+
+ITS_OWN = {"run.folder", "run.overwrite"}
+"""What the search sets itself, for every trial another."""
 
 
 def search_options(commands: Any) -> Parser:
@@ -21,12 +24,14 @@ def search_options(commands: Any) -> Parser:
         "search",
         help="search settings with Optuna, by the validation error; go on where it was",
         usage="%(prog)s CONFIG --space SPACE [--trials N] [--out DIR] [--section.field VALUE ...]",
+        add_help=False,
     )
+    help_by_config(parser, lambda given: find_config(given.config) if given.config else None)
     parser.add_argument("config", metavar="CONFIG", help="a YAML file, or a name in configs/")
     parser.add_argument("--space", required=True, metavar="SPACE", help="a YAML file, or a name in configs/spaces/")
     parser.add_argument("--trials", type=int, default=20, metavar="N", help="in all, earlier ones too [default: 20]")
     parser.add_argument("--out", metavar="DIR", help="where the trials and best.yaml go [default: runs/<name>_search]")
-    add_config_options(parser)
+    add_config_options(parser, hidden=ITS_OWN)
     return parser
 
 
@@ -36,7 +41,7 @@ def search_settings(given: Any) -> Prepared:
     if given.trials < 1:
         raise ConfigError(f"--trials: expected 1 or more, got {given.trials}")
     changed = overrides(given)
-    if own := {"run.folder", "run.overwrite"} & changed.keys():
+    if own := changed.keys() & ITS_OWN:
         raise ConfigError(f"--{min(own)}: the search sets it, for every trial another; --out says where they go")
     config = load_config(find_config(given.config), changed)
     if config.run.track:

@@ -8,6 +8,7 @@ from typing import Any
 from ram_agent.cli.folders import find_config
 from ram_agent.cli.prepared import Prepared
 from ram_agent.cli.watch import PAGE, watch_command
+from ram_agent.compare.words import count
 from ram_agent.config import ConfigError
 from ram_agent.files import held
 from ram_agent.machine import cores
@@ -50,7 +51,7 @@ def sweep_table(given: Any) -> Prepared:
     left = in_order(standings)
 
     def job() -> int:
-        print(f"{path}: {len(jobs)} trainings, {len(jobs) - len(left)} done; to {out}", flush=True)
+        print(f"{path}: {count(len(jobs), 'training')}, {len(jobs) - len(left)} done; to {out}", flush=True)
         if given.dry_run:
             width = max((len(str(each)) for each in left), default=0)
             for each in left:

@@ -10,7 +10,7 @@ import torch
 
 from ram_agent.beginning import begin_with
 from ram_agent.building import build_policy
-from ram_agent.cli.folders import check_whereabouts, find_config, new_run_folder
+from ram_agent.cli.folders import check_whereabouts, find_config, new_run_folder, run_folder
 from ram_agent.cli.notice import loud, unmeasured
 from ram_agent.cli.prepared import NUMBERS_GONE_BAD, Prepared
 from ram_agent.cli.resumed import resumed, same_images
@@ -21,12 +21,12 @@ from ram_agent.experiment import run_experiment
 from ram_agent.export import is_export
 from ram_agent.files import held, write_whole
 from ram_agent.learner import check_gradient
-from ram_agent.options import Parser, add_config_options, overrides
+from ram_agent.options import Parser, add_config_options, help_by_config, overrides
 from ram_agent.parallel import join_ranks, leave_ranks
 from ram_agent.progress import tell, warn
 from ram_agent.replay import check_replayable
 from ram_agent.report import results_table
-from ram_agent.run_files import CONFIG, NOTICE, RESULTS, is_run
+from ram_agent.run_files import CONFIG, NOTICE, config_of, is_run
 from ram_agent.stable_baselines import algorithm_class
 from ram_agent.stored import UNWRITTEN
 from ram_agent.tracking import TrackingError, tracked, wandb_client
@@ -40,7 +40,9 @@ def train_options(commands: Any) -> Parser:
         "train",
         help="train an agent and its controls, measure them, write a run folder",
         usage="%(prog)s [CONFIG] [--section.field VALUE ...] [--resume RUN]",
+        add_help=False,
     )
+    help_by_config(parser, _config_path)
     parser.add_argument(
         "config",
         nargs="?",
@@ -133,18 +135,23 @@ def train_run(given: Any) -> Prepared:
 
 
 def _config(given: Any) -> Config:
-    """What was asked for; without a config, and with an agent to begin with, that agent's own."""
-    changed = overrides(given)
-    agent = changed.get("training.trained_agent")
-    if given.config or not agent or not is_run(Path(agent)):
-        file, settings = _config_file(given.config or "default"), changed
-    else:
-        files = [Path(agent, name) for name in (RESULTS, CONFIG)]  # what is read of results leaves the machine out
-        file, settings = next(file for file in files if file.is_file()), {"run.folder": None} | changed
-    config = load_config(file, settings)
+    """What was asked for. Another run's config is taken without its folder."""
+    own, changed = {} if given.config else {"run.folder": None}, overrides(given)
+    path = _config_path(given)
+    config = load_config(path, own | changed)
     if "images.source" not in changed:
-        check_whereabouts(file.parent, config.images.source, "give --images.source FOLDER")
+        check_whereabouts(path.parent, config.images.source, "give --images.source FOLDER")
     return config
+
+
+def _config_path(given: Any) -> Path:
+    """The config that is taken; without one, and with an agent to begin with, that agent's own."""
+    if given.resume:
+        return run_folder(given.resume) / CONFIG
+    agent = overrides(given).get("training.trained_agent")
+    if given.config or not agent or not is_run(Path(agent)):
+        return _config_file(given.config or "default")
+    return config_of(Path(agent))
 
 
 def _config_file(name: str) -> Path:

@@ -22,8 +22,9 @@ def distinct(values: Iterable[object]) -> str:
     return ", ".join(known) or NOTHING
 
 
-def count(number: int, what: str) -> str:
-    return f"{number} {what}{'' if number == 1 else 's'}"
+def count(number: int, what: str, more: str = "") -> str:
+    """`1 thread`, `2 threads`; `more` is the plural where that is not by an s alone."""
+    return f"{number:,} {what if number == 1 else more or f'{what}s'}"
 
 
 def listed(names: Sequence[str]) -> str:

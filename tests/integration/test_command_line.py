@@ -294,6 +294,44 @@ def test_help_explains_every_field_of_the_configuration(
         assert "".join(f"{named} {field.help}".split()) in shown, field.name
 
 
+def test_help_shows_the_values_of_the_config_that_is_taken(forked: Callable[..., Outcome], tmp_path: Path) -> None:
+    """A field's own default is what none of these trainings has: 1,200,000 episodes."""
+    mine, run = tmp_path / "mine.yaml", tmp_path / "run"
+    mine.write_text("{base: smoke, training: {episodes: 77}, evaluation: {controls: none}, run: {track: true}}")
+    run.mkdir()
+    (run / "config.yaml").write_text("{name: his, training: {episodes: 88}}")
+    for command, taken, episodes in (
+        (["train.py"], "default.yaml", 200000),
+        (["train.py", "smoke"], "smoke.yaml", 2000),
+        (["train.py", "--seed", "2", mine], mine, 77),
+        (["train.py", "-i", run], run / "config.yaml", 88),
+        (["train.py", "--resume", run], run / "config.yaml", 88),
+        (["ram_agent", "search", "smoke"], "smoke.yaml", 2000),
+        (["ram_agent", "search"], "a field that CONFIG leaves out", 1200000),
+    ):
+        status, out, err = forked(*command, "--help")
+        assert (status, err) == (0, "")
+        shown = "".join(out.split())  # however argparse broke the lines
+        told = [f"{taken}.", f"at one image counts [int; default: {episodes}]"]
+        if taken == mine:  # values as they would be typed
+            told += [
+                "nothing [tuple[random | centre | raster | oracle | cnn | fc | modern_cnn, ...]; default: []]",
+                "(extra: track) [bool; default: true]",
+                "[tuple[float, float]; default: 0.5,2.0]",
+            ]
+        for words in told:
+            assert "".join(words.split()) in shown, (command, words)
+    assert_one_clear_line(forked("train.py", "smok", "--help"), "config smok: no such file (did you mean smoke?)")
+
+
+def test_the_help_of_a_search_offers_nothing_that_is_refused(forked: Callable[..., Outcome]) -> None:
+    for config in ([], ["smoke"]):
+        out = forked("ram_agent", "search", *config, "--help").out
+        assert "--run.seed" in out
+        assert "--run.folder" not in out
+        assert "--run.overwrite" not in out
+
+
 # -------------------------------------------------------------------- evaluate and render
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -88,10 +89,28 @@ def test_a_run_is_begun_so_and_its_controls_are_not(trained: Path, tmp_path: Pat
 def test_an_agent_of_other_shapes_is_refused_by_what_differs(
     sections: dict[str, dict[str, Any]], message: str, trained: Path
 ) -> None:
-    with pytest.raises(
-        ConfigError, match=rf"^training\.trained_agent: .* has other shapes than this agent: .*{message}"
-    ):
+    refused = rf"^training\.trained_agent: .* has other shapes than this agent: .*{message}.*; without a config, "
+    with pytest.raises(ConfigError, match=refused):
         begin_with(fresh(**sections), trained)
+
+
+def test_an_agent_of_other_classes_is_begun_anew_by_its_config_and_not_with_its_weights(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """-i was typed already; the config that the line names does train."""
+    monkeypatch.chdir(tmp_path)
+    rng = np.random.default_rng(0)
+    np.savez("three.npz", images=rng.integers(0, 256, (60, 28, 28), dtype=np.uint8), labels=np.arange(60) % 3)
+    few = ["--run.tensorboard", "false", "--run.pictures", "0", "--run.threads", "1", "--training.episodes", "64"]
+    own = ["--images.source", "digits", "--run.folder", "first", "--evaluation.controls", "none"]
+    assert main(["train", "smoke", *own, *few]) == 0
+    capsys.readouterr()
+    assert main(["train", "-i", "first", "--images.source", "three.npz", *few]) == 2
+    told = capsys.readouterr().err
+    assert "has other shapes than this agent: classes 10, here 3; the number of classes must be equal, as its" in told
+    assert "a new training learns others, by that agent's config, first/results.json, without -i\n" in told
+    assert main(["train", "first/results.json", "--images.source", "three.npz", *few]) == 0
+    assert load_config(Path("runs", "smoke", "config.yaml")).training.trained_agent is None
 
 
 @pytest.mark.parametrize("of", ["run", "export", "unfinished"])

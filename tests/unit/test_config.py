@@ -119,10 +119,28 @@ def test_what_is_no_whole_number_is_refused_as_it_was_written(text: str) -> None
     assert complaint({"training": {"episodes": text}}).startswith(f"training.episodes: got {text!r}: ")
 
 
-@pytest.mark.parametrize(("given", "remedy"), [(48, "48,48"), ("64x64", "64,64"), (0.5, "64,64")])
+@pytest.mark.parametrize(("given", "remedy"), [(48, "48,48"), ("64x64", "64,64"), (0.5, "64,64"), ([1, 2, 3], "64,64")])
 def test_a_size_that_is_no_two_numbers_is_told_how_they_are_written(given: Any, remedy: str) -> None:
     told = f"images.size: got {given!r}, expected two numbers, height,width: {remedy}"
     assert complaint({"images": {"size": given}}) == told
+
+
+@pytest.mark.parametrize(
+    ("sensor", "told"),
+    [
+        ({"strides": 0.5}, "sensor.strides: got 0.5, expected two numbers, as in 0.5,2 (in a file: [0.5, 2])"),
+        ({"sigmas": [1, 2, 3]}, "sensor.sigmas: got [1, 2, 3], expected two numbers, as in 0.25,2 (in a file: "),
+        ({"strides": [1.0]}, "sensor.strides: got [1.0], expected two numbers, as in "),
+        ({"strides": ["a", 1]}, "sensor.strides: got 'a': input should be a valid number"),
+    ],
+)
+def test_what_is_no_list_is_told_how_one_is_written(sensor: dict[str, Any], told: str) -> None:
+    assert complaint({"sensor": sensor}).startswith(told)
+
+
+def test_a_list_of_names_is_shown_by_names() -> None:
+    told = "evaluation.controls: got 3, expected a list, as in random,centre (in a file: [random, centre])"
+    assert complaint({"evaluation": {"controls": 3}}) == told
 
 
 @pytest.mark.parametrize(
@@ -431,6 +449,10 @@ def test_options_suggest_the_nearest_right_one(capsys: pytest.CaptureFixture[str
         ("--sensr.kind", "--sensor.kind"),
         ("--hidden", "--policy.hidden"),
         ("--training.epsiodes", "--training.episodes"),
+        ("--sensor.kin", "--sensor.kind"),
+        ("--run.keeep", "--run.keep"),
+        ("--scene.kid", "--scene.kind"),
+        ("--scene.reach", "--sensor.reach"),
     ):
         with pytest.raises(SystemExit, match="2"):
             parsed(parser, [wrong, "3"])

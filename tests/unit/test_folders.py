@@ -1,5 +1,6 @@
 """A run that is to be replaced goes, and nothing that is not of it."""
 
+from difflib import SequenceMatcher
 from fnmatch import fnmatch
 from pathlib import Path, PurePath
 
@@ -7,6 +8,7 @@ import pytest
 
 from ram_agent.cli.folders import find_config, new_run_folder
 from ram_agent.config import Config, ConfigError, load_config, parse_config
+from ram_agent.layers import SHIPPED
 from ram_agent.run_files import IDENTITY, WRITTEN
 
 OF_A_RUN = (
@@ -31,13 +33,29 @@ def test_a_folder_of_ones_own_does_not_hide_the_config_of_its_name(
     assert find_config("smoke") == Path("smoke")
 
 
-def test_a_name_that_there_is_not_is_told_one_of_each_task() -> None:
+@pytest.mark.parametrize("asked", ["nosuch", "cluttered60_hard_bst_6"])
+def test_a_name_that_there_is_not_is_told_one_of_each_task_the_nearest_first(asked: str) -> None:
     with pytest.raises(ConfigError) as caught:
-        find_config("nosuch")
-    named = str(caught.value).partition(" shipped: ")[2].split(", ")
+        find_config(asked)
+    said, _, named = str(caught.value).partition(" shipped: ")
+    names = named.split(", ")
     tasks = {"mnist28", "translated60", "cluttered60", "cluttered100", "default", "photographs", "smoke", "sb3"}
-    assert {name.partition("_")[0] for name in named} == tasks
-    assert len(named) == len(tasks)
+    assert {name.partition("_")[0] for name in names} == tasks
+    assert len(names) == len(tasks)
+    assert said.endswith(f"the nearest of each task, of the {len(list(SHIPPED.glob('*.yaml')))}")
+    alike = [SequenceMatcher(None, name, asked).ratio() for name in names]
+    assert alike == sorted(alike, reverse=True)
+    assert asked == "nosuch" or names[0] == "cluttered60_hard_best_6"
+
+
+@pytest.mark.parametrize(("kind", "below"), [("table", "tables"), ("space", "spaces")])
+def test_where_there_are_few_all_are_told(kind: str, below: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        find_config("nosuch", kind, below)
+    said, _, named = str(caught.value).partition(" shipped: ")
+    there = {file.stem for file in (SHIPPED / below).glob("*.yaml")}
+    assert set(named.split(", ")) == there
+    assert said.endswith(f"no such file; the {len(there)}")
 
 
 def replacing(folder: Path) -> Config:

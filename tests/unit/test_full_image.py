@@ -1,6 +1,7 @@
 """Networks over the whole canvas: their size by hand, what they see, and that they go through the same machinery."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -200,19 +201,8 @@ def test_an_experiment_reports_every_control_alike(tmp_path: Path) -> None:
     assert (tmp_path / "figures" / "error_by_glimpse.png").is_file()
 
 
-@pytest.mark.parametrize(
-    ("training", "episodes", "told"),
-    [
-        ({"method": "ppo"}, 200, "by right answers"),
-        ({"trained_agent": "runs/before"}, 200, "from scratch"),
-        ({}, 100, "100 episodes"),
-    ],
-)
-def test_a_control_that_was_not_trained_alike_is_not_said_to_be(
-    training: dict[str, str], episodes: int, told: str
-) -> None:
-    numbers = {"test_error": 20.0, "test_error_ci95": (18.0, 22.0), "episodes": episodes}
-    results = {
+def measured(controls: dict[str, Any]) -> dict[str, Any]:
+    return {
         "name": "some",
         "config": make_config(training={"episodes": 200}).model_dump(),
         "dataset": {"name": "digits", "notice": ""},
@@ -230,8 +220,23 @@ def test_a_control_that_was_not_trained_alike_is_not_said_to_be(
         "threads": 1,
         "parameters": 7,
         "glimpse_pixels": 16,
-        "controls": {"random": numbers, "cnn": numbers},
+        "controls": controls,
     }
+
+
+@pytest.mark.parametrize(
+    ("training", "episodes", "told"),
+    [
+        ({"method": "ppo"}, 200, "by right answers"),
+        ({"trained_agent": "runs/before"}, 200, "from scratch"),
+        ({}, 100, "100 episodes"),
+    ],
+)
+def test_a_control_that_was_not_trained_alike_is_not_said_to_be(
+    training: dict[str, str], episodes: int, told: str
+) -> None:
+    numbers = {"test_error": 20.0, "test_error_ci95": (18.0, 22.0), "episodes": episodes}
+    results = measured({"random": numbers, "cnn": numbers})
     results["config"]["training"] |= training
     table = results_table(results)
     assert f"random, {told} " in table
@@ -241,6 +246,19 @@ def test_a_control_that_was_not_trained_alike_is_not_said_to_be(
     assert "few test images" in results_table(results | {"test_images": 99})
     assert ", 1 image of digits, " in results_table(results | {"test_images": 1})
     assert "the policy has" not in table
+
+
+def test_one_is_told_in_the_singular() -> None:
+    one = measured({})
+    one["config"]["environment"]["glimpses"] = one["config"]["scene"]["clutter"] = one["episodes"] = 1
+    one["config"]["scene"]["kind"] = "cluttered"
+    table = results_table(one)
+    assert "with 1 patch, 1 glimpse of " in table
+    assert "  1 episode in " in table
+    assert ", 1 thread, " in table
+    several = results_table(measured({}) | {"threads": 2})
+    assert ", 2 threads, " in several
+    assert " glimpses of " in several
 
 
 def test_a_control_that_no_interval_tells_from_the_agent_is_no_gain_of_the_policy() -> None:

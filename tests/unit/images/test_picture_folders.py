@@ -97,6 +97,8 @@ def test_picture_folder_refusals(tmp_path: Path) -> None:
     source = str(tmp_path / "set")
     (tmp_path / "set").mkdir()
     refused(lambda: load_images(source), source, "a folder of pictures for each class", "found neither")
+    (tmp_path / "set" / "notes.txt").write_text("")
+    refused(lambda: load_images(source), source, "found neither")
     draw(tmp_path / "set" / "a", "1.png", pictures(1, 4, 4)[0])
     refused(lambda: load_images(source), source, "two classes or more", "only 'a'")
     odd = draw(tmp_path / "set" / "b", "2.png", pictures(1, 4, 5)[0])
@@ -155,6 +157,16 @@ def test_the_canvas_that_large_images_are_told_to_take_in_python_can_be_taken(tm
     assert told
     size = (int(told[1]), int(told[2]))
     gymnasium.make("envs:ram/MNIST-v0", images=str(tmp_path / "two.npz"), size=size).reset(seed=1)
+
+
+def test_pictures_without_labels_are_shown_as_files_by_the_suffixes_that_are_there(tmp_path: Path) -> None:
+    folder = tmp_path / "my pictures"
+    folder.mkdir()
+    for name in ("a.JPG", "b.png", "c.png", "d.txt", ".e.gif"):
+        (folder / name).touch()
+    told = f"evaluate, render --images '{folder}'/*.png '{folder}'/*.JPG"
+    for load in (load_images, load_test_images):
+        refused(lambda load=load: load(str(folder)), "found pictures without labels", "a folder for each class", told)
 
 
 def test_picture_folder_with_two_names_for_one_split_is_refused(tmp_path: Path) -> None:
