@@ -5,11 +5,11 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ram_agent.compare.words import count
 from ram_agent.config import Config
 from ram_agent.core import State
 from ram_agent.learner import LEARNERS
-from ram_agent.report import NO_ERROR, hardest_first, images_of
+from ram_agent.report import hardest_first, images_of
+from ram_agent.words import NOTHING, count
 
 PICTURES = ("glimpse_paths.gif", "glimpse_paths.png")
 """What a card shows, the first that a run has."""
@@ -170,9 +170,9 @@ def _by_class(measured: Sequence[Mapping[str, Any]], classes: Sequence[str]) -> 
         f"| {_escaped(fared['name'])} | {fared['images']:,} | {fared['error']:.2f} | {_escaped(fared['taken_for'])} |"
         for fared in hardest
     ]
-    rows += [f"| {_escaped(name)} | 0 | {NO_ERROR} | |" for name in without[:LISTED]]
+    rows += [f"| {_escaped(name)} | 0 | {NOTHING} | |" for name in without[:LISTED]]
     if len(without) > LISTED:
-        rows.append(f"| {len(without) - LISTED:,} more | 0 | {NO_ERROR} | |")
+        rows.append(f"| {len(without) - LISTED:,} more | 0 | {NOTHING} | |")
     return [f"| {some} | test images | error, % | most often taken for |", "|---|---|---|---|", *rows, ""]
 
 

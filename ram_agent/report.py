@@ -3,16 +3,12 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, get_args
 
-from ram_agent.compare.words import count
 from ram_agent.config import FullImageKind, SB3Method
+from ram_agent.words import count
 
 FEW = 100
 """Test images below which the 95 % interval of an error can be some 20 points wide and more (Wilson, at 50 %)."""
 TOO_FEW = "few test images: the error itself says little, its interval says what is known"
-
-
-NO_ERROR = "–"
-"""The error of a class of which there was no test image."""
 
 
 def hardest_first(

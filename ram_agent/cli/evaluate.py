@@ -13,8 +13,9 @@ from ram_agent.figures import confusion_matrix
 from ram_agent.options import Parser
 from ram_agent.pictures import write_figure
 from ram_agent.progress import warn
-from ram_agent.report import FEW, NO_ERROR, TOO_FEW, hardest_first, images_of
+from ram_agent.report import FEW, TOO_FEW, hardest_first, images_of
 from ram_agent.results import test_errors
+from ram_agent.words import NOTHING
 from ram_agent.world import whole_split
 
 HARDEST = 20
@@ -94,6 +95,6 @@ def _by_class(measured: Sequence[Mapping[str, Any]], classes: Sequence[str]) -> 
         taken_for = f"   most often taken for {fared['taken_for']}" if fared["taken_for"] else ""
         yield f"    {fared['name']:<{wide}} {fared['error']:7.2f} % of {fared['images']:,}{taken_for}"
     for name in named:
-        yield f"    {name:<{wide}} {NO_ERROR:>7}   of 0"
+        yield f"    {name:<{wide}} {NOTHING:>7}   of 0"
     if len(without) > len(named):
         yield f"    {len(without) - len(named):,} more classes of 0 images"

@@ -8,7 +8,6 @@ from typing import Any
 from ram_agent.cli.folders import find_config
 from ram_agent.cli.prepared import Prepared
 from ram_agent.cli.watch import PAGE, watch_command
-from ram_agent.compare.words import count
 from ram_agent.config import ConfigError
 from ram_agent.files import held
 from ram_agent.machine import cores
@@ -16,6 +15,7 @@ from ram_agent.options import Parser
 from ram_agent.runner import Runner
 from ram_agent.sweep import Standing, command, in_order, standing_of, summarise, summary_table
 from ram_agent.table import SWEEP, Job, read_jobs
+from ram_agent.words import count
 from ram_agent.workers import LocalWorkers, RayWorkers, check_ray
 
 

@@ -6,8 +6,8 @@ from ram_agent.compare.document import Block, Bullets, Paragraph, Table
 from ram_agent.compare.gather import Run
 from ram_agent.compare.statistics import SHOWN, Estimate, Split, interval_over_seeds, over_images
 from ram_agent.compare.subjects import Compared, Pair, Subject
-from ram_agent.compare.words import NOTHING, distinct, listed, mean
 from ram_agent.stored import TestErrors
+from ram_agent.words import NOTHING, distinct, listed, mean
 
 
 def error_table(subjects: Sequence[Subject]) -> Table:

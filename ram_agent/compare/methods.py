@@ -8,9 +8,9 @@ from typing import Any
 
 from ram_agent.combinations import NOT_THEIRS
 from ram_agent.compare.gather import Run
-from ram_agent.compare.words import NOTHING
 from ram_agent.export import is_export
 from ram_agent.full_image import NETWORKS
+from ram_agent.words import NOTHING
 
 BOOKKEEPING = ("run.", "images.folder", "evaluation.controls", "evaluation.control_episodes", "evaluation.signal")
 """Settings that change neither what an agent learns nor what is measured of it: a run with controls and one without are

@@ -12,7 +12,7 @@ from ram_agent.compare.gather import Run
 from ram_agent.compare.methods import Settings, differing
 from ram_agent.compare.statistics import Estimate, interval_over_seeds
 from ram_agent.compare.subjects import Compared, Pair, Subject
-from ram_agent.compare.words import NOTHING
+from ram_agent.words import NOTHING
 
 
 def numbers(compared: Compared, missing: Sequence[str]) -> dict[str, Any]:

@@ -13,10 +13,10 @@ from ram_agent.compare.gather import SIGNAL, Run
 from ram_agent.compare.methods import differing, of_other_names
 from ram_agent.compare.seeds import SIGNAL_OVER
 from ram_agent.compare.subjects import Compared, Pictures, Subject
-from ram_agent.compare.words import NOTHING, count, listed, mean
 from ram_agent.full_image import NETWORKS
 from ram_agent.machine import machine
 from ram_agent.timing import show
+from ram_agent.words import NOTHING, count, listed, mean
 from ram_agent.world import LANES
 
 TITLE = "Runs compared"
