@@ -302,6 +302,7 @@ class GlimpseVectorEnv(VectorEnv[dict[str, Any], dict[str, Any], Any]):
                 canvas[lane].cpu(),
                 self._boxes[lane, : int(self._looks[lane])].cpu(),
                 glimpses[lane],
+                reach=self.sensor.reach,
             )
             for lane in range(self.num_envs)
         )

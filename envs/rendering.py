@@ -4,6 +4,7 @@ Pillow alone, some 15 ms a frame; the pictures of whole runs are in `ram_agent.g
 """
 
 from functools import cache
+from math import ceil
 from typing import NamedTuple
 
 import numpy as np
@@ -47,13 +48,16 @@ class Layout(NamedTuple):
         return (x + self.margin) * self.scale, (y + self.margin) * self.scale
 
 
-def layout(canvas_size: tuple[int, int], scales: int, side: int, scale: int | None = None) -> Layout:
+def layout(
+    canvas_size: tuple[int, int], scales: int, side: int, scale: int | None = None, reach: float = 1.0
+) -> Layout:
     """Arrange a frame for canvases of `(height, width)` pixels and glimpses of `scales` times `side` x `side`.
 
-    Nothing here depends on where the windows are: frames of one environment have one size.
+    Nothing here depends on where the windows are, but on where they can be: frames of one environment have one size,
+    with room around the canvas where the centres of an eye leave it, its `reach` being above 1.
     """
     height, width = canvas_size
-    margin = max(2, max(height, width) // 8)
+    margin = max(2, max(height, width) // 8) + ceil(max(0.0, reach - 1) * max(height, width) / 2)
     if scale is None:
         scale = max(1, round(SCENE_SIDE / (max(height, width) + 2 * margin)))
     elif scale < 1:
@@ -77,19 +81,21 @@ def draw_frame(
     glimpse: Float[Tensor, "scales channels side side"],
     *,
     scale: int | None = None,
+    reach: float = 1.0,
 ) -> UInt8[np.ndarray, "frame_height frame_width 3"]:
     """Draw one lane after its latest look.
 
     `canvas` and `glimpse` hold values in [0, 1] in one channel (grey) or three (RGB); `boxes` the pixel-edge rectangles
     (x0, y0, x1, y1) of all looks so far, finest scale first, possibly none. Left the canvas, `scale` times enlarged,
     with the latest windows, one colour a scale, and the centres of all looks, numbered; right the K scales of
-    `glimpse` in frames of the same colours. Windows are cut where they leave the margin around the canvas.
+    `glimpse` in frames of the same colours. Windows are cut where they leave the margin around the canvas, as wide
+    as centres up to `reach` (1: the border) need it.
 
     Raises `ValueError` for a `scale` below 1 and for images of neither one nor three channels.
     """
     height, width = canvas.shape[-2:]
     scales, _, side, _ = glimpse.shape
-    plan = layout((height, width), scales, side, scale)
+    plan = layout((height, width), scales, side, scale, reach)
 
     scene = Image.new("RGB", plan.scene, BACKDROP)
     enlarged = _image(canvas).resize((width * plan.scale, height * plan.scale), Image.Resampling.NEAREST)

@@ -12,7 +12,7 @@ from matplotlib.patches import Rectangle
 
 from ram_agent.figures import FAINT, INK, LABEL, as_array
 from ram_agent.fonts import legible
-from ram_agent.gaze import Gaze, as_picture, centres, draw_path, outline, scale_colour, time_colours
+from ram_agent.gaze import Gaze, as_picture, centres, draw_path, farthest, outline, scale_colour, time_colours
 
 UNSEEN = 72
 """Grey level of what the agent has not seen."""
@@ -26,6 +26,7 @@ def gaze_frames(gaze: Gaze, rows: int = 2, columns: int = 2) -> list[UInt8[np.nd
     seen of it so far, each place at the finest resolution it was read with.
     """
     looks, lanes = gaze.boxes.shape[0], min(rows * columns, len(gaze.target))
+    gaze = gaze.within(farthest(gaze, slice(lanes)))
     columns = min(columns, lanes)
     rows = math.ceil(lanes / columns)
     mosaic = _Mosaic.arrange(gaze.canvas.shape[-2:], rows, columns)
@@ -121,6 +122,7 @@ def _draw_mosaic(gaze: Gaze, mosaic: _Mosaic, seen: Sequence[_Seen], look: int, 
             artist.set_clip_path(frame)
         below = top + height + 5
         text, colour = gaze.verdict(lane) if over else (gaze.belief(look, lane), INK)
+        text = gaze.named(lane, text, width / FRAME_DPI, "   ")
         weight = "bold" if over else "normal"
         ax.text(left, below, text, fontsize=LABEL, color=colour, va="top", weight=weight, parse_math=False)
     left, top = mosaic.corners[0]

@@ -5,6 +5,7 @@ safe in threads. Colours are Okabe & Ito's (2008) and viridis, and never carry a
 draw in the same inks and sizes.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -21,6 +22,8 @@ LINE_STYLES = (
 INK, FAINT = "#222222", "#777777"
 TITLE, LABEL, SMALL = 9, 8, 7
 """Font sizes in points."""
+POINTS = 72
+"""In an inch."""
 
 Rows = Sequence[Mapping[str, float | int | str | None]]
 """Rows of `metrics.csv`, parsed or as `csv.DictReader` gives them."""
@@ -148,6 +151,18 @@ def as_array(values: Tensor) -> np.ndarray:
 def canvas_margin(height: int, width: int) -> float:
     """Pixels shown around a canvas, for windows that reach outside."""
     return max(height, width) / 12
+
+
+def overhang(boxes: Float[np.ndarray, "*batch 4"], height: int, width: int) -> int:
+    """Pixels to lay around a canvas so that an eye is seen whose centre leaves it: its windows, and its dots with room.
+
+    0 where no centre does, as none can with `sensor.reach` up to 1 (on whole pixels half of one beyond): the
+    windows then leave the canvas by half of themselves at most, of which the margin shows what it can.
+    """
+    low, high, size = boxes[..., :2], boxes[..., 2:], (width, height)
+    beyond = np.max(np.maximum(-(low + high) / 2, (low + high) / 2 - size), initial=0)
+    windows = np.max(np.maximum(-low, high - size), initial=0)
+    return math.ceil(max(beyond + canvas_margin(height, width), windows)) if beyond > 0.5 else 0
 
 
 def panel_size(height: int, width: int, side: float) -> tuple[float, float]:

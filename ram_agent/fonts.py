@@ -3,10 +3,27 @@
 import warnings
 from collections.abc import Sequence
 from functools import cache
+from unicodedata import combining, east_asian_width
 
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontEntry, FontProperties, findfont, fontManager, get_font
 from matplotlib.text import Text
+
+
+def shortened(text: str, most: int) -> str:
+    """A text cut in the middle to `most` columns; a character of Chinese, Japanese or Korean fills two."""
+    if _columns(text) <= most:
+        return text
+    begin, end = 0, len(text)
+    while _columns(text[: begin + 1]) <= most // 2:
+        begin += 1
+    while _columns(f"{text[:begin]}…{text[end - 1 :]}") <= most:
+        end -= 1
+    return f"{text[:begin]}…{text[end:]}"
+
+
+def _columns(text: str) -> int:
+    return sum(0 if combining(each) else 2 if east_asian_width(each) in "WF" else 1 for each in text)
 
 
 def legible(figure: Figure) -> None:

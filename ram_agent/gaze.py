@@ -15,14 +15,24 @@ from matplotlib.patches import Circle, FancyArrowPatch, Rectangle
 from matplotlib.patheffects import withStroke
 from matplotlib.typing import ColorType
 from torch import Tensor
+from torch.nn import functional as F
 
-from ram_agent.figures import FAINT, INK, LABEL, TITLE, as_array, canvas_margin, panel_size
+from ram_agent.figures import FAINT, INK, LABEL, POINTS, TITLE, as_array, canvas_margin, overhang, panel_size
+from ram_agent.fonts import shortened
 
 SCALE_COLOURS = ("#F0E442", "#56B4E9", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#0072B2", "#999999")
 """One a scale, the finest brightest; as in the frames that the environments render."""
 RIGHT, WRONG = "#007A59", "#C24F00"
 """Okabe & Ito's bluish green and vermillion, a little darker so that small text reads on white."""
 BACKDROP = "#3a3a3a"
+FRAME = 0x3A / 255
+"""The same as a level of a canvas."""
+IN_A_ROW = 12
+"""Looks of a strip; a picture of more is cut off or shrunk where it is looked at."""
+MOST = 160
+"""Images of `glimpse_paths`: 40 rows, some 14,000 pixels; many viewers end at 16,384."""
+NAME = 0.15
+"""Inches that the name of an image takes."""
 CELLS = 30
 """Of a fixation map, along the longer side of the canvas: 2 pixels of a 60×60 one."""
 
@@ -42,6 +52,8 @@ class Gaze(NamedTuple):
     """The probability that it gave to that answer."""
     classes: tuple[str, ...]
     """Names of the Y classes."""
+    names: tuple[str, ...] = ()
+    """What tells the images apart, one a lane, to stand above each; none where they are known by their labels."""
 
     @property
     def has_long_names(self) -> bool:
@@ -52,7 +64,7 @@ class Gaze(NamedTuple):
         """`target → answer` with a mark, and its colour; without a target, the last belief."""
         target, answer = int(self.target[lane]), int(self.answers[-1, lane])
         if target < 0:
-            return self.belief(-1, lane, between.replace("→", "·")), INK
+            return self.belief(-1, lane, "\n" if "\n" in between else " · "), INK
         mark, colour = self.mark(-1, lane)
         return f"{self.classes[target]}{between}{self.classes[answer]}{mark}", colour
 
@@ -68,15 +80,33 @@ class Gaze(NamedTuple):
         name = self.classes[int(self.answers[glimpse, lane])]
         return f"{name}{between}{100 * float(self.probability[glimpse, lane]):.0f} %"
 
+    def named(self, lane: int, text: str, width: float, between: str = "\n") -> str:
+        """A text below the image's name, where it has one, cut to `width` inches of a title."""
+        if not self.names:
+            return text
+        return f"{shortened(self.names[lane], max(8, int(width * POINTS / (0.68 * TITLE))))}{between}{text}"
+
+    def within(self, by: int) -> "Gaze":
+        """The same on canvases in a frame of `by` pixels, which a picture can show an eye in: see `overhang`."""
+        if not by:
+            return self
+        return self._replace(canvas=F.pad(self.canvas, (by, by, by, by), value=FRAME), boxes=self.boxes + by)
+
+
+def farthest(gaze: Gaze, lanes: slice = slice(None)) -> int:
+    """The `overhang` of the finest windows; coarser ones are cut where the margin ends."""
+    return overhang(as_array(gaze.boxes[:, lanes, 0]), gaze.canvas.shape[-2], gaze.canvas.shape[-1])
+
 
 def glimpse_paths(gaze: Gaze) -> Figure:
     """A grid of episodes: the finest window of every look, numbered and coloured from the first (dark) to the last."""
+    gaze = gaze.within(farthest(gaze))
     lanes = len(gaze.target)
     columns = min(4, lanes)
     rows = math.ceil(lanes / columns)
     height, width = gaze.canvas.shape[-2:]
     panel = panel_size(height, width, 1.75)
-    title = 0.46 if gaze.has_long_names else 0.32
+    title = (0.46 if gaze.has_long_names else 0.32) + (NAME if gaze.names else 0)
     figure, axes = image_grid([panel[0]] * columns, [panel[1]] * rows, between=(0.12, title), top=title)
     for lane in range(lanes):
         show_path(axes[lane // columns][lane % columns], gaze, lane, panel[0])
@@ -86,39 +116,52 @@ def glimpse_paths(gaze: Gaze) -> Figure:
 
 
 def glimpse_strip(gaze: Gaze, lane: int) -> Figure:
-    """One episode from left to right: above, the windows on the canvas; below, what each scale saw and the belief."""
+    """One episode from left to right: above, the windows on the canvas; below, what each scale saw and the belief.
+
+    More looks than fit into a row go on in others below.
+    """
+    gaze = gaze.within(farthest(gaze, slice(lane, lane + 1)))
     looks, scales = gaze.boxes.shape[0], gaze.boxes.shape[2]
     height, width = gaze.canvas.shape[-2:]
     panel = panel_size(height, width, 1.3)
     column = max(panel[0], 0.8)  # room for the belief below
+    belief = 0.45 if gaze.has_long_names else 0.3
+    rows = math.ceil(looks / IN_A_ROW)
+    columns = math.ceil(looks / rows)  # as many in each row, nearly
+    down = [0.1] * scales + ([belief + 0.3, *[0.1] * scales]) * (rows - 1)
     figure, axes = image_grid(
-        [column] * looks,
-        [panel[1]] + [min(column, 1.0)] * scales,
-        between=(0.1, 0.1),
-        top=0.42,
-        bottom=0.45 if gaze.has_long_names else 0.3,
+        [column] * columns,
+        ([panel[1]] + [min(column, 1.0)] * scales) * rows,
+        between=(0.1, down),
+        top=0.42 + (NAME if gaze.names else 0),
+        bottom=belief,
         left=0.45,
     )
+    for place in range(looks, rows * columns):
+        for across in axes[(rows - 1) * (1 + scales) :]:
+            across[place % columns].remove()
     for look in range(looks):
         boxes = as_array(gaze.boxes[look, lane])
-        ax = axes[0][look]
+        row, place = look // columns * (1 + scales), look % columns
+        ax = axes[row][place]
         show_canvas(ax, gaze.canvas[lane])
         for k in reversed(range(scales)):
             ax.add_patch(outline(boxes[k], scale_colour(k), 1.3))
         ax.set_title(f"glimpse {look + 1}" if look == 0 else str(look + 1), fontsize=LABEL, color=FAINT, pad=3)
         for k in range(scales):
-            ax = axes[k + 1][look]
+            ax = axes[row + k + 1][place]
             ax.imshow(as_picture(gaze.glimpses[look, lane, k]), interpolation="nearest")
             ax.set(xticks=[], yticks=[])
             for spine in ax.spines.values():
                 spine.set(visible=True, color=scale_colour(k), linewidth=1.6)
-            if look == 0:
+            if place == 0:
                 ax.set_ylabel(f"{2**k}×", fontsize=LABEL, color=FAINT, rotation=0, ha="right", va="center", labelpad=4)
         mark, colour = gaze.mark(look, lane)
-        below = axes[-1][look]
+        below = axes[row + scales][place]
         belief = gaze.belief(look, lane, "\n" if gaze.has_long_names else " · ") + mark
         below.set_xlabel(belief, fontsize=LABEL, color=colour, labelpad=4, parse_math=False)
     text, colour = gaze.verdict(lane)
+    text = gaze.named(lane, text, figure.get_figwidth())
     above = 1 - 0.06 / figure.get_figheight()
     figure.text(0.5, above, text, fontsize=TITLE, color=colour, ha="center", va="top", parse_math=False)
     return figure
@@ -185,24 +228,27 @@ def image_grid(
     widths: Sequence[float],
     heights: Sequence[float],
     *,
-    between: tuple[float, float],
+    between: tuple[float, float | Sequence[float]],
     top: float,
     bottom: float = 0.1,
     left: float = 0.1,
 ) -> tuple[Figure, list[list[Axes]]]:
-    """Axes at exact places: all arguments in inches, `between` as (across, down)."""
+    """Axes at exact places: all arguments in inches, `between` as (across, down), down one of each pair of rows or all
+    the same.
+    """
+    gaps = [between[1]] * (len(heights) - 1) if isinstance(between[1], float | int) else list(between[1])
     across = sum(widths) + between[0] * (len(widths) - 1) + left + 0.1
-    down = sum(heights) + between[1] * (len(heights) - 1) + top + bottom
+    down = sum(heights) + sum(gaps) + top + bottom
     figure = Figure(figsize=(across, down))
     axes, y = [], down - top
-    for height in heights:
+    for height, gap in zip(heights, [*gaps, 0], strict=True):
         y -= height
         row, x = [], left
         for width in widths:
             row.append(figure.add_axes((x / across, y / down, width / across, height / down)))
             x += width + between[0]
         axes.append(row)
-        y -= between[1]
+        y -= gap
     return figure, axes
 
 
@@ -215,7 +261,7 @@ def show_path(ax: Axes, gaze: Gaze, lane: int, width: float) -> None:
     view = _view_width(*gaze.canvas.shape[-2:])
     draw_path(ax, centres(boxes), time_colours(len(boxes)), unit=72 * width / view)
     text, colour = gaze.verdict(lane, " →\n" if gaze.has_long_names else " → ")
-    ax.set_title(text, fontsize=TITLE, color=colour, pad=4, parse_math=False)
+    ax.set_title(gaze.named(lane, text, width), fontsize=TITLE, color=colour, pad=4, parse_math=False)
 
 
 def show_canvas(ax: Axes, canvas: Tensor) -> None:

@@ -3,7 +3,9 @@
 import numpy as np
 import torch
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
+from matplotlib.typing import ColorType
 
 from ram_agent.gaze import Gaze
 from ram_agent.sensor import make_sensor
@@ -26,11 +28,12 @@ def make_gaze(
     channels: int = 1,
     scales: int = 2,
     kind: str = "crop",
+    reach: float = 0.9,
 ) -> Gaze:
     """Random canvases, looked at at random places; even lanes answer right, odd ones wrong."""
     generator = torch.Generator().manual_seed(0)
     canvas = torch.rand(lanes, channels, *size, generator=generator)
-    sensor = make_sensor(kind, size=6, scales=scales)
+    sensor = make_sensor(kind, size=6, scales=scales, reach=reach)
     actions = 2 * torch.rand(looks, lanes, sensor.window_parameters, generator=generator) - 1
     windows = [sensor.window(action) for action in actions]
     target = torch.arange(lanes) % 10
@@ -50,3 +53,8 @@ def render(figure: Figure) -> np.ndarray:
     agg = FigureCanvasAgg(figure)
     agg.draw()
     return np.asarray(agg.buffer_rgba())[..., :3].copy()
+
+
+def has_colour(picture: np.ndarray, colour: ColorType) -> bool:
+    wanted = np.rint(255 * np.array(to_rgb(colour)))
+    return bool((abs(picture.astype(float) - wanted).max(axis=-1) <= 1).any())

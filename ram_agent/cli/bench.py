@@ -4,7 +4,7 @@ from typing import Any
 
 from ram_agent.bench import suite
 from ram_agent.bench.settings import Settings
-from ram_agent.cli.folders import check_file
+from ram_agent.cli.outputs import check_file
 from ram_agent.cli.prepared import Prepared
 from ram_agent.cli.world import find_device
 from ram_agent.options import Parser
@@ -21,7 +21,7 @@ def bench_options(commands: Any) -> Parser:
     parser.add_argument("--updates", type=int, help="updates over which memory is watched [default: 300]")
     parser.add_argument("--batch", type=int, help="images per update [default: 256]")
     parser.add_argument("--json", metavar="FILE", help="write the numbers there too")
-    parser.add_argument("--plot", metavar="FILE", help="draw what a glimpse costs against the canvas there, a PNG")
+    parser.add_argument("--plot", metavar="FILE", help="draw what a glimpse costs against the canvas there, a .png")
     parser.add_argument("--smoke", action="store_true", help="tiny sizes, two rounds: whether it runs")
     return parser
 
@@ -32,8 +32,10 @@ def bench_project(given: Any) -> Prepared:
     least = {"rounds": 2, "updates": 10, "batch": 8} if given.smoke else {}
     settings = Settings(find_device(given.device), given.threads, **least | asked, smoke=given.smoke)
     sections = suite.check(given.sections, given.plot)
-    for file in filter(None, (given.json, given.plot)):
-        check_file(file)
+    if given.json:
+        check_file("--json", given.json)
+    if given.plot:
+        check_file("--plot", given.plot, ".png")
 
     def job() -> int:
         for piece in suite.run(sections, settings, given.json, given.plot):

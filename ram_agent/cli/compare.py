@@ -7,11 +7,12 @@ import torch
 
 from envs.images import ImageData, load_images
 from ram_agent.cli.folders import NO_PLACE, lies_here
+from ram_agent.cli.outputs import check_folder
 from ram_agent.cli.prepared import Prepared
 from ram_agent.cli.world import ConfiguredWorld, find_device
 from ram_agent.compare.comparison import compare
 from ram_agent.compare.gather import gather
-from ram_agent.config import Config, ConfigError, ImagesConfig, changed_config
+from ram_agent.config import Config, ImagesConfig, changed_config
 from ram_agent.export import is_export
 from ram_agent.options import Parser, add_config_options, overrides
 
@@ -40,11 +41,9 @@ def compare_options(commands: Any) -> Parser:
 
 def compare_runs(given: Any) -> Prepared:
     """Write comparison.md, comparison.html, their plots and comparison.json."""
-    gathered = gather([Path(name) for name in given.runs])
     out = Path(given.out)
-    if out.exists() and not out.is_dir():
-        raise ConfigError(f"--out: {out} is a file, expected a folder")
-    out.mkdir(parents=True, exist_ok=True)
+    check_folder("--out", out)
+    gathered = gather([Path(name) for name in given.runs])
     changed = overrides(given)
     if "run.device" in changed:
         find_device(changed["run.device"])
@@ -75,6 +74,7 @@ def compare_runs(given: Any) -> Prepared:
 
     def job() -> int:
         torch.set_num_threads(1)
+        out.mkdir(parents=True, exist_ok=True)
         for file in compare(gathered, None if given.no_evaluate else world_of, out, timed=not given.no_time):
             print(file)
         return 0

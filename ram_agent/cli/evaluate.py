@@ -3,8 +3,8 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from ram_agent.cli.folders import check_file
 from ram_agent.cli.notice import loud
+from ram_agent.cli.outputs import check_file
 from ram_agent.cli.picture_files import tell
 from ram_agent.cli.prepared import Prepared
 from ram_agent.cli.trained import Trained, other_data_options, trained_agent
@@ -29,17 +29,21 @@ def evaluate_options(commands: Any) -> Parser:
         usage="%(prog)s RUN [--images SOURCE ...] [--confusion FILE] [--section.field VALUE ...]",
     )
     other_data_options(parser)
-    parser.add_argument("--confusion", metavar="FILE", help="draw the matrix of targets and answers there, a PNG")
+    parser.add_argument(
+        "--confusion",
+        metavar="FILE",
+        help="draw the matrix of targets and answers there, a .png; its folder is made where it is missing",
+    )
     return parser
 
 
 def evaluate_run(given: Any) -> Prepared:
     """Print test errors of a run as a table, or its answers to picture files; leaves the run folder untouched."""
-    trained = trained_agent(given)
     if given.confusion:
-        if trained.shown:
-            raise ConfigError("--confusion: expected images with labels, got picture files; give them as class folders")
-        check_file(given.confusion)
+        check_file("--confusion", given.confusion, ".png")
+    trained = trained_agent(given)
+    if given.confusion and trained.shown:
+        raise ConfigError("--confusion: expected images with labels, got picture files; give them as class folders")
 
     def answer() -> int:
         env = trained.world.environment("test", trained.world.images_in("test"))

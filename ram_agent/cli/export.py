@@ -10,6 +10,7 @@ from ram_agent.building import best_policy
 from ram_agent.card import PICTURES, model_card
 from ram_agent.checkpoint import fitting, read_newest
 from ram_agent.cli.folders import run_folder
+from ram_agent.cli.outputs import check_folder
 from ram_agent.cli.prepared import Prepared, Refused
 from ram_agent.config import Config, ConfigError, changed_config, dump_config, load_config
 from ram_agent.export import STEP, is_export, write_export
@@ -42,6 +43,7 @@ def export_run(given: Any) -> Prepared:
         hub_client()  # whether it is there, before anything is written
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise ConfigError(f"--out: {target} exists and is not an empty folder; choose another")
+    check_folder("--out", target)
     if is_export(folder):
         raise ConfigError(f"run {folder}: an export already; copy the folder, or name the run that it came from")
     saved = read_newest(folder / CHECKPOINT)

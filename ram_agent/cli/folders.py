@@ -5,6 +5,7 @@ from difflib import get_close_matches
 from pathlib import Path
 
 from envs.images import SOURCES
+from ram_agent.cli.outputs import check_folder
 from ram_agent.config import Config, ConfigError
 from ram_agent.export import is_export
 from ram_agent.files import held, is_partial
@@ -42,6 +43,7 @@ def find_config(name: str, kind: str = "config", below: str = ".") -> Path:
 def new_run_folder(config: Config) -> Path:
     """Make the folder of a new run: the one asked for, which must not hold a run yet, or a numbered one under runs/."""
     if config.run.folder is None:
+        check_folder("run.folder", Path("runs"))
         number = 1
         while True:
             folder = Path("runs") / (config.name if number == 1 else f"{config.name}-{number}")
@@ -51,6 +53,7 @@ def new_run_folder(config: Config) -> Path:
             except FileExistsError:
                 number += 1
     folder = Path(config.run.folder)
+    check_folder("run.folder", folder)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         if is_export(folder):
             raise ConfigError(f"run.folder: {folder} is an export; choose another: -i {folder} begins with its weights")
@@ -60,10 +63,7 @@ def new_run_folder(config: Config) -> Path:
                 "or replace it with --run.overwrite true"
             )
         _clear_run(folder)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ConfigError(f"run.folder: cannot make {folder}: {error.strerror or error}") from None
+    folder.mkdir(parents=True, exist_ok=True)
     return folder
 
 
@@ -100,10 +100,3 @@ def check_whereabouts(folder: Path, source: str, remedy: str) -> None:
     """Raise `ConfigError` where an export's images do not lie here; where else they do it cannot say."""
     if is_export(folder) and not lies_here(source):
         raise ConfigError(NO_PLACE.format(source, remedy))
-
-
-def check_file(name: str) -> None:
-    """What cannot be written is better known before than after. Raises `ConfigError`."""
-    if Path(name).is_dir():
-        raise ConfigError(f"{name}: is a folder, expected a file")
-    Path(name).parent.mkdir(parents=True, exist_ok=True)

@@ -45,6 +45,12 @@ def picture_files(names: Sequence[str]) -> list[Path]:
     return [] if others else paths
 
 
+def file_names(files: Sequence[Path]) -> tuple[str, ...]:
+    """What to write above pictures: the names of the files, with their folders where two are called the same."""
+    names = tuple(file.name for file in files)
+    return names if len(set(names)) == len(set(files)) else tuple(map(str, files))
+
+
 def lay_out(
     files: Sequence[Path],
     canvas: tuple[int, int] | None,

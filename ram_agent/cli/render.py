@@ -8,11 +8,13 @@ import numpy as np
 import torch
 
 from ram_agent.animation import gaze_frames
+from ram_agent.cli.outputs import check_folder
+from ram_agent.cli.picture_files import file_names
 from ram_agent.cli.prepared import Prepared
 from ram_agent.cli.trained import Trained, other_data_options, trained_agent
 from ram_agent.config import ConfigError
 from ram_agent.evaluation import evaluate
-from ram_agent.gaze import glimpse_paths, glimpse_strip, of_each_class
+from ram_agent.gaze import MOST, glimpse_paths, glimpse_strip, of_each_class
 from ram_agent.options import Parser, overrides
 from ram_agent.pictures import write_figure, write_gif
 from ram_agent.run_files import FIGURES
@@ -36,7 +38,10 @@ def render_options(commands: Any) -> Parser:
         help="where the pictures go [default: RUN/figures; of other images or scenes a folder called after them in it]",
     )
     parser.add_argument(
-        "--count", type=int, metavar="COUNT", help=f"how many images [default: {COUNT}, of picture files all]"
+        "--count",
+        type=int,
+        metavar="COUNT",
+        help=f"how many images, {MOST} at most: few viewers show a taller picture [default: {COUNT}, of files all]",
     )
     parser.add_argument(
         "--wrong",
@@ -51,8 +56,10 @@ def render_run(given: Any) -> Prepared:
 
     With `--wrong` of the first images that are answered wrongly.
     """
-    if given.count is not None and given.count < 1:
-        raise ConfigError(f"--count: expected 1 or more images, got {given.count}")
+    if given.count is not None and not 1 <= given.count <= MOST:
+        raise ConfigError(
+            f"--count: expected 1 to {MOST} images, got {given.count:,}; more make a picture taller than viewers show"
+        )
     trained = trained_agent(given)
     if given.wrong and trained.shown:
         raise ConfigError("--wrong: expected images with labels, got picture files; give them as class folders")
@@ -64,8 +71,15 @@ def render_run(given: Any) -> Prepared:
         target = target / other
     if given.wrong and not given.out:
         target = target / "wrong"
+    check_folder("--out", target)
     there = world.images_in("test")
-    count = min(given.count or (there if trained.shown else COUNT), there)
+    asked = given.count or (there if trained.shown else COUNT)
+    if asked > MOST:
+        raise ConfigError(
+            f"--images: got {there:,} picture files, expected at most {MOST} in a picture; --count {MOST} draws the "
+            "first ones"
+        )
+    count = min(asked, there)
 
     def job() -> int:
         labels = world.labels_in("test")
@@ -76,10 +90,15 @@ def render_run(given: Any) -> Prepared:
         if not scenes:
             print(f"none of {there:,} images is answered wrongly: nothing to draw")
             return 0
+        if given.count and len(scenes) < given.count:
+            what = "picture files" if trained.shown else "test images"
+            wrongly = " that it answers wrongly" if given.wrong else ""
+            print(f"{given.count} asked for, {len(scenes)} drawn: there are no more {what}{wrongly}")
         target.mkdir(parents=True, exist_ok=True)
         gaze = watch(trained.policy, world.environment("test", len(scenes)), scenes)
         if trained.shown:
-            gaze = gaze._replace(target=torch.full_like(gaze.target, -1))
+            names = file_names([each.file for each in trained.shown])
+            gaze = gaze._replace(target=torch.full_like(gaze.target, -1), names=names[:count])
         files = [target / name for name in ("glimpse_paths.png", "glimpse_paths.gif", "glimpse_strip.png")]
         write_figure(glimpse_paths(gaze), files[0])
         write_gif(gaze_frames(gaze), files[1])

@@ -6,6 +6,7 @@ from typing import Any
 
 from ram_agent.cli.folders import find_config
 from ram_agent.cli.notice import loud
+from ram_agent.cli.outputs import check_folder
 from ram_agent.cli.prepared import Prepared, Refused
 from ram_agent.cli.train import check_means
 from ram_agent.cli.watch import train_command
@@ -49,10 +50,11 @@ def search_settings(given: Any) -> Prepared:
             "run.track: a search tells Weights & Biases nothing; leave it out, and track the run of best.yaml"
         )
     config = changed_config(config, {"run.folder": None, "run.overwrite": False})  # best.yaml hands them on
+    out = Path(given.out or Path("runs") / f"{config.name}_search")
+    check_folder("--out", out)
     space = read_space(find_config(given.space, "space", "spaces"))
     world = ConfiguredWorld(config)
     check_means(config, world.device, 1)
-    out = Path(given.out or Path("runs") / f"{config.name}_search")
     search = Search(
         config,
         space,

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from ram_agent.cli.folders import find_config
+from ram_agent.cli.outputs import check_folder
 from ram_agent.cli.prepared import Prepared
 from ram_agent.cli.watch import PAGE, watch_command
 from ram_agent.config import ConfigError
@@ -43,6 +44,7 @@ def sweep_table(given: Any) -> Prepared:
         check_ray()
     path = find_config(given.table, "table", "tables")
     out = Path(given.out or Path("runs") / path.stem).absolute()
+    check_folder("--out", out)
     threads = max(1, cores() // given.workers)
     # A training that has the machine to itself measures at its start how many are worth having, as by itself.
     alone = given.workers == 1 and given.backend == "local"

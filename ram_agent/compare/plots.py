@@ -11,12 +11,21 @@ from matplotlib.ticker import EngFormatter, MaxNLocator
 
 from ram_agent.compare.gather import Run, Validated, estimator_order
 from ram_agent.compare.seeds import SIGNAL_OVER, Bundle, Points, bundle, running_mean
-from ram_agent.figures import FAINT, INK, LABEL, LINE_STYLES, SMALL, TITLE, level, logarithmic, panel_size, ruled
+from ram_agent.figures import (
+    FAINT,
+    INK,
+    LABEL,
+    LINE_STYLES,
+    POINTS,
+    SMALL,
+    TITLE,
+    level,
+    logarithmic,
+    panel_size,
+    ruled,
+)
 from ram_agent.full_image import NETWORKS
-from ram_agent.gaze import Gaze, image_grid, show_path
-
-POINTS = 72
-"""In an inch."""
+from ram_agent.gaze import Gaze, farthest, image_grid, show_path
 
 DASHES = ("-", "--", "-.", ":", (0, (6, 1, 1, 1, 1, 1)))
 
@@ -138,6 +147,8 @@ def gradient_signal(methods: Mapping[str, Sequence[Run]], images: str) -> Figure
 
 def paths_side_by_side(gazes: Mapping[str, Gaze]) -> Figure:
     """A row a method, a column an image: the same test images, with the path that each method's gaze took."""
+    far = max(map(farthest, gazes.values()))
+    gazes = {name: gaze.within(far) for name, gaze in gazes.items()}
     first = next(iter(gazes.values()))
     lanes, (height, width) = len(first.target), first.canvas.shape[-2:]
     panel = panel_size(height, width, 1.5)

@@ -394,6 +394,17 @@ def test_render_writes_a_picture_and_an_animation(run: Path, forked: Callable[..
         assert animation.n_frames >= 6  # one a look
 
 
+def test_render_says_where_there_are_fewer_images_than_were_asked_for(
+    run: Path, forked: Callable[..., Outcome], tmp_path: Path
+) -> None:
+    few = tmp_path / "few.npz"
+    labels = np.arange(5)
+    np.savez(few, images=np.full((5, 8, 8), 200, np.uint8), labels=labels)
+    status, out, err = forked("ram_agent", "render", run, "--images", few, "--out", tmp_path / "out", "--count", 9)
+    assert status == 0, err
+    assert out.startswith("9 asked for, 5 drawn: there are no more test images\n")
+
+
 # -------------------------------------------------------------------- bench
 
 
@@ -432,7 +443,8 @@ def test_bench_measures_only_what_it_was_asked_for(forked: Callable[..., Outcome
         (["--batch", "0"], "--batch: expected 1 or more, got 0"),
         (["--device", "nonsense"], "run.device: got 'nonsense'"),
         (["--plot", "{tmp}/some.png", "memory"], "--plot: draws the sensor section"),
-        (["--json", "{tmp}"], "{tmp}: is a folder"),
+        (["--json", "{tmp}"], "--json: {tmp} is a folder, expected a file"),
+        (["--plot", "{tmp}/a.jpg"], "--plot: got {tmp}/a.jpg, expected a name that ends in .png"),
         (["--jsn", "x"], "--jsn: unknown option (did you mean --json?)"),
     ],
     ids=lambda part: " ".join(part) if isinstance(part, list) else "",
@@ -454,6 +466,26 @@ def assert_one_clear_line(outcome: Outcome, *fragments: str) -> None:
     assert re.fullmatch(r"(train\.py|ram-agent( \w+)?): error: [^\n]+\n", outcome.err), outcome.err
     for fragment in fragments:
         assert fragment in outcome.err
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        *(["compare", "RUN"], ["export", "RUN"], ["render", "RUN"], ["evaluate", "RUN"]),
+        *(["sweep", "table_smoke"], ["search", "smoke", "--space", "hard"]),
+    ],
+    ids=" ".join,
+)
+def test_what_cannot_be_written_is_one_line_before_the_work_begins(
+    command: list[str], run: Path, forked: Callable[..., Outcome], tmp_path: Path
+) -> None:
+    """A sweep would print its plan, an evaluation measure everything."""
+    (tmp_path / "file").write_text("kept")
+    option, name = ("--confusion", "below/a.png") if command[0] == "evaluate" else ("--out", "below")
+    given = [str(run) if word == "RUN" else word for word in command]
+    refused = forked("ram_agent", *given, option, tmp_path / "file" / name)
+    below = f"{option}: cannot make {tmp_path}/file/below: Not a directory; choose a folder that can be written"
+    assert_one_clear_line(refused, below)
 
 
 @pytest.mark.parametrize(
@@ -497,7 +529,7 @@ def assert_one_clear_line(outcome: Outcome, *fragments: str) -> None:
         (["--images.source", "digits", "--images.size", "14,14"], ["images.size: expected none", "14,14 for digits"]),
         (["--run.folder", "{tmp}/full"], ["run.folder: {tmp}/full exists and is not empty", "--resume"]),
         (["--run.folder", "{tmp}/full", "--run.overwrite", "true"], ["run.overwrite", "nothing was removed"]),
-        (["--run.folder", "{tmp}/file"], ["run.folder: {tmp}/file exists"]),
+        (["--run.folder", "{tmp}/file"], ["run.folder: {tmp}/file is a file, expected a folder"]),
         (["--run.folder", "{tmp}/file/below"], ["run.folder: cannot make {tmp}/file/below: Not a directory"]),
         (["--run.folder", "/proc/no/run"], ["run.folder: cannot make /proc/no/run: No such file or directory"]),
     ],
@@ -631,7 +663,9 @@ def test_a_wrong_evaluation_is_one_clear_line(run: Path, forked: Callable[..., O
     assert forked("ram_agent", "evaluate", run, *large, *plain).status == 0  # as the line says
     assert_one_clear_line(forked("ram_agent", "evaluate", tmp_path), f"run {tmp_path}: not a run folder")
     assert_one_clear_line(forked("ram_agent", "evaluate"), "RUN")
-    assert_one_clear_line(forked("ram_agent", "render", run, "--count", 0), "--count: expected 1 or more images, got 0")
+    for count in (0, 161):
+        refused = forked("ram_agent", "render", run, "--count", count)
+        assert_one_clear_line(refused, f"--count: expected 1 to 160 images, got {count}")
     assert_one_clear_line(
         forked("ram_agent", "render", run, "--cout", 3), "--cout: unknown option (did you mean --count?)"
     )

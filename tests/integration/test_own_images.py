@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from matplotlib.figure import Figure
 from PIL import Image
 
 from envs.class_names import NAMES_FILE
@@ -26,6 +27,7 @@ from ram_agent.building import best_policy
 from ram_agent.checkpoint import read_checkpoint
 from ram_agent.cli import main
 from ram_agent.cli.notice import unmeasured
+from ram_agent.cli.picture_files import file_names
 from ram_agent.cli.world import ConfiguredWorld
 from ram_agent.config import dump_config, load_config
 from ram_agent.evaluation import Evaluation
@@ -275,6 +277,26 @@ def test_render_draws_picture_files_beside_the_pictures_of_the_run(
     assert {path: path.stat().st_mtime_ns for path in before} == before
 
 
+def test_render_writes_the_names_of_picture_files_above_them(
+    coloured: dict[str, Path], photographs: Path, say: Say, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """With their folders where two are called the same."""
+    drawn: list[Figure] = []
+    monkeypatch.setattr("ram_agent.cli.render.write_figure", lambda figure, _: drawn.append(figure))
+    other = tmp_path / "000.png"
+    other.write_bytes((photographs / "fox" / "000.png").read_bytes())
+    files = [photographs / "owl" / "001.jpg", photographs / "fox" / "000.png"]
+    say("render", coloured["crop"], "--images", *files)
+    paths, strip = drawn
+    assert [ax.get_title().split("\n")[0] for ax in paths.axes] == ["001.jpg", "000.png"]
+    assert strip.texts[0].get_text().startswith("001.jpg\n")
+    say("render", coloured["crop"], "--images", files[1], other)
+    assert file_names([files[1], other]) == (str(files[1]), str(other))
+    first, second = (ax.get_title().split("\n")[0] for ax in drawn[2].axes)
+    assert "…" in first + second
+    assert first.endswith("000.png")
+
+
 def test_render_draws_other_scenes_beside_the_pictures_of_the_run(coloured: dict[str, Path], say: Say) -> None:
     run = coloured["crop"]
     before = {path: path.stat().st_mtime_ns for path in (run / "figures").iterdir() if path.is_file()}
@@ -443,6 +465,9 @@ def test_what_cannot_be_shown_is_refused_in_one_line(
     confusion = refuse("evaluate", grey, "--images", picture, "--confusion", tmp_path / "c.png")
     assert "expected images with labels" in confusion
     assert "is a folder, expected a file" in refuse("evaluate", grey, "--confusion", tmp_path)
+    assert "expected a name that ends in .png" in refuse("evaluate", grey, "--confusion", tmp_path / "c.jpg")
+    many = refuse("render", grey, "--images", *[picture] * 161)
+    assert "--images: got 161 picture files, expected at most 160 in a picture; --count 160 draws the first" in many
     cluttered = refuse("evaluate", grey, "--images", picture, "--scene.kind", "cluttered")
     assert "--scene.kind: got cluttered for picture files, expected plain, or nothing" in cluttered
     text = tmp_path / "photo.heic"

@@ -5,16 +5,10 @@ from itertools import pairwise
 import numpy as np
 import pytest
 import torch
-from matplotlib.colors import to_rgb
 
 from ram_agent.animation import UNSEEN, _Seen, gaze_frames
 from ram_agent.gaze import RIGHT, WRONG
-from tests.drawing import SHAPES, make_gaze
-
-
-def has_colour(picture: np.ndarray, colour: str) -> bool:
-    wanted = np.rint(255 * np.array(to_rgb(colour)))
-    return bool((abs(picture.astype(float) - wanted).max(axis=-1) <= 1).any())
+from tests.drawing import SHAPES, has_colour, make_gaze
 
 
 @pytest.mark.parametrize("shape", SHAPES)

@@ -14,7 +14,7 @@ from matplotlib.font_manager import FontProperties, findfont
 from ram_agent import animation, fonts, pictures
 from ram_agent import board as boards
 from ram_agent.figures import confusion_matrix
-from ram_agent.fonts import legible
+from ram_agent.fonts import legible, shortened
 from tests.drawing import make_gaze
 
 NOBODYS = "\N{CUNEIFORM SIGN A}"
@@ -126,3 +126,16 @@ def test_every_picture_is_made_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert asked == [figure, figure]
     frames = animation.gaze_frames(gaze, 1, 1)
     assert len(asked) == 2 + len(frames)
+
+
+@pytest.mark.parametrize(
+    ("text", "most", "expected"),
+    [
+        ("a b.png", 7, "a b.png"),
+        ("photograph.png", 9, "phot….png"),
+        ("绘画与雕塑.png", 10, "绘画….png"),
+        ("größe_gro\u0308ße", 11, "größe_gro\u0308ße"),
+    ],
+)
+def test_long_texts_are_cut_in_the_middle_by_the_columns_they_fill(text: str, most: int, expected: str) -> None:
+    assert shortened(text, most) == expected

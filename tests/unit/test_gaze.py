@@ -3,15 +3,18 @@
 import numpy as np
 import pytest
 import torch
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_rgb
 from matplotlib.patches import Circle, Rectangle
 
 from envs import rendering
 from ram_agent import gaze as pictures
 from ram_agent.animation import gaze_frames
-from ram_agent.figures import INK, confusion_matrix
-from ram_agent.gaze import RIGHT, WRONG, glimpse_paths, glimpse_strip, of_each_class
-from tests.drawing import SHAPES, make_gaze, render
+from ram_agent.figures import INK, confusion_matrix, overhang
+from ram_agent.gaze import RIGHT, WRONG, farthest, glimpse_paths, glimpse_strip, of_each_class, time_colours
+from ram_agent.sensor import make_sensor
+from tests.drawing import SHAPES, has_colour, make_gaze, render
 
 
 @pytest.mark.parametrize("shape", SHAPES)
@@ -75,7 +78,7 @@ def test_without_a_target_the_belief_stands_in_place_of_a_verdict() -> None:
         f"0 · {share} %" for share in (10, 37, 63, 90)
     ]
     named = gaze._replace(classes=("ankle boot", *gaze.classes[1:]))
-    assert glimpse_paths(named).axes[0].get_title() == "ankle boot ·\n90 %"
+    assert glimpse_paths(named).axes[0].get_title() == "ankle boot\n90 %"
 
 
 def test_a_strip_shows_every_scale_of_every_look_and_the_belief_below() -> None:
@@ -91,6 +94,75 @@ def test_a_strip_shows_every_scale_of_every_look_and_the_belief_below() -> None:
         boxes = sorted(tuple(patch.get_bbox().extents) for patch in column[0].patches if isinstance(patch, Rectangle))
         np.testing.assert_allclose(boxes, sorted(map(tuple, gaze.boxes[look, 1].tolist())), rtol=1e-6)
     assert [ax.get_xlabel() for ax in figure.axes[-looks:]] == ["2 · 10 % ✗", "2 · 50 % ✗", "2 · 90 % ✗"]
+
+
+def test_a_name_stands_above_each_image_and_is_cut_in_the_middle_to_its_width() -> None:
+    gaze = make_gaze(lanes=2)._replace(names=("a b.png", "photograph_of_a_garden_in_may_0001.png"))
+    plain, figure = glimpse_paths(gaze._replace(names=())), glimpse_paths(gaze)
+    assert figure.get_figheight() > plain.get_figheight()  # a line more
+    assert [ax.get_title().split("\n")[1] for ax in figure.axes] == [ax.get_title() for ax in plain.axes]
+    first, second = (ax.get_title().split("\n")[0] for ax in figure.axes)
+    assert first == "a b.png"
+    assert (second[:5], second[-8:], "…" in second) == ("photo", "0001.png", True)
+    agg = FigureCanvasAgg(figure)
+    for ax in figure.axes:
+        assert ax.title.get_window_extent(agg.get_renderer()).width <= ax.get_window_extent().width
+    assert glimpse_strip(gaze, 1).texts[0].get_text() == f"{gaze.names[1]}\n1 → 2 ✗"
+    frames = zip(gaze_frames(gaze), gaze_frames(gaze._replace(names=())), strict=True)
+    assert all((frame != other).any() for frame, other in frames)
+
+
+def test_a_strip_of_many_looks_goes_on_below_and_shows_each_of_them_once() -> None:
+    gaze = make_gaze(looks=27, scales=2)
+    figure = glimpse_strip(gaze, 0)
+    titles = [ax.get_title() for ax in figure.axes if ax.get_title()]
+    assert titles == ["glimpse 1", *map(str, range(2, 28))]
+    assert len(figure.axes) == 27 * 3
+    assert figure.get_figwidth() < glimpse_strip(make_gaze(looks=12), 0).get_figwidth()  # nine in each of three rows
+    boxes = [ax.get_position() for ax in figure.axes]
+    assert not any(one.overlaps(other) for at, one in enumerate(boxes) for other in boxes[:at])
+    below = [ax.get_xlabel() for ax in figure.axes if ax.get_xlabel()]
+    assert below == [gaze.belief(look, 0) + " ✓" for look in range(27)]
+    above, below = ([ax for ax in figure.axes if text(ax)] for text in (Axes.get_title, Axes.get_xlabel))
+    for one, other in zip(above, below, strict=True):
+        upper, lower = one.get_position(), other.get_position()
+        assert (upper.x0 + upper.x1) / 2 == pytest.approx((lower.x0 + lower.x1) / 2)
+        assert 0 < (upper.y0 - lower.y1) * figure.get_figheight() < 1.5  # one scale and no other look between them
+    for look, ax in enumerate([ax for ax in figure.axes if ax.get_title()]):
+        window = [patch for patch in ax.patches if isinstance(patch, Rectangle)][-1]
+        np.testing.assert_allclose(window.get_bbox().extents, gaze.boxes[look, 0, 0], rtol=1e-6)
+
+
+@pytest.mark.parametrize("kind", ["crop", "gaussian"])
+def test_an_eye_that_leaves_the_canvas_is_seen_where_it_went(kind: str) -> None:
+    """`sensor.reach` above 1: no window and no dot beyond what is shown, and the canvas under them where it was."""
+    gaze = make_gaze(kind=kind, reach=3.0)
+    assert farthest(gaze) > 12
+    assert overhang(np.array([[55.0, 0, 85, 30]]), 60, 60) == 25  # all of a window larger than the margin
+    for ax, lane in zip(glimpse_paths(gaze).axes, range(3), strict=True):
+        (left, right), (bottom, top) = ax.get_xlim(), ax.get_ylim()
+        for patch in ax.patches:
+            if isinstance(patch, Rectangle | Circle):
+                x0, y0, x1, y1 = patch.get_extents().transformed(ax.transData.inverted()).extents
+                assert left <= min(x0, x1) <= max(x0, x1) <= right
+                assert top <= min(y0, y1) <= max(y0, y1) <= bottom
+        shown, by = np.asarray(ax.images[0].get_array()) / 255, farthest(gaze)
+        np.testing.assert_allclose(shown[by:-by, by:-by, 0], gaze.canvas[lane, 0], atol=0.5 / 255 + 1e-6)
+    latest = gaze_frames(gaze)[-1]
+    assert all(has_colour(latest, colour) for colour in time_colours(len(gaze.boxes)))
+
+
+@pytest.mark.parametrize("kind", ["crop", "gaussian", "stn"])
+@pytest.mark.parametrize("size", [(24, 36), (25, 37)])
+def test_an_eye_that_reaches_the_border_at_most_has_the_margin_it_always_had(kind: str, size: tuple[int, int]) -> None:
+    gaze = make_gaze(kind=kind, size=size)
+    sensor = make_sensor(kind, size=6, reach=1.0)
+    corners = torch.tensor([[-1.0, -1], [1, 1], [-1, 1]])
+    actions = torch.zeros(3, sensor.window_parameters)
+    actions[:, :2] = corners
+    gaze = gaze._replace(boxes=sensor.boxes(sensor.window(actions), size)[None])
+    assert farthest(gaze) == 0
+    assert gaze.within(0) is gaze
 
 
 def test_images_to_draw_are_of_every_class_in_turn() -> None:

@@ -125,6 +125,19 @@ def test_every_frame_of_an_environment_has_one_even_size_wherever_the_eye_looks(
     assert (height % 2, width % 2, channels) == (0, 0, 3)
 
 
+def test_an_eye_that_may_leave_the_canvas_has_room_around_it() -> None:
+    """At the corners of `reach` all of a dot is in the frame; up to the border nothing changes."""
+    assert layout((20, 30), 1, 4, 10, reach=1.0) == layout((20, 30), 1, 4, 10, reach=0.5) == layout((20, 30), 1, 4, 10)
+    wide, sensor = layout((20, 30), 1, 4, 10, reach=2.0), Crop(4, 1, reach=2.0)
+    box = sensor.boxes(sensor.window(torch.tensor([[1.0, 1.0]])), (20, 30))[None, 0]
+    frame = draw_frame(torch.zeros(1, 20, 30), box, torch.zeros(1, 1, 4, 4), scale=10, reach=2.0)
+    assert frame.shape[:2] == wide.frame[::-1]
+    left, top, right, bottom = box[0, 0].tolist()
+    (x0, y0), (x1, y1) = wide.edge(left, top), wide.edge(right, bottom)
+    scene = frame[wide.scene_top : wide.scene_top + wide.scene[1], : wide.scene[0]]
+    assert extent(scene, rgb(SCALE_COLOURS[0])) == (x0 - 1, y0 - 1, x1, y1)
+
+
 def test_a_window_outside_the_scene_does_not_spill_over_the_glimpses() -> None:
     canvas, glimpse = torch.zeros(1, 30, 30), torch.zeros(1, 1, 6, 6)
     inside = torch.tensor([[[10.0, -2.0, 16.0, 4.0]]])  # high enough not to hide behind the glimpse
