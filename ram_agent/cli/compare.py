@@ -12,7 +12,7 @@ from ram_agent.cli.prepared import Prepared
 from ram_agent.cli.world import ConfiguredWorld, find_device
 from ram_agent.compare.comparison import compare
 from ram_agent.compare.gather import gather
-from ram_agent.config import Config, ImagesConfig, changed_config
+from ram_agent.config import Config, ConfigError, ImagesConfig, changed_config
 from ram_agent.export import is_export
 from ram_agent.options import Parser, add_config_options, overrides
 
