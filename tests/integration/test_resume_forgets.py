@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from ram_agent import learner as learner_module
+from ram_agent.algorithm import Algorithm
 from ram_agent.checkpoint import CheckpointError, keep_checkpoint, read_checkpoint
 from ram_agent.config import Config
 from ram_agent.learner import Learner
@@ -255,9 +256,14 @@ def test_what_follows_from_the_number_of_the_update_is_not_changed_unnoticed(
     assert runs.is_found_out(runs.resumed(runs.copied(tmp_path / "run")))
 
 
-def test_another_seed_is_found_out(kept: Callable[..., Kept], tmp_path: Path) -> None:
+def test_another_seed_is_refused_and_where_it_is_not_is_found_out(
+    kept: Callable[..., Kept], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     runs = kept()
     other = runs.config.model_copy(update={"run": runs.config.run.model_copy(update={"seed": 5})})
+    with pytest.raises(CheckpointError, match="seed: got 5, expected 4 as saved"):
+        runs.resumed(runs.copied(tmp_path / "refused"), other)
+    monkeypatch.setattr(Algorithm, "go_on", lambda self, saved, path: self.load_state_dict(saved["learner"]))
     assert runs.is_found_out(runs.resumed(runs.copied(tmp_path / "run"), other))
 
 
