@@ -20,6 +20,7 @@ from ram_agent.progress import tell
 from ram_agent.provenance import code
 from ram_agent.rollout import GlimpseEnvironment
 from ram_agent.run_files import RESULTS
+from ram_agent.words import count
 from ram_agent.world import World, whole_split
 
 
@@ -36,7 +37,8 @@ def measure(config: Config, world: World, agents: list[Agent]) -> tuple[dict[str
         policy = agent.learner.policy
         if config.run.progress:  # minutes, where images are many
             passes = 2 + config.evaluation.votes if policy.window_head.varies else 1
-            tell(f"measuring {agent.look} on {images:,} test images, {passes} passes")
+            shown = f"{count(images, 'test image')}, {count(passes, 'pass', 'passes')}"
+            tell(f"measuring {agent.look} on {shown}")
         policy.load_state_dict(agent.best.weights)
         result, mean = test_errors(
             policy, seen_by(agent.look, env), images, agent.learner.window_std(1.0), config.evaluation.votes
