@@ -25,7 +25,7 @@ SCALE_COLOURS = ("#F0E442", "#56B4E9", "#D55E00", "#009E73", "#CC79A7", "#E69F00
 RIGHT, WRONG = "#007A59", "#C24F00"
 """Okabe & Ito's bluish green and vermillion, a little darker so that small text reads on white."""
 BACKDROP = "#3a3a3a"
-FRAME = 0x3A / 255
+FRAME = to_rgb(BACKDROP)[0]
 """The same as a level of a canvas."""
 IN_A_ROW = 12
 """Looks of a strip; a picture of more is cut off or shrunk where it is looked at."""

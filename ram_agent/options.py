@@ -8,11 +8,11 @@ import re
 import sys
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeAlias
 
 import yaml
 
-from ram_agent.config import ConfigError, Described, describe, field_names, load_config, nearest
+from ram_agent.config import Config, ConfigError, Described, describe, field_names, nearest
 
 SHORT = {
     "run.threads": ("--threads", "--num-threads"),
@@ -48,18 +48,20 @@ class Parser(argparse.ArgumentParser):
         self.error(f"{first}: unknown option{nearest(first, options)}")
 
 
-class HelpByConfig(argparse.Action):
-    """`--help` whose defaults are those of the config that is taken: `find` says which that is, None: none as yet."""
+Taken: TypeAlias = Callable[[argparse.Namespace], tuple[Path | None, Config]]
 
-    def __init__(self, *arguments: Any, find: Callable[[argparse.Namespace], Path | None], **settings: Any) -> None:
+
+class HelpByConfig(argparse.Action):
+    """`--help` whose defaults are those of the config that is taken: `find` gives its file, if any, and it."""
+
+    def __init__(self, *arguments: Any, find: Taken, **settings: Any) -> None:
         super().__init__(*arguments, nargs=0, **settings)
         self.find = find
 
     def __call__(self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, *rest: Any) -> NoReturn:
         assert isinstance(parser, Parser)
         try:
-            path = self.find(namespace)
-            config = load_config(path)
+            path, config = self.find(namespace)
         except ConfigError as error:
             parser.error(str(error))
         parser.description = (
@@ -76,7 +78,7 @@ class HelpByConfig(argparse.Action):
         parser.exit()
 
 
-def help_by_config(parser: Parser, find: Callable[[argparse.Namespace], Path | None]) -> None:
+def help_by_config(parser: Parser, find: Taken) -> None:
     """Give a parser made without a help of its own this one; see `HelpByConfig`."""
     parser.add_argument(
         *("-h", "--help"),

@@ -60,7 +60,7 @@ def compare_runs(given: Any) -> Prepared:
             config = changed_config(config, {"images.source": near.source, "images.folder": near.folder})
         config = changed_config(config, changed)
         source = config.images
-        if named in exported and not lies_here(source.source):
+        if named in exported and named not in known.values() and not lies_here(source.source):
             raise ConfigError(NO_PLACE.format(source.source, "compare a run on the same images with it"))
         if source not in loaded:
             try:

@@ -9,6 +9,7 @@ from typing import Any
 from envs.images import ImageData
 from envs.parts import ImageWarning
 from ram_agent.progress import warn
+from ram_agent.words import count
 
 SPLITS = {"train": "training", "validation": "validation", "test": "testing"}
 """What each is for."""
@@ -41,7 +42,7 @@ def unmeasured(images: ImageData, classes: Sequence[str], splits: Sequence[str] 
         none = [f"none for {SPLITS[split]}" for split in splits if not counts[split][label]]
         if none and name in classes:
             some = sum(each[label] for each in counts.values())
-            there = [f"{some:,} image{'s' if some > 1 else ''}"] if some else []
+            there = [count(some, "image")] if some else []
             told.append(f"class {name}: {', '.join(there + none)}")
     if not told:
         return ""

@@ -47,13 +47,19 @@ def same_images(given: Any, config: Config, folder: Path) -> ConfiguredWorld:
     `CheckpointError` where others are said to be them, before the run's config names them.
     """
     find_device(config.run.device)  # what is wrong with that is no matter of the images
+    moved = next((name for name in overrides(given) if name in MOVED), None)
+    if moved and not is_checkpointed(folder / CHECKPOINT):
+        raise ConfigError(
+            f"--resume {folder}: nothing was saved yet that would tell whether those of --{moved} are the same images; "
+            f"begin anew: {folder / CONFIG} --{moved}"
+        )
     try:
         world = ConfiguredWorld(config)
-        if any(name in MOVED for name in overrides(given)) and is_checkpointed(folder / CHECKPOINT):
-            check_images(read_newest(folder / CHECKPOINT), world)
-        return world
     except (ValueError, OSError) as error:
         raise ConfigError(
             f"{error}; --resume {folder} needs the images that it began with: where they have moved, "
             "--images.source PATH (of MNIST --images.folder)"
         ) from None
+    if moved:
+        check_images(read_newest(folder / CHECKPOINT), world)
+    return world

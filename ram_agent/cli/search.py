@@ -4,14 +4,14 @@ import shlex
 from pathlib import Path
 from typing import Any
 
-from ram_agent.cli.folders import find_config
+from ram_agent.cli.folders import check_whereabouts, find_config
 from ram_agent.cli.notice import loud
 from ram_agent.cli.outputs import check_folder
 from ram_agent.cli.prepared import Prepared, Refused
 from ram_agent.cli.train import check_means
 from ram_agent.cli.watch import train_command
 from ram_agent.cli.world import ConfiguredWorld
-from ram_agent.config import ConfigError, changed_config, load_config
+from ram_agent.config import Config, ConfigError, changed_config, load_config
 from ram_agent.options import Parser, add_config_options, help_by_config, overrides
 from ram_agent.search import Search, check_optuna
 from ram_agent.space import read_space
@@ -27,13 +27,19 @@ def search_options(commands: Any) -> Parser:
         usage="%(prog)s CONFIG --space SPACE [--trials N] [--out DIR] [--section.field VALUE ...]",
         add_help=False,
     )
-    help_by_config(parser, lambda given: find_config(given.config) if given.config else None)
+    help_by_config(parser, _taken)
     parser.add_argument("config", metavar="CONFIG", help="a YAML file, or a name in configs/")
     parser.add_argument("--space", required=True, metavar="SPACE", help="a YAML file, or a name in configs/spaces/")
     parser.add_argument("--trials", type=int, default=20, metavar="N", help="in all, earlier ones too [default: 20]")
     parser.add_argument("--out", metavar="DIR", help="where the trials and best.yaml go [default: runs/<name>_search]")
     add_config_options(parser, hidden=ITS_OWN)
     return parser
+
+
+def _taken(given: Any) -> tuple[Path | None, Config]:
+    """For the help: the config that is named, so far as one is."""
+    path = find_config(given.config) if given.config else None
+    return path, load_config(path)
 
 
 def search_settings(given: Any) -> Prepared:
@@ -44,7 +50,10 @@ def search_settings(given: Any) -> Prepared:
     changed = overrides(given)
     if own := changed.keys() & ITS_OWN:
         raise ConfigError(f"--{min(own)}: the search sets it, for every trial another; --out says where they go")
-    config = load_config(find_config(given.config), changed)
+    path = find_config(given.config)
+    config = load_config(path, changed)
+    if "images.source" not in changed:
+        check_whereabouts(path.parent, config.images.source, "give --images.source FOLDER")
     if config.run.track:
         raise ConfigError(
             "run.track: a search tells Weights & Biases nothing; leave it out, and track the run of best.yaml"

@@ -1,6 +1,7 @@
 """`train`: an agent and its controls, from a config or on from where a run was."""
 
 import sys
+from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -42,7 +43,7 @@ def train_options(commands: Any) -> Parser:
         usage="%(prog)s [CONFIG] [--section.field VALUE ...] [--resume RUN]",
         add_help=False,
     )
-    help_by_config(parser, _config_path)
+    help_by_config(parser, _taken)
     parser.add_argument(
         "config",
         nargs="?",
@@ -135,13 +136,19 @@ def train_run(given: Any) -> Prepared:
 
 
 def _config(given: Any) -> Config:
-    """What was asked for. Another run's config is taken without its folder."""
-    own, changed = {} if given.config else {"run.folder": None}, overrides(given)
-    path = _config_path(given)
-    config = load_config(path, own | changed)
+    """What was asked for."""
+    changed = overrides(given)
+    path, config = _taken(given, changed)
     if "images.source" not in changed:
         check_whereabouts(path.parent, config.images.source, "give --images.source FOLDER")
     return config
+
+
+def _taken(given: Any, changed: Mapping[str, Any] | None = None) -> tuple[Path, Config]:
+    """The file of the config that is taken, and what is in it; another run's is taken without its folder."""
+    own = {} if given.config or given.resume else {"run.folder": None}
+    path = _config_path(given)
+    return path, load_config(path, own | dict(changed or {}))
 
 
 def _config_path(given: Any) -> Path:

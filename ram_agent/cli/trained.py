@@ -103,7 +103,7 @@ def trained_agent(given: Any) -> Trained:
         )
     with fitting(file):
         unfinished = _unfinished(folder, saved, config.environment.glimpses)
-    line = unmeasured(world.images, classes, ("test",) if images else ("test", "validation"))
+    line = "" if files else unmeasured(world.images, classes, ("test",) if images else ("test", "validation"))
     return Trained(config, policy, world, shown, unfinished, classes, line)
 
 

@@ -609,6 +609,11 @@ def test_a_run_goes_on_with_its_images_where_they_have_moved_and_with_no_others(
     np.savez(others, images=np.zeros((60, 28, 28), np.uint8), labels=np.arange(60) % 3)
     refused = forked("train.py", "--resume", folder, "--images.source", others)
     assert_one_clear_line(refused, "the run was trained on images.npz", "these are others.npz")
+    assert "--resume" not in refused.err  # the images are there, and are others
+    shutil.copytree(folder, tmp_path / "early")
+    shutil.rmtree(tmp_path / "early" / "checkpoints")
+    early = forked("train.py", "--resume", tmp_path / "early", "--images.source", others)
+    assert_one_clear_line(early, "nothing was saved yet that would tell whether those of --images.source are the same")
     gone_on = forked("train.py", "--resume", folder, "--images.source", tmp_path / "moved.npz")
     assert gone_on.status == 0, gone_on.err
     ours, theirs = (json.loads((each / "results.json").read_text()) for each in (folder, expected))

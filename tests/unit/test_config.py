@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
+from envs.scenes import MOST_CLUTTER
 from ram_agent.combinations import check_together
 from ram_agent.config import Config, ConfigError, describe, dump_config, field_names, load_config, parse_config
 from ram_agent.learner import check_gradient
@@ -468,6 +469,11 @@ def test_every_field_has_a_sentence_for_help() -> None:
 def test_a_path_may_be_text() -> None:
     shipped = ROOT / "configs" / "smoke.yaml"
     assert load_config(str(shipped)) == load_config(shipped)
+
+
+def test_a_config_takes_as_much_clutter_as_a_scene_does() -> None:
+    parse_config({"scene": {"clutter": MOST_CLUTTER}})
+    assert complaint({"scene": {"clutter": MOST_CLUTTER + 1}}).startswith("scene.clutter: got 1001")
 
 
 @dataclass(frozen=True)
