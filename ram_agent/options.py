@@ -49,14 +49,15 @@ class Parser(argparse.ArgumentParser):
 
 
 Taken: TypeAlias = Callable[[argparse.Namespace], tuple[Path | None, Config]]
+Offers: TypeAlias = Callable[[argparse.Namespace, str], bool]
 
 
 class HelpByConfig(argparse.Action):
     """`--help` whose defaults are those of the config that is taken: `find` gives its file, if any, and it."""
 
-    def __init__(self, *arguments: Any, find: Taken, **settings: Any) -> None:
+    def __init__(self, *arguments: Any, find: Taken, offers: Offers, **settings: Any) -> None:
         super().__init__(*arguments, nargs=0, **settings)
-        self.find = find
+        self.find, self.offers = find, offers
 
     def __call__(self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, *rest: Any) -> NoReturn:
         assert isinstance(parser, Parser)
@@ -73,17 +74,19 @@ class HelpByConfig(argparse.Action):
             if field.name in parser.settings:
                 section, _, name = field.name.rpartition(".")
                 value = getattr(getattr(config, section) if section else config, name)
-                parser.settings[field.name].help = _help(field, _shown(value))
+                offered = self.offers(namespace, field.name)
+                parser.settings[field.name].help = _help(field, _shown(value)) if offered else argparse.SUPPRESS
         parser.print_help()
         parser.exit()
 
 
-def help_by_config(parser: Parser, find: Taken) -> None:
-    """Give a parser made without a help of its own this one; see `HelpByConfig`."""
+def help_by_config(parser: Parser, find: Taken, offers: Offers = lambda *_: True) -> None:
+    """Give a parser made without a help of its own this one; see `HelpByConfig`. It leaves out what is not offered."""
     parser.add_argument(
         *("-h", "--help"),
         action=HelpByConfig,
         find=find,
+        offers=offers,
         dest=argparse.SUPPRESS,
         default=argparse.SUPPRESS,
         help="show this help message and exit",

@@ -19,10 +19,15 @@ FIXED = ("run.folder", "run.seed", "run.overwrite")
 """How it is run may change, but for what makes it another run."""
 
 
+def may_change(name: str) -> bool:
+    """Whether a setting, `section.field`, may be given anew to a run that goes on."""
+    return name in MOVED or (name.startswith("run.") and name not in FIXED)
+
+
 def resumed(given: Any) -> tuple[Config, Path]:
     """The config of an interrupted run, with what may change of it, and its folder. Raises `ConfigError`."""
     changed = overrides(given)
-    wrong = [name for name in changed if name not in MOVED and (not name.startswith("run.") or name in FIXED)]
+    wrong = [name for name in changed if not may_change(name)]
     if given.config or wrong:
         raise ConfigError(
             f"--resume {given.resume}: goes on with the run's own config, "

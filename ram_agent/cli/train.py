@@ -14,7 +14,7 @@ from ram_agent.building import build_policy
 from ram_agent.cli.folders import check_whereabouts, find_config, new_run_folder, run_folder
 from ram_agent.cli.notice import loud, unmeasured
 from ram_agent.cli.prepared import NUMBERS_GONE_BAD, Prepared
-from ram_agent.cli.resumed import resumed, same_images
+from ram_agent.cli.resumed import may_change, resumed, same_images
 from ram_agent.cli.watch import PAGE, train_command, watch_command
 from ram_agent.cli.world import ConfiguredWorld
 from ram_agent.config import Config, ConfigError, dump_config, load_config
@@ -43,7 +43,7 @@ def train_options(commands: Any) -> Parser:
         usage="%(prog)s [CONFIG] [--section.field VALUE ...] [--resume RUN]",
         add_help=False,
     )
-    help_by_config(parser, _taken)
+    help_by_config(parser, _taken, lambda given, name: not given.resume or may_change(name))
     parser.add_argument(
         "config",
         nargs="?",

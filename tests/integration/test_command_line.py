@@ -305,7 +305,6 @@ def test_help_shows_the_values_of_the_config_that_is_taken(forked: Callable[...,
         (["train.py", "smoke"], "smoke.yaml", 2000),
         (["train.py", "--seed", "2", mine], mine, 77),
         (["train.py", "-i", run], run / "config.yaml", 88),
-        (["train.py", "--resume", run], run / "config.yaml", 88),
         (["ram_agent", "search", "smoke"], "smoke.yaml", 2000),
         (["ram_agent", "search"], "a field that CONFIG leaves out", 1200000),
     ):
@@ -322,6 +321,20 @@ def test_help_shows_the_values_of_the_config_that_is_taken(forked: Callable[...,
         for words in told:
             assert "".join(words.split()) in shown, (command, words)
     assert_one_clear_line(forked("train.py", "smok", "--help"), "config smok: no such file (did you mean smoke?)")
+
+
+def test_the_help_of_a_run_that_goes_on_offers_what_it_takes(run: Path, forked: Callable[..., Outcome]) -> None:
+    out = forked("train.py", "--resume", run, "--help").out
+    for name, value in (
+        ("training.batch", 3),
+        ("images.size", "4,4"),
+        ("run.seed", 1),
+        ("run.folder", "x"),
+        ("run.keep", 2),
+        ("images.folder", "x"),
+    ):
+        refused = "cannot change" in forked("train.py", "--resume", run, f"--{name}", value).err
+        assert (f"--{name} VALUE" in out) != refused, name
 
 
 def test_the_help_of_a_search_offers_nothing_that_is_refused(forked: Callable[..., Outcome]) -> None:
