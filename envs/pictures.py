@@ -53,12 +53,11 @@ def _in_channels(pixels: np.ndarray, channels: int) -> np.ndarray:
 
 
 def _below(folder: Path) -> int:
-    """How many pictures lie in sub-folders of a class folder, however deep."""
+    """How many pictures lie in a sub-folder of a class folder, however deep."""
     count = 0
-    for at, folders, names in os.walk(folder):  # which follows no links
+    for _, folders, names in os.walk(folder):  # which follows no links
         folders[:] = [name for name in folders if not name.startswith(".")]
-        if at != str(folder):
-            count += sum(is_picture(Path(name)) and not name.startswith(".") for name in names)
+        count += sum(is_picture(Path(name)) and not name.startswith(".") for name in names)
     return count
 
 
@@ -67,8 +66,10 @@ def _read_class_folders(folder: Path, size: tuple[int, int] | None) -> Part:
     unread: dict[Path, int] = {}
     for entry in _visible(folder):
         if entry.is_dir():
-            files[entry] = [file for file in _visible(entry) if is_picture(file)]
-            if deeper := _below(entry):
+            within = _visible(entry)  # many, and listed once
+            files[entry] = [file for file in within if is_picture(file)]
+            others = (each for each in within if not is_picture(each))
+            if deeper := sum(_below(each) for each in others if each.is_dir() and not each.is_symlink()):
                 unread[entry] = deeper
             if not files[entry]:
                 expected = "pictures (png, jpg, bmp, gif, ...)"

@@ -53,8 +53,7 @@ def make_learner(
         saved = read_newest(folder / CHECKPOINT)
         with fitting(folder / CHECKPOINT):
             check_images(saved, world)  # before the weights, which do not fit another number of classes
-        learner.go_on(saved, folder / CHECKPOINT)
-        with fitting(folder / CHECKPOINT):
+            learner.go_on(saved, folder / CHECKPOINT)
             if saved["best"]:
                 check_weights(learner.policy, Best(**saved["best"]).weights)
     elif look == "learned" and config.training.trained_agent:

@@ -397,9 +397,8 @@ class Algorithm(ABC):
                     f"processes: got {self.ranks.size}, expected {processes} as saved in {path}; go on with "
                     f"{launcher} -m ram_agent train --resume and the run's folder"
                 )
-            own = {"seed": self.seed, **{name: getattr(self.training, name) for name in KEPT}}
-            for name, value in own.items():
-                before = saved["seed"] if name == "seed" else saved["training"][name]
+            kept = {name: (getattr(self.training, name), saved["training"][name]) for name in KEPT}
+            for name, (value, before) in {"seed": (self.seed, saved["seed"]), **kept}.items():
                 if value != before:
                     raise CheckpointError(
                         f"{name}: got {value!r}, expected {before!r} as saved in {path}; make the learner with that, "
