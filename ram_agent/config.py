@@ -363,7 +363,9 @@ class RunConfig(Section):
         default="continue", description="what a full disk or a vanished run folder means: train on and retry, or stop"
     )
     keep: int = Field(default=3, ge=1, description="checkpoints that are kept, the newest and those before it")
-    pictures: int = Field(default=12, ge=0, description="test images in the pictures of glimpse paths")
+    pictures: int = Field(
+        default=12, ge=0, le=160, description="test images in the pictures of glimpse paths; 0: no pictures"
+    )
 
 
 class Config(Section):

@@ -1,6 +1,7 @@
 """`train`: an agent and its controls, from a config or on from where a run was."""
 
 import sys
+import warnings
 from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import replace
@@ -9,6 +10,7 @@ from typing import Any
 
 import torch
 
+from envs.parts import ImageWarning
 from ram_agent.beginning import begin_with
 from ram_agent.building import build_policy
 from ram_agent.cli.folders import check_whereabouts, find_config, new_run_folder, run_folder
@@ -64,6 +66,8 @@ def train_options(commands: Any) -> Parser:
 def train_run(given: Any) -> Prepared:
     """Train from a config, or go on with a run; under torchrun, together with the other processes."""
     ranks = join_ranks()
+    if not ranks.leads:
+        warnings.simplefilter("ignore", ImageWarning)  # the first one says it
     if given.resume:
         config, folder = resumed(given)
         world = same_images(given, config, folder)

@@ -10,8 +10,10 @@ from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from envs.glimpse import GlimpseVectorEnv
 from ram_agent.checkpoint import read_checkpoint
@@ -195,6 +197,23 @@ def test_torchrun_trains_resumes_and_only_the_first_process_speaks_and_writes(
     assert saved["updates"] == expected["updates"] == 40
     for name, value in expected["policy"].items():
         assert torch.equal(saved["policy"][name], value), name
+
+
+def test_what_is_wrong_with_the_images_is_said_once(tmp_path: Path) -> None:
+    folder = tmp_path / "set"
+    for label in "ab":
+        (folder / label / "deeper").mkdir(parents=True)
+        for number in range(12):
+            Image.fromarray(np.full((8, 8), number, dtype=np.uint8)).save(folder / label / f"{number}.png")
+        shutil.copy(folder / label / "0.png", folder / label / "deeper")
+    images = ["--images.source", str(folder), "--scene.kind", "plain", "--scene.height", "8", "--scene.width", "8"]
+    run = tmp_path / "run"
+    small = ["--training.episodes", "50", "--training.batch", "25", "--evaluation.controls", "[]"]
+    small += ["--run.pictures", "0", "--sensor.size", "4"]
+    done = torchrun("train.py", "configs/smoke.yaml", *small, *images, "--run.folder", str(run))
+    assert done.returncode == 0, done.stderr
+    (line,) = [line for line in done.stderr.splitlines() if "sub-folders" in line]
+    assert line.startswith(f"warning: {folder}: 2 pictures in sub-folders of a, b are not read")
 
 
 if __name__ == "__main__":
