@@ -12,7 +12,7 @@ import yaml
 
 from ram_agent.cli.folders import find_config
 from ram_agent.compare.statistics import SHOWN, between_seeds, holm, interval_over_seeds
-from ram_agent.config import Config, load_config
+from ram_agent.config import Config, TrainingConfig, load_config
 from ram_agent.table import read_jobs
 from tests.tables import cells_by_glimpses
 
@@ -23,6 +23,7 @@ MEASURED: dict[str, str] = INDEX["measured"]
 """Config → its raw results, but for the seed."""
 EARLIER: dict[str, dict[str, dict[int, float]]] = INDEX["earlier"]
 """Task → whose figures → glimpses → test error."""
+TASKS_WITH_CLUTTER = ("cluttered60", "cluttered100")
 SEEDS = {name: sorted(RESULTS.glob(f"{row}_seed?.json")) for name, row in MEASURED.items()}
 THREE = [name for name, paths in SEEDS.items() if len(paths) == 3]
 ONE = [name for name, paths in SEEDS.items() if len(paths) == 1]
@@ -121,6 +122,71 @@ def test_the_first_table_of_the_readme_has_the_same_means() -> None:
             name = f"{code}_{method}_{number}"
             error = f"{mean(errors_of(name)):.2f}"
             assert said.strip().startswith(f"**{error}**" if name in THREE else f"{error} (one seed)"), name
+
+
+def reward_of(training: TrainingConfig) -> str:
+    paid = {"probability": "max(p(right) - 1/Y, 0)", "success": "0 or 1"}[training.reward]
+    return f"{paid}, {training.reinforce_weight:g}" if training.method == "reinforce" else "none"
+
+
+def std_of(training: TrainingConfig) -> str:
+    if training.method == "pathwise":
+        return "none is drawn"
+    return " to ".join(f"{std:g}" for std in (training.window_std, training.window_std_end) if std)
+
+
+def slope_of(config: Config) -> str:
+    if config.training.method == "reinforce":
+        return "none"
+    assert not config.policy.detach_location
+    return f"× {config.policy.window_gradient:g}, on into the core"
+
+
+SETTINGS = {
+    "images an update × episodes at each": lambda c: f"{c.training.batch} × {c.training.episodes_per_image}",
+    "`training.learning_rate`": lambda c: f"{c.training.learning_rate:g}",
+    "`training.clip`, of the gradient's norm": lambda c: f"{c.training.clip:g}",
+    "`environment.first_window`": lambda c: c.environment.first_window,
+    "`training.window_std` of the moves": lambda c: std_of(c.training),
+    "`training.lookahead`, windows tried": lambda c: str(c.training.lookahead),
+    "`training.weight_average`, episodes": lambda c: f"{c.training.weight_average:,}",
+    "reward, its weight": lambda c: reward_of(c.training),
+    "gradient into a window": slope_of,
+    "`sensor.reach`": lambda c: f"{c.sensor.reach:g}",
+    "episodes": lambda c: f"{c.training.episodes / 1e6:g} M",
+}
+"""The lines of the table of settings in docs/results.md, and how each is written."""
+OTHERS = {"MNIST 28×28": "mnist28_{}_6", "translated": "translated60_{}_8"}
+"""What stands in brackets there where it is not as with clutter."""
+
+
+@pytest.mark.parametrize(
+    ("column", "methods"),
+    list(enumerate([["hard_best"], ["hard_reinforce"], ["gaussian", "stn", "draw"], ["hard_paper"]])),
+)
+def test_the_table_of_settings_has_what_the_configs_have(column: int, methods: list[str]) -> None:
+    page = (ROOT / "docs" / "results.md").read_text(encoding="utf-8").partition("## What the rows train with")[2]
+    lines = [line for line in page.partition("\n## ")[0].splitlines() if line.startswith("| ")][1:]
+    table = {name: cells for name, *cells in ([cell.strip() for cell in line.strip("|").split("|")] for line in lines)}
+    assert list(table) == list(SETTINGS)
+    first, *rest = (
+        [load_config(find_config(f"{task}_{method}_8")) for task in TASKS_WITH_CLUTTER] for method in methods
+    )
+    for name, say in SETTINGS.items():
+        expected = said = say(first[0])
+        assert say(first[1]) == said
+        for title, config in OTHERS.items():
+            if (
+                methods[0].startswith("hard")
+                and (there := say(load_config(find_config(config.format(methods[0]))))) != said
+            ):
+                expected += f" ({title}: {there})"
+        for here, there in rest:
+            assert say(here) == say(there)
+            if say(here) != said:
+                assert here.name.endswith("draw_8")
+                expected += f" (DRAW's form: {say(here)})"
+        assert table[name][column] == expected, name
 
 
 @pytest.mark.parametrize("name", ONE)
