@@ -61,9 +61,10 @@ def _check_sizes(config: "Config") -> None:
             "training.lookahead: expected 0 for episodes of one glimpse, which have no move to think over, got "
             f"{config.training.lookahead}; --training.lookahead 0"
         )
-    if config.policy.eye != "dense" and side < 4:
+    if config.policy.encoder != "dense" and side < 4:
         raise ValueError(
-            f"policy.eye: expected dense for glimpses of fewer than 4x4 samples, got {config.policy.eye} for {side}"
+            "policy.encoder: expected dense for glimpses of fewer than 4x4 samples, got "
+            f"{config.policy.encoder} for {side}"
         )
     if "cnn" in config.evaluation.controls and min(canvas) < 10:
         raise ValueError(

@@ -141,13 +141,15 @@ class PolicyConfig(Section):
     core: Literal["rnn", "gru", "lstm"] = Field(
         default="lstm", description="recurrent core (the paper's is a ReLU rnn)"
     )
-    eye: Literal["dense", "conv", "shared"] = Field(
+    encoder: Literal["dense", "conv", "shared"] = Field(
         default="dense",
         description="what takes in the glimpse: a layer of units (the paper's), or two of filters first: over all "
         "scales at once (conv), or the same ones over each scale (shared)",
     )
     filters: int = Field(
-        default=16, ge=1, description="filters of the first layer of an eye of filters; the second has twice as many"
+        default=16,
+        ge=1,
+        description="filters of the first layer of an encoder of filters; the second has twice as many",
     )
     hidden: int = Field(default=256, ge=1, description="D, hidden units of the core")
     what: int = Field(default=256, ge=1, description="units that take in the glimpse")

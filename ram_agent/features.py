@@ -17,9 +17,9 @@ class GlimpseFeatures(BaseFeaturesExtractor):
 
     `PPO("MultiInputPolicy", env, policy_kwargs={"features_extractor_class": GlimpseFeatures})`. The sizes are those of
     `PolicyConfig`; `network` is a `GlimpseNetwork`, whose weights an agent of ours and one of theirs can hand each
-    other. Glimpses may be flat, as the discrete twin's are, or not. An eye of filters, `eye="conv"` or `eye="shared"`,
-    must know what shape a flat glimpse had: `glimpse_shape=(K·C, G, G)`; `shared` over images in colour must know
-    `colours=C`, too.
+    other. Glimpses may be flat, as the discrete twin's are, or not. An encoder of filters, `encoder="conv"` or
+    `encoder="shared"`, must know what shape a flat glimpse had: `glimpse_shape=(K·C, G, G)`; `shared` over images in
+    colour must know `colours=C`, too.
     """
 
     def __init__(
@@ -28,7 +28,7 @@ class GlimpseFeatures(BaseFeaturesExtractor):
         what: int = PolicyConfig().what,
         where: int = PolicyConfig().where,
         features: int = PolicyConfig().features,
-        eye: str = PolicyConfig().eye,
+        encoder: str = PolicyConfig().encoder,
         glimpse_shape: Sequence[int] | None = None,
         filters: int = PolicyConfig().filters,
         colours: int = 1,
@@ -39,12 +39,14 @@ class GlimpseFeatures(BaseFeaturesExtractor):
             raise ValueError(f"observation_space: got {observation_space}, expected a Dict with 'glimpse' and 'window'")
         seen, window = (parts[name].shape or () for name in ("glimpse", "window"))
         self.glimpse_shape = tuple(glimpse_shape or seen)
-        if prod(self.glimpse_shape) != prod(seen) or (eye != "dense" and len(self.glimpse_shape) != 3):
+        if prod(self.glimpse_shape) != prod(seen) or (encoder != "dense" and len(self.glimpse_shape) != 3):
             raise ValueError(
-                f"glimpse_shape: got {glimpse_shape} for an eye of kind {eye!r}, expected the (K·C, G, G) of "
+                f"glimpse_shape: got {glimpse_shape} for an encoder of kind {encoder!r}, expected the (K·C, G, G) of "
                 f"{prod(seen)} samples"
             )
-        self.network = GlimpseNetwork(self.glimpse_shape, prod(window), what, where, features, eye, filters, colours)
+        self.network = GlimpseNetwork(
+            self.glimpse_shape, prod(window), what, where, features, encoder, filters, colours
+        )
         # Stable-Baselines3's orthogonal weights want filters in the usual order of memory.
         self.network.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
 

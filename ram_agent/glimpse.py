@@ -11,8 +11,8 @@ from torch import Tensor, nn
 class GlimpseNetwork(nn.Module):
     """g = ReLU(W_what ReLU(seen(glimpse)) + W_where ReLU(W_window window)) (Mnih et al. 2014, section 4).
 
-    `seen` is a matrix where `eye` is `dense`, as in the paper, and `Filters` where it is `conv` or `shared`.
-    `glimpse_shape` is (K·C, G, G), or for a dense eye the length of a flat glimpse; `window_parameters` is P, and
+    `seen` is a matrix where `encoder` is `dense`, as in the paper, and `Filters` where it is `conv` or `shared`.
+    `glimpse_shape` is (K·C, G, G), or for a dense encoder the length of a flat glimpse; `window_parameters` is P, and
     `colours` C. The window enters as the action in [-1, 1] that named it, so that every parameter of a soft window
     (stride, sigma) is known to the network.
     """
@@ -24,18 +24,18 @@ class GlimpseNetwork(nn.Module):
         what: int,
         where: int,
         features: int,
-        eye: str = "dense",
+        encoder: str = "dense",
         filters: int = 16,
         colours: int = 1,
     ) -> None:
         super().__init__()
-        if eye == "dense":
+        if encoder == "dense":
             self.seen = nn.Linear(prod(glimpse_shape), what)
         else:
             planes, side, _ = glimpse_shape
             if planes % colours:
                 raise ValueError(f"colours: got {colours}, expected C of the {planes} = K·C planes of a glimpse")
-            self.seen = Filters(planes, side, what, filters, colours if eye == "shared" else planes)
+            self.seen = Filters(planes, side, what, filters, colours if encoder == "shared" else planes)
         self.placed = nn.Linear(window_parameters, where)
         self.what = nn.Linear(what, features)
         self.where = nn.Linear(where, features)

@@ -109,7 +109,7 @@ def policy_settings(blueprint: Blueprint) -> dict[str, Any]:
     """
     config = blueprint.config
     features = {
-        **config.model_dump(include={"what", "where", "features", "eye", "filters"}),
+        **config.model_dump(include={"what", "where", "features", "encoder", "filters"}),
         "glimpse_shape": blueprint.glimpse_shape,
         "colours": blueprint.colours,
     }

@@ -147,8 +147,8 @@ class _EachKeyOnce(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
-CALLED = {"epochs": "episodes", "batch_size": "batch"}
-"""What others call settings of ours."""
+CALLED = {"epochs": "episodes", "batch_size": "batch", "eye": "encoder", "looks": "episodes_per_image"}
+"""What others, and runs of before, call settings of ours."""
 
 
 def nearest(name: str, names: Sequence[str]) -> str:

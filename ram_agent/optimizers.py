@@ -18,9 +18,9 @@ class MuonAdam(torch.optim.Optimizer):
     """Muon (Jordan et al. 2024) for hidden matrices, Adam for every other parameter, under one schedule.
 
     Muon's step is the momentum with all its singular values brought to 1. It is for matrices between hidden units, and
-    for those that take in pixels (a dense eye); filters over pixels, heads, and what is no matrix (biases), are Adam's.
-    Muon's steps are scaled to the root mean square of Adam's (Liu et al. 2025), so that one learning rate serves both.
-    `others` are groups as Adam takes them.
+    for those that take in pixels (a dense encoder); filters over pixels, heads, and what is no matrix (biases), are
+    Adam's. Muon's steps are scaled to the root mean square of Adam's (Liu et al. 2025), so that one learning rate
+    serves both. `others` are groups as Adam takes them.
     """
 
     found_inf: Tensor | None = None
@@ -60,7 +60,7 @@ class MuonAdam(torch.optim.Optimizer):
 def hidden_matrices(policy: Policy) -> list[nn.Parameter]:
     """The matrices to hidden units: none of a head's, and not the one that takes in the window's few numbers.
 
-    One that takes in the pixels of a dense eye is among them, filters over pixels are not; filters over filters are.
+    One that takes in a dense encoder's pixels is among them, filters over pixels are not; filters over filters are.
     """
     outside = {
         id(parameter)

@@ -80,7 +80,7 @@ class Policy(nn.Module, ABC):
 
     def filters_over_filters(self) -> list[Tensor]:
         """Weights of filters over what other filters found: matrices between hidden units, to an optimiser."""
-        return [eye.inner.weight for eye in self.modules() if isinstance(eye, Filters)]
+        return [encoder.inner.weight for encoder in self.modules() if isinstance(encoder, Filters)]
 
     def answer(self, hidden: Float[Tensor, "*batch hidden"]) -> Float[Tensor, "*batch classes"]:
         """Logits; never in bfloat16."""
@@ -117,7 +117,7 @@ class RecurrentAttentionPolicy(Policy):
             config.what,
             config.where,
             config.features,
-            config.eye,
+            config.encoder,
             config.filters,
             colours,
         )

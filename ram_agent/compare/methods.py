@@ -48,7 +48,7 @@ IDLE_BESIDE = {
     ("scene.kind", "translated"): ("scene.clutter",),
     ("sensor.kind", "crop"): ("sensor.strides", "sensor.sigmas"),
     ("sensor.kind", "stn"): ("sensor.sigmas",),
-    ("policy.eye", "dense"): ("policy.filters",),
+    ("policy.encoder", "dense"): ("policy.filters",),
 }
 """By a setting and its value: beginnings of those that have no part beside it."""
 

@@ -102,7 +102,7 @@ def trees(draw: st.DrawFn, wild: bool) -> dict[str, dict[str, Any]]:
     scene["clutter_size"] = min(SIDE, scene["clutter_size"])
     if sensor["kind"] != "gaussian" and sensor["scales"] > 1:
         sensor["size"] += sensor["size"] % 2
-    if policy["eye"] != "dense":
+    if policy["encoder"] != "dense":
         sensor["size"] = max(4, sensor["size"])
     if training["method"] == "recurrent_ppo" and not HAS_SB3_CONTRIB:
         training["method"] = "ppo"

@@ -47,7 +47,7 @@ def configure(kind: str = "crop", cuda_graph: bool | None = False, **training: A
             "scene": {"kind": "cluttered", "height": 40, "width": 44, **BENT},
             "sensor": {"kind": kind, "size": 8, "scales": 2},
             "environment": {"glimpses": 4},
-            "policy": {"eye": "shared", "filters": 8, "scan": 3},
+            "policy": {"encoder": "shared", "filters": 8, "scan": 3},
             "training": plain | {"learning_rate": 0.002, "episodes": 960} | training,
             "run": {"device": "cuda", "cuda_graph": cuda_graph, "threads": 1},
         }

@@ -69,7 +69,7 @@ def test_on_a_cpu_the_switch_turns_torchs_own_on_and_changes_no_number(kind: str
     def with_switch(on: bool) -> Config:
         beside = {"controls": ["modern_cnn"], "signal": 2, "every": 40}
         switched = {"deterministic": on, "tensorboard": False, "pictures": 0}
-        return configure(kind, policy={"eye": "conv"}, evaluation=beside, run=switched)
+        return configure(kind, policy={"encoder": "conv"}, evaluation=beside, run=switched)
 
     run(with_switch(True), tmp_path / "on")
     assert torch.are_deterministic_algorithms_enabled()

@@ -49,8 +49,8 @@ def run(folder: Path, method: str = "reinforce", **sections: Any) -> Path:
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     base = tmp_path_factory.mktemp("runs")
-    eyes = {"straight_through": {"policy": {"eye": "shared", "scan": 1}}}
-    return {method: run(base / method, method, **eyes.get(method, {})) for method in METHODS}
+    encoders = {"straight_through": {"policy": {"encoder": "shared", "scan": 1}}}
+    return {method: run(base / method, method, **encoders.get(method, {})) for method in METHODS}
 
 
 @pytest.fixture(scope="module")

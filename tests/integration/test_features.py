@@ -48,11 +48,11 @@ def test_the_network_takes_an_agents_weights_and_sees_what_the_agent_sees() -> N
 
 
 @pytest.mark.parametrize("kind", ["conv", "shared"])
-def test_an_eye_of_filters_is_told_the_shape_of_a_flat_glimpse(kind: str) -> None:
+def test_an_encoder_of_filters_is_told_the_shape_of_a_flat_glimpse(kind: str) -> None:
     env = make_sb3_env(4, 3, glimpses=3, **SMALL)
-    agent = make_policy(make_env(3, tensors=True), what=8, where=8, features=12, eye=kind)
-    eye = {"eye": kind, "glimpse_shape": (2, 4, 4), **WIDTHS}
-    kwargs = {"features_extractor_class": GlimpseFeatures, "features_extractor_kwargs": eye}
+    agent = make_policy(make_env(3, tensors=True), what=8, where=8, features=12, encoder=kind)
+    encoder = {"encoder": kind, "glimpse_shape": (2, 4, 4), **WIDTHS}
+    kwargs = {"features_extractor_class": GlimpseFeatures, "features_extractor_kwargs": encoder}
     model = PPO("MultiInputPolicy", env, n_steps=6, batch_size=12, policy_kwargs=kwargs, seed=0, device="cpu")
     extractor = model.policy.features_extractor
     extractor.network.load_state_dict(agent.glimpse.state_dict())  # type: ignore[union-attr]
@@ -60,9 +60,9 @@ def test_an_eye_of_filters_is_told_the_shape_of_a_flat_glimpse(kind: str) -> Non
     expected = agent.glimpse(seen, window)  # type: ignore[operator]
     torch.testing.assert_close(extractor({"glimpse": seen.flatten(1), "window": window}), expected)
     with pytest.raises(
-        ValueError, match=rf"^glimpse_shape: got None for an eye of kind '{kind}', expected the \(K·C, G, G\) of 32"
+        ValueError, match=rf"^glimpse_shape: got None for an encoder of kind '{kind}', expected the \(K·C, G, G\) of 32"
     ):
-        GlimpseFeatures(env.observation_space, eye=kind)
+        GlimpseFeatures(env.observation_space, encoder=kind)
 
 
 def test_another_observation_is_refused_by_name() -> None:

@@ -181,8 +181,8 @@ def test_every_kind_of_agent_resumes_bit_equal(design: Design, tmp_path: Path) -
     "settings",
     [
         {"scene": {"kind": "cluttered", "height": 60, "width": 70, "clutter_size": 4}, "sensor": {"kind": "stn"}},
-        {"policy": {"eye": "conv"}, "training": {"classify_every_look": True, "learning_rate_schedule": "linear"}},
-        {"policy": {"eye": "shared"}, "training": {"optimizer": "muon", "window_rate": 0.3}},
+        {"policy": {"encoder": "conv"}, "training": {"classify_every_look": True, "learning_rate_schedule": "linear"}},
+        {"policy": {"encoder": "shared"}, "training": {"optimizer": "muon", "window_rate": 0.3}},
         {"training": {"precision": "bfloat16", "reward": "success"}, "environment": {"first_window": "centre"}},
         {"scene": {"affine": 0.2, "elastic": 2.0}},
         {"policy": {"detach_location": True}, "training": {"reward": "log_likelihood", "window_std_end": 0.1}},

@@ -117,7 +117,7 @@ def test_an_agent_of_other_classes_is_begun_anew_by_its_config_and_not_with_its_
 def test_without_a_config_that_of_the_agent_is_taken(
     of: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The eye of `smoke` is not the default's. Options are laid over it, and its folder is left alone."""
+    """The encoder of `smoke` is not the default's. Options are laid over it, and its folder is left alone."""
     monkeypatch.chdir(tmp_path)
     few = ["--images.source", "digits", "--run.tensorboard", "false", "--run.pictures", "0", "--run.threads", "1"]
     assert main(["train", "smoke", "--training.episodes", "64", "--run.folder", "first", *few]) == 0

@@ -45,7 +45,7 @@ def configure(method: str, training: dict[str, Any] | None = None, **sections: d
     """Ten updates of eight episodes."""
     own = {} if method == "a2c" else {"n_epochs": 2, "batch_size": 12, "clip_range": 0.3}
     return make_config(
-        policy={"grid": GRID, "eye": "conv"},
+        policy={"grid": GRID, "encoder": "conv"},
         training={"method": method, "batch": LANES, "episodes": 80, "learning_rate": 0.003, "clip": 0.7}
         | (training or {}),
         sb3={"gamma": 0.9, "ent_coef": 0.01, "reward": "each_look"} | own,

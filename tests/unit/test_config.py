@@ -153,6 +153,8 @@ def test_a_list_of_names_is_shown_by_names() -> None:
         ("--batch-size", "--training.batch"),
         ("--batch_size", "--training.batch"),
         ("--sensor", "--sensor.kind"),
+        ("--policy.eye", "--policy.encoder"),  # as it was called
+        ("--training.looks", "--training.episodes_per_image"),  # likewise
     ],
 )
 def test_a_section_and_the_words_of_others_are_told_what_they_are_here(
@@ -190,6 +192,7 @@ def test_an_override_wins_over_the_file_and_leaves_the_rest_of_it(tmp_path: Path
         ({"scne.height": 3}, r"^scne: unknown setting \(did you mean scene\?\)$"),
         ({"training.batch": -3}, r"^training\.batch: got -3: "),
         ({"training.lr": 1}, r"^training\.lr: unknown setting \(did you mean training\.learning_rate\?\)$"),
+        ({"policy.eye": "conv"}, r"^policy\.eye: unknown setting \(did you mean policy\.encoder\?\)$"),
         ({"training.zyx": 1}, r"^training\.zyx: unknown setting$"),
         (
             {"environment.first_window": 2},
@@ -353,8 +356,8 @@ def test_a_name_that_would_not_do_for_a_folder_is_refused() -> None:
             "training.method: expected pathwise for a stn sensor",
         ),
         (
-            {"sensor": {"size": 2}, "policy": {"eye": "conv"}},
-            "policy.eye: expected dense for glimpses of fewer than 4x4",
+            {"sensor": {"size": 2}, "policy": {"encoder": "conv"}},
+            "policy.encoder: expected dense for glimpses of fewer than 4x4",
         ),
         (
             {"environment": {"glimpses": 1}, "training": {"lookahead": 8}},

@@ -7,9 +7,9 @@ import torch
 from ram_agent.glimpse import Filters, GlimpseNetwork
 
 
-def network(eye: str = "dense") -> GlimpseNetwork:
+def network(encoder: str = "dense") -> GlimpseNetwork:
     torch.manual_seed(0)
-    return GlimpseNetwork((3, 4, 4), window_parameters=6, what=7, where=5, features=9, eye=eye).double()
+    return GlimpseNetwork((3, 4, 4), window_parameters=6, what=7, where=5, features=9, encoder=encoder).double()
 
 
 def inputs(lanes: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -35,7 +35,7 @@ def test_it_computes_its_equation() -> None:
 
 
 @pytest.mark.parametrize(("filters", "planes", "together"), [(3, 3, 3), (16, 3, 3), (3, 3, 1), (3, 6, 3), (3, 6, 2)])
-def test_the_filters_of_an_eye_are_what_they_are_called(filters: int, planes: int, together: int) -> None:
+def test_the_filters_of_an_encoder_are_what_they_are_called(filters: int, planes: int, together: int) -> None:
     """Filter by filter and place by place: 3 x 3 products with background around, ReLU, maxima over 2 x 2; twice.
 
     Shared ones see each scale, in all its colours, as a picture of its own, and the matrix what came of all of them,
@@ -53,24 +53,24 @@ def test_the_filters_of_an_eye_are_what_they_are_called(filters: int, planes: in
         return out[:, : 2 * half, : 2 * half].reshape(len(weight), half, 2, half, 2).max(axis=(2, 4))
 
     torch.manual_seed(0)
-    eye = Filters(planes, side=6, units=5, filters=filters, together=together).double()
-    for layer in eye:
+    encoder = Filters(planes, side=6, units=5, filters=filters, together=together).double()
+    for layer in encoder:
         if isinstance(layer, torch.nn.Conv2d):
             torch.nn.init.normal_(layer.bias, std=0.1)  # type: ignore[arg-type]
     glimpse = torch.rand(2, planes, 6, 6, dtype=torch.float64)
-    first, second, last = (layer for layer in eye if hasattr(layer, "weight"))
+    first, second, last = (layer for layer in encoder if hasattr(layer, "weight"))
     assert (len(first.weight), len(second.weight)) == (filters, 2 * filters)
     for lane in range(2):
         pictures = np.split(glimpse[lane].numpy(), planes // together)
         maps = [filtered(filtered(picture, first), second).ravel() for picture in pictures]
         expected = last.weight.detach().numpy() @ np.concatenate(maps) + last.bias.detach().numpy()
-        np.testing.assert_allclose(eye(glimpse)[lane].detach(), expected, atol=1e-12)
+        np.testing.assert_allclose(encoder(glimpse)[lane].detach(), expected, atol=1e-12)
 
 
-@pytest.mark.parametrize("eye", ["dense", "conv", "shared"])
-def test_what_and_where_both_reach_the_feature(eye: str) -> None:
+@pytest.mark.parametrize("encoder", ["dense", "conv", "shared"])
+def test_what_and_where_both_reach_the_feature(encoder: str) -> None:
     """Every pixel of every scale, and every parameter of the window: the place as well as the widths."""
-    net = network(eye)
+    net = network(encoder)
     glimpse, window = (part.requires_grad_() for part in inputs(64))
     gradients = torch.autograd.grad(net(glimpse, window).square().sum(), (glimpse, window))
     for gradient in gradients:
@@ -79,12 +79,12 @@ def test_what_and_where_both_reach_the_feature(eye: str) -> None:
 
 def test_colours_that_are_not_of_a_glimpse_are_named() -> None:
     with pytest.raises(ValueError, match=r"^colours: got 2, expected C of the 3 = K·C planes of a glimpse$"):
-        GlimpseNetwork((3, 4, 4), window_parameters=2, what=3, where=3, features=3, eye="shared", colours=2)
+        GlimpseNetwork((3, 4, 4), window_parameters=2, what=3, where=3, features=3, encoder="shared", colours=2)
 
 
-@pytest.mark.parametrize("eye", ["conv", "shared"])
-def test_one_lane_is_a_batch(eye: str) -> None:
-    net, (glimpse, window) = network(eye), inputs(3)
+@pytest.mark.parametrize("encoder", ["conv", "shared"])
+def test_one_lane_is_a_batch(encoder: str) -> None:
+    net, (glimpse, window) = network(encoder), inputs(3)
     alone = net(glimpse[1:2], window[1:2])
     assert alone.shape == (1, 9)
     torch.testing.assert_close(alone, net(glimpse, window)[1:2])

@@ -12,9 +12,9 @@ from ram_agent.policy import Policy, RecurrentAttentionPolicy
 MUON = TrainingConfig(optimizer="muon", learning_rate=0.01)
 
 
-def policy(eye: str = "dense") -> RecurrentAttentionPolicy:
+def policy(encoder: str = "dense") -> RecurrentAttentionPolicy:
     torch.manual_seed(0)
-    config = PolicyConfig(hidden=8, what=8, where=8, features=8, location=8, eye=eye)  # type: ignore[arg-type]
+    config = PolicyConfig(hidden=8, what=8, where=8, features=8, location=8, encoder=encoder)  # type: ignore[arg-type]
     return RecurrentAttentionPolicy((1, 4, 4), (0.0, 0.0), 3, config=config)
 
 
@@ -30,7 +30,7 @@ def with_gradients(agent: torch.nn.Module, seed: int = 0) -> None:
 
 
 @pytest.mark.parametrize(
-    ("eye", "expected"),
+    ("encoder", "expected"),
     [
         ("dense", {"glimpse.seen.weight"}),
         # filters, too, but not those that meet the outside
@@ -38,8 +38,8 @@ def with_gradients(agent: torch.nn.Module, seed: int = 0) -> None:
         ("shared", {"glimpse.seen.3.weight", "glimpse.seen.7.weight"}),
     ],
 )
-def test_muon_steps_the_matrices_between_hidden_units_alone(eye: str, expected: set[str]) -> None:
-    assert stepped_by_muon(policy(eye)) == expected | {
+def test_muon_steps_the_matrices_between_hidden_units_alone(encoder: str, expected: set[str]) -> None:
+    assert stepped_by_muon(policy(encoder)) == expected | {
         "glimpse.what.weight", "glimpse.where.weight", "core.cell.weight_ih", "core.cell.weight_hh"
     }  # fmt: skip
 

@@ -154,7 +154,7 @@ def test_an_untrained_agent_looks_at_its_first_window_again() -> None:
 
 @pytest.mark.parametrize("method", ["reinforce", "ppo"])
 def test_shared_filters_see_the_colours_of_a_scale_together(method: str) -> None:
-    config = make_config(policy={"eye": "shared", "filters": 2}, training={"method": method, "batch": 2})
+    config = make_config(policy={"encoder": "shared", "filters": 2}, training={"method": method, "batch": 2})
     world = make_world(config, channels=3)
     policy = build_policy(world.environment("train", 2), config, "learned")
     blueprint = policy.blueprint.as_plain()

@@ -125,7 +125,7 @@ def test_answers_baseline_and_gaze_know_how_many_looks_there_were() -> None:
         assert not torch.allclose(known[0], known[1], atol=1e-3)
 
 
-def test_a_detached_gaze_teaches_neither_core_nor_eye() -> None:
+def test_a_detached_gaze_teaches_neither_core_nor_encoder() -> None:
     env = make_env(LANES, tensors=True)
     policy = shaken(make_policy(env, scan=2, detach_location=True))
     episode = rollout(policy, env, std=0.1, seed=1, generator=seeded())
