@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from ram_agent import heads
-from ram_agent.config import PolicyConfig
+from ram_agent.config import PolicyConfig, parse_section
 from ram_agent.controls import CONTROLS, ControlWindowHead, Hint, raster
 from ram_agent.core import Core, State
 from ram_agent.glimpse import Filters, GlimpseNetwork
@@ -46,7 +46,7 @@ class Policy(nn.Module, ABC):
     @classmethod
     def rebuild(cls, plain: Mapping[str, Any]) -> "Policy":
         """A policy of the shape that `Blueprint.as_plain` wrote down, with fresh weights."""
-        return cls(**{**plain, "config": PolicyConfig.model_validate(plain["config"])})
+        return cls(**{**plain, "config": parse_section(PolicyConfig, plain["config"])})
 
     @abstractmethod
     def initial_state(self, lanes: int) -> State:

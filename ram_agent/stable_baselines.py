@@ -19,7 +19,7 @@ from stable_baselines3.common.vec_env import VecEnv
 from torch import Tensor
 
 from ram_agent.algorithm import Algorithm
-from ram_agent.config import SB3Config, TrainingConfig
+from ram_agent.config import SB3Config, TrainingConfig, parse_section
 from ram_agent.finite import Circumstances, NumbersGoneBad, bad_parameters, describe
 from ram_agent.grid_policy import RECURRENT, GridPolicy, recurrent_policy
 from ram_agent.learner import decay, noise_seed
@@ -156,7 +156,7 @@ class StableBaselines(Algorithm):
 
     @classmethod
     def saved_settings(cls, saved: Mapping[str, Any]) -> dict[str, Any]:
-        return {**super().saved_settings(saved), "settings": SB3Config.model_validate(saved["sb3"])}
+        return {**super().saved_settings(saved), "settings": parse_section(SB3Config, saved["sb3"])}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         super().load_state_dict(state)

@@ -197,6 +197,17 @@ def test_a_learner_loads_an_export_for_as_many_lanes_as_there_are(
     assert agent.episodes == lanes
 
 
+def test_an_export_with_a_setting_by_another_name_is_refused_with_ours(
+    exports: dict[str, Path], tmp_path: Path
+) -> None:
+    """As older code wrote them: a line, not the report of the library that reads them."""
+    older = shutil.copytree(exports["reinforce"], tmp_path / "older")
+    written = (older / AGENT).read_text()
+    (older / AGENT).write_text(written.replace('"encoder"', '"eye"'))
+    with pytest.raises(CheckpointError, match=r"\(ConfigError: eye: unknown setting \(did you mean encoder\?\)\)$"):
+        REINFORCE.load(older, make_env(8, tensors=True))
+
+
 def test_another_learner_is_refused(exports: dict[str, Path]) -> None:
     with pytest.raises(ValueError, match="REINFORCE cannot train a policy of kind 'pathwise'"):
         REINFORCE.load(exports["pathwise"], make_env(8, sensor="stn", tensors=True))
