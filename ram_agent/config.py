@@ -232,14 +232,14 @@ class TrainingConfig(Section):
     lookahead: int = Field(
         default=0,
         ge=0,
-        description="J, other windows that are tried at one move of every episode; the window head is drawn to the "
-        "best of them; 0: none",
+        description="J, other windows that are tried at one move of every episode; the window head is pulled towards "
+        "the best of them; 0: none",
     )
     precision: Literal["float32", "tf32", "bfloat16", "fastest"] = Field(
         default="float32",
         description="of products in training: bfloat16 for the glimpse network's, the core's and Muon's, all else "
-        "stays float32; tf32, on a GPU, for all of them; fastest: bfloat16 where that is faster here with as many "
-        "lanes, else float32, measured at the start",
+        "stays float32; tf32, on a GPU, for all of them; fastest: bfloat16 where that is faster here, else float32, "
+        "measured at the start",
     )
     classify_every_look: bool = Field(
         default=False, description="classification loss after every look, not only the last"

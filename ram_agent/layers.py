@@ -147,7 +147,13 @@ class _EachKeyOnce(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
-CALLED = {"epochs": "episodes", "batch_size": "batch", "eye": "encoder", "looks": "episodes_per_image"}
+CALLED = {
+    "epochs": "episodes",
+    "batch_size": "batch",
+    "eye": "encoder",
+    "looks": "glimpses",
+    "training.looks": "episodes_per_image",
+}
 """What others, and runs of before, call settings of ours."""
 
 
@@ -158,7 +164,7 @@ def nearest(name: str, names: Sequence[str]) -> str:
     come first: `sensor.kin` is no `scene.kind`.
     """
     last = _last(name).replace("-", "_")
-    ours = CALLED.get(last, last)
+    ours = CALLED.get(name.lstrip("-")) or CALLED.get(last, last)
     namesakes = [full for full in names if _last(full) == ours]
     namesakes += [full for full in names if full.startswith(f"{name}.")][:1]
     spelt_out = [full for full in names if "".join(word[:1] for word in _last(full).split("_")) == last]

@@ -1,9 +1,9 @@
-"""Looking ahead: what other windows would have been worth, and the gaze drawn to the better ones.
+"""Looking ahead: what other windows would have been worth, and the gaze pulled towards the better ones.
 
 The slope of a crop says what a pixel further on would change, the score function what a chance move was worth at the
 end; neither sees far. Here one move of every episode is thought over: from what the agent remembered before it, J other
-windows are tried, each by one glimpse and the answer after it, and the mean that the move was drawn about is drawn
-to the best of them, by as much as that is better than what was looked at.
+windows are tried, each by one glimpse and the answer after it, and the mean that the move was drawn about is pulled
+towards the best of them, by as much as that is better than what was looked at.
 
 This is policy improvement by search and imitation of what the search found, as in expert iteration (Anthony et al.
 2017), one look deep, from states that the episode passed through (the "vine" of Schulman et al. 2015). It needs

@@ -5,7 +5,6 @@ from contextlib import contextmanager
 from time import perf_counter
 
 import torch
-from torch import nn
 
 from ram_agent.config import TrainingConfig
 from ram_agent.progress import warn
@@ -13,15 +12,12 @@ from ram_agent.progress import warn
 WORTH = 1.1
 """Half precision has to be faster by so much: below, the digits are worth more."""
 
-UNITS, LOOKS, ENOUGH = 256, 8, 128
-"""What is timed: units of a layer, looks, and lanes from which on more say nothing else."""
-
 
 def with_precision(training: TrainingConfig, device: torch.device) -> TrainingConfig:
     """`fastest` settled."""
     if training.precision != "fastest":
         return training
-    return training.model_copy(update={"precision": fastest_precision(device, training.lanes_per_process)})
+    return training.model_copy(update={"precision": fastest_precision(device)})
 
 
 def training_products(training: TrainingConfig, device: torch.device) -> torch.autocast:
@@ -57,7 +53,7 @@ def products_in_full() -> Iterator[None]:
 def warn_of_slow_products(precision: str, device: torch.device) -> None:
     """Where bfloat16 was asked for and the processor makes it up."""
     if precision == "bfloat16" and device.type == "cpu":
-        times = looks_seconds(torch.bfloat16, ENOUGH) / looks_seconds(torch.float32, ENOUGH)
+        times = product_seconds(torch.bfloat16) / product_seconds(torch.float32)
         if times > 2:
             warn(
                 f"training.precision: bfloat16 takes {times:.0f} times as long as float32 on this processor, which "
@@ -65,34 +61,23 @@ def warn_of_slow_products(precision: str, device: torch.device) -> None:
             )
 
 
-def fastest_precision(device: torch.device, lanes: int) -> str:
-    """`bfloat16` where this device learns faster by it than in `float32`, which stands for all else.
+def fastest_precision(device: torch.device) -> str:
+    """`bfloat16` where this device multiplies in it faster than in `float32`, which stands for all else.
 
     Not every processor has such products (AVX-512 with BF16 and AMX have, AVX2 has not), and where they are missing
-    they are made up of others, tens of times slower than float32. Even where they are there, a step of few `lanes`
-    takes longer by what is rounded on the way to a product than it gains in it.
+    they are made up of others, tens of times slower than float32.
     """
     if device.type == "cuda":
         return "bfloat16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float32"
-    return (
-        "bfloat16" if looks_seconds(torch.float32, lanes) > WORTH * looks_seconds(torch.bfloat16, lanes) else "float32"
-    )
+    return "bfloat16" if product_seconds(torch.float32) > WORTH * product_seconds(torch.bfloat16) else "float32"
 
 
-def looks_seconds(precision: torch.dtype, lanes: int) -> float:
-    """The fastest of a few passes through a layer look after look and back, on the CPU, by the threads that torch has
-    now.
-
-    Of more lanes than `ENOUGH` no more are taken: where products are made up, a whole batch would take long.
-    """
-    layer, seen = nn.Linear(UNITS, UNITS), torch.ones(min(lanes, ENOUGH), UNITS)
+def product_seconds(precision: torch.dtype) -> float:
+    """The fastest of a few products of one step, on the CPU, by the threads that torch has now."""
+    left, right = (torch.ones(shape, dtype=precision) for shape in ((128, 256), (256, 512)))
     times = []
-    for _ in range(5):
+    for _ in range(3):
         started = perf_counter()
-        with torch.autocast("cpu", torch.bfloat16, enabled=precision == torch.bfloat16):
-            hidden = seen
-            for _ in range(LOOKS):
-                hidden = torch.relu(layer(hidden).float())
-        hidden.sum().backward()
+        torch.mm(left, right)
         times.append(perf_counter() - started)
     return min(times)

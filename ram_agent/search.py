@@ -196,7 +196,7 @@ class Search:
             return
         threads = self.config.run.threads or fastest_threads()
         torch.set_num_threads(threads)
-        fastest = fastest_precision(self.world_of(self.config).device, self.config.training.lanes_per_process)
+        fastest = fastest_precision(self.world_of(self.config).device)
         self.study.set_user_attr("settled", {"threads": threads, "precision": fastest})
 
     def _settled(self, config: Config) -> Config:

@@ -37,7 +37,7 @@ OF_A_LEARNED_GAZE = (
     "policy.detach_location", "policy.window_gradient", "policy.grid", "sb3.",
 )  # fmt: skip
 """Beginnings of settings that have no part in a control, which is told where to look (see `Config.training_of`)."""
-OF_AN_EYE = ("sensor.", "environment.", "policy.")
+OF_GLIMPSES = ("sensor.", "environment.", "policy.")
 """Likewise of those that have none in a network that sees the whole canvas."""
 
 IDLE_BESIDE = {
@@ -111,7 +111,7 @@ def settings_of(run: Run) -> dict[str, str]:
     }
     idle = IDLE[run.config.training.method]
     if run.look != "learned":
-        idle = OF_A_LEARNED_GAZE + (OF_AN_EYE if run.look in NETWORKS else ())
+        idle = OF_A_LEARNED_GAZE + (OF_GLIMPSES if run.look in NETWORKS else ())
     # A path means as much as its name: an export keeps no more of it.
     fields["training.trained_agent"] = _text(began and Path(began).name)
     beside = [rest for (field, value), rest in IDLE_BESIDE.items() if fields[field] == value]

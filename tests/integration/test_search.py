@@ -208,14 +208,14 @@ def test_threads_and_precision_are_measured_once_for_all_trials_and_for_a_search
         products.append(number)
         return -number if len(products) <= 2 else number
 
-    def by_precision(precision: torch.dtype, lanes: int) -> float:
+    def by_precision(precision: torch.dtype) -> float:
         halves.append(precision)
         return 1.0 if precision == torch.float32 else 2.0 if len(halves) <= 2 else 0.1
 
     trained: list[tuple[int, str]] = []
     monkeypatch.setattr(threads, "AVAILABLE", 2)
     monkeypatch.setattr(threads, "_product_seconds", by_threads)
-    monkeypatch.setattr("ram_agent.precision.looks_seconds", by_precision)
+    monkeypatch.setattr("ram_agent.precision.product_seconds", by_precision)
     monkeypatch.setattr(
         "ram_agent.search.tune_torch",
         lambda config: trained.append((config.run.threads, config.training.precision)),

@@ -155,7 +155,7 @@ def test_a_control_of_several_episodes_an_image_is_one_of_as_many_images():
     }
 
 
-def test_an_eye_makes_no_other_control_that_has_none():
+def test_settings_of_glimpses_make_no_other_control_that_takes_none():
     settings: list[dict[str, Any]] = [{}, {"environment__glimpses": 8, "sensor__size": 8, "policy__encoder": "conv"}]
     assert named(*(run(look="cnn", run__seed=seed, **each) for seed, each in enumerate(settings))) == {
         "hard (control cnn)": [0, 1]

@@ -12,7 +12,7 @@ from ram_agent.evaluation import evaluate
 from ram_agent.experiment import tune_torch
 from ram_agent.precision import (
     fastest_precision,
-    looks_seconds,
+    product_seconds,
     products_in_full,
     warn_of_slow_products,
     with_precision,
@@ -25,7 +25,7 @@ CPU = torch.device("cpu")
 
 def takes(monkeypatch: pytest.MonkeyPatch, whole: float, half: float) -> None:
     seconds = {torch.float32: whole, torch.bfloat16: half}
-    monkeypatch.setattr(precision, "looks_seconds", lambda precision, lanes: seconds[precision])
+    monkeypatch.setattr(precision, "product_seconds", seconds.__getitem__)
 
 
 @pytest.mark.parametrize(
@@ -37,7 +37,7 @@ def test_half_precision_is_taken_where_it_pays(
     whole: float, half: float, expected: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     takes(monkeypatch, whole, half)
-    assert fastest_precision(CPU, 128) == expected
+    assert fastest_precision(CPU) == expected
     assert with_precision(TrainingConfig(precision="fastest"), CPU).precision == expected
 
 
@@ -51,7 +51,7 @@ def test_what_is_named_is_taken(named: str, monkeypatch: pytest.MonkeyPatch) -> 
 def test_a_gpu_is_asked_whether_it_has_such_products(monkeypatch: pytest.MonkeyPatch) -> None:
     for has, expected in ((True, "bfloat16"), (False, "float32")):
         monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation, has=has: has)
-        assert fastest_precision(torch.device("cuda"), 20) == expected
+        assert fastest_precision(torch.device("cuda")) == expected
 
 
 def test_slow_products_that_were_asked_for_are_told_of(
@@ -70,32 +70,7 @@ def test_slow_products_that_were_asked_for_are_told_of(
 
 
 def test_time_is_measured() -> None:
-    assert looks_seconds(torch.float32, 1) > 0
-    assert looks_seconds(torch.bfloat16, 1) > 0
-
-
-@pytest.mark.parametrize(("lanes", "timed"), [(20, 20), (2048, 128)])
-def test_what_is_timed_are_the_lanes_of_an_update_as_far_as_they_matter(
-    lanes: int, timed: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """With few, what is rounded on the way costs more than the products save: see docs/performance.md."""
-    rows: set[int] = set()
-    product = torch.nn.functional.linear
-
-    def linear(rows_of: torch.Tensor, *weights: torch.Tensor) -> torch.Tensor:
-        rows.add(len(rows_of))
-        return product(rows_of, *weights)
-
-    monkeypatch.setattr("torch.nn.modules.linear.F.linear", linear)
-    with_precision(TrainingConfig(precision="fastest", batch=lanes // 2, episodes_per_image=2), CPU)
-    assert rows == {timed}
-
-
-def test_few_lanes_may_have_another_precision_than_many(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(
-        precision, "looks_seconds", lambda kind, lanes: lanes if kind == torch.float32 else 32 + lanes / 4
-    )
-    assert [fastest_precision(CPU, lanes) for lanes in (20, 128)] == ["float32", "bfloat16"]
+    assert product_seconds(torch.float32) > 0
 
 
 def test_a_precision_that_a_run_settled_itself_is_no_difference() -> None:
