@@ -151,6 +151,7 @@ CALLED = {
     "epochs": "episodes",
     "batch_size": "batch",
     "eye": "encoder",
+    "sensor.eye": "kind",
     "looks": "glimpses",
     "training.looks": "episodes_per_image",
 }

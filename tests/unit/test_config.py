@@ -154,6 +154,7 @@ def test_a_list_of_names_is_shown_by_names() -> None:
         ("--batch_size", "--training.batch"),
         ("--sensor", "--sensor.kind"),
         ("--policy.eye", "--policy.encoder"),  # as it was called
+        ("--sensor.eye", "--sensor.kind"),
         ("--training.looks", "--training.episodes_per_image"),  # likewise
         ("--environment.looks", "--environment.glimpses"),
         ("--looks", "--environment.glimpses"),
