@@ -19,6 +19,8 @@ from ram_agent.lists import OF_THE_LIST, expected_list, field_at
 
 FullImageKind = Literal["cnn", "fc", "modern_cnn"]
 """Controls that see the whole canvas at once."""
+MOST_PICTURES = 160
+"""Images in a picture of glimpse paths: 40 rows, some 14,000 pixels; many viewers end at 16,384."""
 ControlKind = Literal["random", "centre", "raster", "oracle", FullImageKind]
 SB3Method = Literal["a2c", "ppo", "recurrent_ppo"]
 """Algorithms of Stable-Baselines3 and, recurrent_ppo, of sb3-contrib."""
@@ -366,7 +368,7 @@ class RunConfig(Section):
     )
     keep: int = Field(default=3, ge=1, description="checkpoints that are kept, the newest and those before it")
     pictures: int = Field(
-        default=12, ge=0, le=160, description="test images in the pictures of glimpse paths; 0: no pictures"
+        default=12, ge=0, le=MOST_PICTURES, description="test images in the pictures of glimpse paths; 0: no pictures"
     )
 
 

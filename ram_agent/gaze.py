@@ -29,8 +29,6 @@ FRAME = to_rgb(BACKDROP)[0]
 """The same as a level of a canvas."""
 IN_A_ROW = 12
 """Looks of a strip; a picture of more is cut off or shrunk where it is looked at."""
-MOST = 160
-"""Images of `glimpse_paths`: 40 rows, some 14,000 pixels; many viewers end at 16,384."""
 NAME = 0.15
 """Inches that the name of an image takes."""
 CELLS = 30

@@ -12,9 +12,9 @@ from ram_agent.cli.outputs import check_folder
 from ram_agent.cli.picture_files import file_names
 from ram_agent.cli.prepared import Prepared
 from ram_agent.cli.trained import Trained, other_data_options, trained_agent
-from ram_agent.config import ConfigError
+from ram_agent.config import MOST_PICTURES, ConfigError
 from ram_agent.evaluation import evaluate
-from ram_agent.gaze import MOST, glimpse_paths, glimpse_strip, of_each_class
+from ram_agent.gaze import glimpse_paths, glimpse_strip, of_each_class
 from ram_agent.options import Parser, overrides
 from ram_agent.pictures import write_figure, write_gif
 from ram_agent.run_files import FIGURES
@@ -41,7 +41,8 @@ def render_options(commands: Any) -> Parser:
         "--count",
         type=int,
         metavar="COUNT",
-        help=f"how many images, {MOST} at most: few viewers show a taller picture [default: {COUNT}, of files all]",
+        help=f"how many images, {MOST_PICTURES} at most: few viewers show a taller picture "
+        f"[default: {COUNT}, of files all]",
     )
     parser.add_argument(
         "--wrong",
@@ -56,9 +57,10 @@ def render_run(given: Any) -> Prepared:
 
     With `--wrong` of the first images that are answered wrongly.
     """
-    if given.count is not None and not 1 <= given.count <= MOST:
+    if given.count is not None and not 1 <= given.count <= MOST_PICTURES:
         raise ConfigError(
-            f"--count: expected 1 to {MOST} images, got {given.count:,}; more make a picture taller than viewers show"
+            f"--count: expected 1 to {MOST_PICTURES} images, got {given.count:,}; more make a picture taller than "
+            "viewers show"
         )
     trained = trained_agent(given)
     if given.wrong and trained.shown:
@@ -74,10 +76,10 @@ def render_run(given: Any) -> Prepared:
     check_folder("--out", target)
     there = world.images_in("test")
     asked = given.count or (there if trained.shown else COUNT)
-    if asked > MOST:
+    if asked > MOST_PICTURES:
         raise ConfigError(
-            f"--images: got {there:,} picture files, expected at most {MOST} in a picture; --count {MOST} draws the "
-            "first ones"
+            f"--images: got {there:,} picture files, expected at most {MOST_PICTURES} in a picture; "
+            f"--count {MOST_PICTURES} draws the first ones"
         )
     count = min(asked, there)
 

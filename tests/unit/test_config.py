@@ -13,8 +13,16 @@ import yaml
 
 from envs.scenes import MOST_CLUTTER
 from ram_agent.combinations import check_together
-from ram_agent.config import Config, ConfigError, describe, dump_config, field_names, load_config, parse_config
-from ram_agent.gaze import MOST
+from ram_agent.config import (
+    MOST_PICTURES,
+    Config,
+    ConfigError,
+    describe,
+    dump_config,
+    field_names,
+    load_config,
+    parse_config,
+)
 from ram_agent.learner import check_gradient
 from ram_agent.options import Parser, add_config_options, overrides
 from ram_agent.sensor import Crop
@@ -484,8 +492,8 @@ def test_a_config_takes_as_much_clutter_as_a_scene_does() -> None:
 
 
 def test_a_config_asks_for_no_picture_taller_than_a_viewer_shows() -> None:
-    parse_config({"run": {"pictures": MOST}})
-    assert complaint({"run": {"pictures": MOST + 1}}).startswith("run.pictures: got 161: input should be less")
+    parse_config({"run": {"pictures": MOST_PICTURES}})
+    assert complaint({"run": {"pictures": MOST_PICTURES + 1}}).startswith("run.pictures: got 161: input should be less")
 
 
 @dataclass(frozen=True)

@@ -194,17 +194,15 @@ def test_the_table_of_settings_has_what_the_configs_have(column: int, methods: l
     lines = [line for line in page.partition("\n## ")[0].splitlines() if line.startswith("| ")][1:]
     table = {name: cells for name, *cells in ([cell.strip() for cell in line.strip("|").split("|")] for line in lines)}
     assert list(table) == list(SETTINGS)
+    method, *others = methods
+    rows = [config for task in CLUTTERED for config in rows_with(task, method)]
+    besides = {title: rows_with(task, method) for title, task in BESIDES.items()}
+    for other in others:
+        title = "DRAW's form" if other == "draw" else other
+        besides[title] = [config for task in CLUTTERED for config in rows_with(task, other)]
     for name, say in SETTINGS.items():
-        method, *others = methods
-        here = the_one(say(config) for task in CLUTTERED for config in rows_with(task, method))
-        exceptions = {}
-        for title, task in BESIDES.items():
-            rows = rows_with(task, method)
-            if rows:
-                exceptions[title] = the_one(map(say, rows))
-        for other in others:
-            title = "DRAW's form" if other == "draw" else other
-            exceptions[title] = the_one(say(config) for task in CLUTTERED for config in rows_with(task, other))
+        here = the_one(map(say, rows))
+        exceptions = {title: the_one(map(say, configs)) for title, configs in besides.items() if configs}
         said = [f"{title}: {there}" for title, there in exceptions.items() if there != here]
         assert table[name][column] == here + (f" ({'; '.join(said)})" if said else ""), name
 
