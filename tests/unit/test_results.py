@@ -196,7 +196,7 @@ def test_the_table_of_settings_has_what_the_configs_have(column: int, methods: l
     assert list(table) == list(SETTINGS)
     method, *others = methods
     rows = [config for task in CLUTTERED for config in rows_with(task, method)]
-    besides = {title: rows_with(task, method) for title, task in BESIDES.items()}
+    besides = {title: [row for each in methods for row in rows_with(task, each)] for title, task in BESIDES.items()}
     for other in others:
         title = "DRAW's form" if other == "draw" else other
         besides[title] = [config for task in CLUTTERED for config in rows_with(task, other)]
