@@ -1,7 +1,7 @@
 """Every configuration that the project ships builds its world and learns from it, and says what row it is."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import cache
 from pathlib import Path
 
@@ -25,10 +25,10 @@ SOFT = LOOKS | {"mnist28": (6,), "translated60": (8,)}
 ALL_CONTROLS = {"random", "centre", "raster", "oracle", "cnn", "fc", "modern_cnn"}
 
 
-def rows(task: str) -> dict[str, Iterable[int]]:
+def rows(task: str) -> Mapping[str, Iterable[int]]:
     """What there is to compare on a task, and with how many glimpses."""
-    hard = dict.fromkeys(["hard_best", "hard_reinforce", "hard_paper"], LOOKS[task])
-    return hard | dict.fromkeys(["gaussian", "stn"], SOFT[task])
+    hard, soft = ["hard_best", "hard_reinforce", "hard_paper"], ["gaussian", "stn"]
+    return {**dict.fromkeys(hard, LOOKS[task]), **dict.fromkeys(soft, SOFT[task])}
 
 
 def shipped(name: str) -> Config:
