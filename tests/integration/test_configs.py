@@ -1,7 +1,7 @@
 """Every configuration that the project ships builds its world and learns from it, and says what row it is."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
@@ -18,17 +18,22 @@ from tests.extras import HAS_SB3_CONTRIB
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 SHIPPED = sorted(CONFIGS.glob("*.yaml"))
-LOOKS = {"mnist28": range(2, 8), "translated60": (4, 6, 8), "cluttered60": (4, 6, 8), "cluttered100": (4, 6, 8)}
+LOOKS: dict[str, Sequence[int]] = {
+    "mnist28": range(2, 8),
+    "translated60": (4, 6, 8),
+    "cluttered60": (4, 6, 8),
+    "cluttered100": (4, 6, 8),
+}
 """The paper's glimpses per task (Mnih et al. 2014, tables 1 and 2)."""
-SOFT = LOOKS | {"mnist28": (6,), "translated60": (8,)}
+SOFT: dict[str, Sequence[int]] = LOOKS | {"mnist28": (6,), "translated60": (8,)}
 """Those at which soft attention stands beside hard."""
 ALL_CONTROLS = {"random", "centre", "raster", "oracle", "cnn", "fc", "modern_cnn"}
 
 
-def rows(task: str) -> Mapping[str, Iterable[int]]:
+def rows(task: str) -> dict[str, Sequence[int]]:
     """What there is to compare on a task, and with how many glimpses."""
-    hard, soft = ["hard_best", "hard_reinforce", "hard_paper"], ["gaussian", "stn"]
-    return {**dict.fromkeys(hard, LOOKS[task]), **dict.fromkeys(soft, SOFT[task])}
+    hard = dict.fromkeys(["hard_best", "hard_reinforce", "hard_paper"], LOOKS[task])
+    return hard | dict.fromkeys(["gaussian", "stn"], SOFT[task])
 
 
 def shipped(name: str) -> Config:
