@@ -49,18 +49,17 @@ def compare_runs(given: Any) -> Prepared:
         find_device(changed["run.device"])
     loaded: dict[ImagesConfig, ImageData | Exception] = {}
     exported = [run.config.images for run in gathered.runs if is_export(run.folder)]
+    placed = [run.config.images for run in gathered.runs if not is_export(run.folder)]
     # An export keeps the name of its images, not where they lie; a run beside it may know. Others are refused later.
-    known = {
-        Path(run.config.images.source).name: run.config.images for run in gathered.runs if not is_export(run.folder)
-    }
+    known = {Path(images.source).name: images for images in placed}
 
     def world_of(config: Config) -> ConfiguredWorld:
-        named = config.images
-        if config.images not in known.values() and (near := known.get(config.images.source)):
+        placeless = config.images in exported and config.images not in placed
+        if placeless and (near := known.get(config.images.source)):
             config = changed_config(config, {"images.source": near.source, "images.folder": near.folder})
         config = changed_config(config, changed)
         source = config.images
-        if named in exported and named not in known.values() and not lies_here(source.source):
+        if placeless and not lies_here(source.source):
             raise ConfigError(NO_PLACE.format(source.source, "compare a run on the same images with it"))
         if source not in loaded:
             try:

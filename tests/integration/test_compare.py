@@ -142,6 +142,22 @@ def read_numbers(folder: Path) -> dict:
     return json.loads((folder / "comparison.json").read_text(encoding="utf-8"), parse_constant=refuse)
 
 
+def test_images_of_one_name_in_two_folders_are_two_data_sets_whichever_run_comes_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(tmp_path)
+    generator = np.random.default_rng(2)
+    for name, source in {"here": "data.npz", "there": "folder/data.npz"}.items():
+        pixels = generator.integers(0, 256, (200, 28, 28), np.uint8)
+        Path(source).parent.mkdir(exist_ok=True)
+        np.savez(source, images=pixels, labels=np.arange(200) % 10)
+        options = [f"--images.source={source}", "--evaluation.controls=[]", "--evaluation.signal=0", *TINY]
+        assert main(["train", str(ROOT / "configs" / "smoke.yaml"), f"--run.folder={name}", *options]) == 0
+    for runs in (["here", "there"], ["there", "here"]):
+        assert main(["compare", *runs, "--no-time", "--out", "report"]) == 0
+        assert "not evaluated here" not in Path("report", "comparison.md").read_text()
+
+
 def test_the_numbers_are_those_that_the_runs_stored(runs: Path, report: Report):
     numbers = read_numbers(report.folder)
     methods = {method["name"]: method for method in numbers["methods"]}
