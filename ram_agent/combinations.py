@@ -14,14 +14,20 @@ SOFT = ("gaussian", "stn")
 
 NOT_THEIRS = {
     "policy.scan": "a grid of cells has no place to begin at",
+    "policy.detach_location": "their losses all reach the core",
+    "policy.window_gradient": "no gradient goes into a cell",
     "training.episodes_per_image": "it is for baseline leave_one_out",
     "training.reward": "use sb3.reward",
     "training.baseline": "their critic learns one",
+    "training.classification_weight": "their label is an action that rewards alone teach",
     "training.reinforce_weight": "their loss has no such weight",
     "training.baseline_weight": "use sb3.vf_coef",
     "training.optimizer": "it is theirs",
+    "training.window_std": "they explore by the probabilities of cells",
+    "training.window_std_end": "they explore by the probabilities of cells",
     "training.window_rate": "their optimiser has one rate",
     "training.lookahead": "their places are learned from rewards alone",
+    "training.lookahead_weight": "their places are learned from rewards alone",
     "training.weight_average": "their weights are taken as they stand",
     "training.classify_every_look": "use sb3.reward each_look",
 }
@@ -30,6 +36,7 @@ NOT_THEIRS = {
 
 def check_together(config: "Config") -> None:
     """Raise `ValueError`: one line about the first field that does not go with the others."""
+    _check_batch(config)
     _check_sizes(config)
     _check_method(config)
     if config.run.track and not config.run.tensorboard:
@@ -41,6 +48,23 @@ def check_together(config: "Config") -> None:
         raise ValueError(
             f"sb3.{name}: expected no such setting for training.method {config.training.method}, got {value}; "
             "it is for a2c, ppo and recurrent_ppo"
+        )
+
+
+def _check_batch(config: "Config") -> None:
+    """One update is not to play more than all episodes."""
+    batch, per_image, episodes = config.training.batch, config.training.episodes_per_image, config.training.episodes
+    if config.training.lanes_per_process > episodes:
+        each = f" of {per_image} episodes each" if per_image > 1 else ""
+        raise ValueError(
+            f"training.batch: got {batch:,} images an update{each}, expected no more episodes than the {episodes:,} of "
+            f"training.episodes; --training.batch {max(1, episodes // per_image)}, or more episodes"
+        )
+    lanes, given = config.training.lanes_per_process, config.evaluation.control_episodes
+    if config.evaluation.controls and given and given < lanes:
+        raise ValueError(
+            f"evaluation.control_episodes: got {given:,}, expected at least the {lanes:,} of one update "
+            "(training.batch x training.episodes_per_image)"
         )
 
 
@@ -91,7 +115,10 @@ def _check_method(config: "Config") -> None:
 
 def _check_score_function(config: "Config") -> None:
     """What is REINFORCE's alone does nothing for a gradient through the glimpse, and would be compared in vain."""
-    own = ("training.baseline", "training.episodes_per_image", "training.reinforce_weight", "training.baseline_weight")
+    own = (
+        "training.baseline", "training.episodes_per_image", "training.reinforce_weight", "training.baseline_weight",
+        "training.reward",
+    )  # fmt: skip
     if idle := list(_unusual(config, own)):
         name, usual, got = idle[0]
         remedy = " ".join(f"--{name} {usual}" for name, usual, _ in idle)

@@ -77,7 +77,6 @@ def train_run(given: Any) -> Prepared:
             world.images = replace(world.images, notice=notice)
     else:
         config = _config(given)
-        _check_batch(config)
         world = ConfiguredWorld(config)  # before the folder: what fails here leaves nothing behind
         check_means(config, world.device, ranks.size)
         check_gradient(world.sensor, config.training.method)
@@ -182,17 +181,6 @@ def _config_file(name: str) -> Path:
     return path
 
 
-def _check_batch(config: Config) -> None:
-    """Raise `ConfigError` where one update would play more than all episodes."""
-    batch, per_image, episodes = config.training.batch, config.training.episodes_per_image, config.training.episodes
-    if config.training.lanes_per_process > episodes:
-        each = f" of {per_image} episodes each" if per_image > 1 else ""
-        raise ConfigError(
-            f"training.batch: got {batch:,} images an update{each}, expected no more episodes than the {episodes:,} of "
-            f"training.episodes; --training.batch {max(1, episodes // per_image)}, or more episodes"
-        )
-
-
 def _check_apart(agent: Path, folder: str | None) -> None:
     """Raise `ConfigError` where a run would replace the very agent that it is to begin with."""
     if folder and agent.resolve().is_relative_to(Path(folder).resolve()):
@@ -217,7 +205,12 @@ def _withdraw(folder: Path) -> None:
 
 def check_means(config: Config, device: torch.device, processes: int) -> None:
     """Raise `ValueError` where this machine lacks what a config asks for, before there is a run folder."""
-    method = config.training.method
+    method, lanes = config.training.method, config.training.lanes_per_process * processes
+    if lanes > config.training.episodes:
+        raise ConfigError(
+            f"training.batch: got {lanes:,} episodes an update of {processes} processes, expected no more than the "
+            f"{config.training.episodes:,} of training.episodes; take fewer, or fewer processes"
+        )
     if config.run.track:
         wandb_client()
     if config.training.by_sb3:

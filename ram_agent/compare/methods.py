@@ -18,10 +18,7 @@ the same method."""
 
 OF_A_SCORE_FUNCTION = ("training.baseline", "training.reward", "training.reinforce_weight")
 OF_STABLE_BASELINES = ("policy.grid", "sb3.")
-OF_OURS = (
-    *NOT_THEIRS, "training.window_std", "training.lookahead_weight", "training.classification_weight",
-    "policy.location", "policy.detach_location", "policy.window_gradient",
-)  # fmt: skip
+OF_OURS = (*NOT_THEIRS, "policy.location")
 IDLE = {
     "reinforce": ("policy.window_gradient", *OF_STABLE_BASELINES),
     "straight_through": (*OF_A_SCORE_FUNCTION, *OF_STABLE_BASELINES),

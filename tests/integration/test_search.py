@@ -77,6 +77,14 @@ def test_the_best_settings_are_written_as_a_config_that_trains(
     assert not list((tmp_path / "out").rglob("results.json"))
 
 
+def test_a_batch_larger_than_the_training_is_no_trial(tmp_path: Path) -> None:
+    said: list[str] = []
+    search = search_of(tmp_path, {"training.batch": {"choice": [5_000]}}, said=said)
+    search.run(1)
+    assert trials_of(search) == [({"training.batch": 5_000}, None)]
+    assert "refused: training.batch: got 5,000 images an update" in said[-1]
+
+
 def test_a_search_never_builds_an_environment_over_the_test_set(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

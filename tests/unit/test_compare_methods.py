@@ -60,7 +60,7 @@ def test_seeds_are_one_method():
         {"run__device": "cuda"},
         {"images__folder": "/data"},
         {"evaluation__controls": []},
-        {"evaluation__control_episodes": 5},
+        {"evaluation__control_episodes": 500},
         {"evaluation__signal": 0},
     ],
 )
@@ -176,7 +176,7 @@ def test_settings_of_another_method_of_training_are_no_difference():
         [
             run("hard"),
             run("grid", policy__grid=5),
-            run("soft", **soft, training__window_std=0.2, training__reward="success"),
+            run("soft", **soft, training__window_std=0.2),
         ]
     )
     fields, settings = differing(methods)
@@ -184,7 +184,7 @@ def test_settings_of_another_method_of_training_are_no_difference():
     assert [mine["training.baseline"] for mine in settings] == ["learned", "learned", "–"]
     assert [mine["training.window_std"] for mine in settings] == ["0.1", "0.1", "–"]
     assert named(run(run__seed=1), run(run__seed=2, policy__grid=5)) == {"hard": [1, 2]}
-    assert set(named(run(), run(training__baseline="none"), run(**soft, training__reward="success"))) == {
+    assert set(named(run(), run(training__baseline="none"), run(**soft, training__window_std=0.2))) == {
         "hard (sensor.kind stn, method pathwise)", "hard (baseline learned)", "hard (baseline none)",
     }  # fmt: skip
 

@@ -388,6 +388,18 @@ def test_a_name_that_would_not_do_for_a_folder_is_refused() -> None:
             "--training.reinforce_weight 1.0, or --training.method reinforce",
         ),
         (
+            {"training": {"method": "straight_through", "reward": "success"}},
+            "training.reward: expected probability for training.method straight_through",
+        ),
+        (
+            {"training": {"batch": 100, "episodes": 99}},
+            "training.batch: got 100 images an update, expected no more episodes than the 99 of training.episodes",
+        ),
+        (
+            {"training": {"batch": 100}, "evaluation": {"control_episodes": 99}},
+            "evaluation.control_episodes: got 99, expected at least the 100 of one update",
+        ),
+        (
             {"sensor": {"kind": "stn"}, "training": {"method": "pathwise", "baseline_weight": 0.5}},
             "training.baseline_weight: expected 1.0 for training.method pathwise",
         ),

@@ -39,12 +39,12 @@ def test_of_several_bases_the_later_wins_and_a_base_may_have_one(tmp_path: Path)
     path = lay(
         tmp_path,
         row={"base": ["task", "flavour"]},
-        task={"training": {"episodes": 11, "batch": 11, "clip": 11.0}},
+        task={"training": {"episodes": 111, "batch": 11, "clip": 11.0}},
         flavour={"base": "deeper", "training": {"batch": 22}},
         deeper={"training": {"batch": 33, "clip": 33.0}},
     )
     training = load_config(path).training
-    assert (training.episodes, training.batch, training.clip) == (11, 22, 33.0)
+    assert (training.episodes, training.batch, training.clip) == (111, 22, 33.0)
 
 
 def test_a_list_is_replaced_and_never_joined(tmp_path: Path) -> None:
@@ -139,10 +139,10 @@ def test_a_result_may_be_a_base_and_leaves_its_folder_to_its_run(tmp_path: Path)
     (tmp_path / "results.json").write_text(json.dumps({"test_error": 1.0, "config": ran.model_dump(mode="json")}))
     again = load_config(tmp_path / "results.json", {"run.folder": str(tmp_path)})
     assert again == ran
-    path = lay(tmp_path, row={"base": "results.json", "training": {"episodes": 5}})
+    path = lay(tmp_path, row={"base": "results.json", "training": {"episodes": 55}})
     config = load_config(path)
     assert (config.name, config.run.folder, config.run.seed) == ("row", None, 3)
-    assert (config.training.batch, config.training.episodes) == (7, 5)
+    assert (config.training.batch, config.training.episodes) == (7, 55)
 
 
 @pytest.mark.parametrize(

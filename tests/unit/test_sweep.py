@@ -160,6 +160,10 @@ def test_rows_seeds_and_overrides_become_configs_a_row_before_the_table_before_t
         ({"set": {"sensor.kid": "stn"}}, ["set.sensor.kid: unknown setting (did you mean sensor.kind?)"]),
         ({"set": {"training": {"batch": 3}}}, ["set.training: unknown setting"]),
         ({"rows": [{"config": "smoke", "set": {"training.batch": 0}}]}, ["rows.0 (smoke): training.batch: got 0"]),
+        (
+            {"rows": [{"config": "smoke", "set": {"training.batch": 5000}}]},
+            ["rows.0 (smoke): training.batch: got 5,000"],
+        ),
         ({"set": {"training.method": "pathwise"}}, ["rows.0 (a): training.method: expected reinforce"]),
     ],
     ids=str,
