@@ -88,6 +88,9 @@ def train_agent(
     except NumbersGoneBad as error:
         agent.board.close()
         raise NumbersGoneBad(f"{look}: {error}. {_diagnose(agent.checkpoints, folder, str(error))}") from None
+    except Exception:
+        agent.board.close()
+        raise
     learner.release()
     interruption.agree(ranks)
     if interruption.asked:

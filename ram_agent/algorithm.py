@@ -13,7 +13,7 @@ from typing import Any, TypeVar, cast
 import numpy as np
 import torch
 from stable_baselines3.common.base_class import BaseAlgorithm
-from stable_baselines3.common.callbacks import BaseCallback, CallbackList
+from stable_baselines3.common.callbacks import BaseCallback, CallbackList, ConvertCallback
 from stable_baselines3.common.logger import Logger, configure
 from torch import Tensor
 
@@ -168,7 +168,7 @@ class Algorithm(ABC):
     def learn(
         self: Own,
         total_timesteps: int,
-        callback: BaseCallback | list[BaseCallback] | None = None,
+        callback: Callable[..., bool] | BaseCallback | list[BaseCallback] | None = None,
         log_interval: int = 40,
         progress_bar: bool = False,
         reset_num_timesteps: bool = True,
@@ -438,10 +438,10 @@ class Algorithm(ABC):
         return {"training": parse_section(TrainingConfig, saved["training"]), "seed": saved["seed"]}
 
 
-def _as_callback(callback: BaseCallback | list[BaseCallback] | None) -> BaseCallback:
+def _as_callback(callback: Callable[..., bool] | BaseCallback | list[BaseCallback] | None) -> BaseCallback:
     if isinstance(callback, BaseCallback):
         return callback
-    return CallbackList(callback or [])
+    return ConvertCallback(callback) if callable(callback) else CallbackList(callback or [])
 
 
 def _with_suffix(path: str | Path) -> Path:

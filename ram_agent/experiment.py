@@ -17,6 +17,7 @@ from ram_agent.files import write_whole
 from ram_agent.finite import NumbersGoneBad
 from ram_agent.gaze import glimpse_paths, glimpse_strip, of_each_class
 from ram_agent.interruption import STOPPING, Interruption
+from ram_agent.machine import memory_reason, ran_out_of_memory
 from ram_agent.parallel import ALONE, Ranks
 from ram_agent.pictures import write_figure, write_gif
 from ram_agent.precision import set_products, warn_of_slow_products, with_precision
@@ -36,8 +37,8 @@ def run_experiment(
 ) -> tuple[dict[str, Any], int]:
     """Train, measure, write the run folder; returns the results and the signal that interrupted it, or 0.
 
-    A control whose numbers go bad costs nobody else's results: `results["controls_gone_bad"]` says why it has none.
-    An interrupted run has been saved, holds validation errors alone, and goes on with `resume=True`. Where files could
+    A control whose numbers go bad, or whose memory runs out, costs nobody else's results:
+    `results["controls_gone_bad"]` says why it has none. An interrupted run has been saved, holds validation errors alone, and goes on with `resume=True`. Where files could
     not be written, `results["unwritten"]` says why. Of several ranks all train; the first alone measures, writes,
     and has results.
     """
@@ -56,11 +57,13 @@ def run_experiment(
             train = train_agent if ranks.leads else assist
             try:
                 agents += train(config, world, folder, look, resume=resume, interruption=interruption, ranks=ranks)
-            except NumbersGoneBad as error:
-                if look == "learned" or ranks.size > 1:  # of several ranks the others may not have met it
+            except (NumbersGoneBad, MemoryError, RuntimeError) as error:
+                own = isinstance(error, NumbersGoneBad) or ran_out_of_memory(error)
+                if not own or look == "learned" or ranks.size > 1:  # of several ranks the others may not have met it
                     raise
-                warn(f"{error}; the others are trained and measured all the same")
-                gone_bad[look] = str(error)
+                gone_bad[look] = str(error) if isinstance(error, NumbersGoneBad) else f"{look}: {memory_reason(error)}"
+                warn(f"{gone_bad[look]}; the others are trained and measured all the same")
+                interruption.learner = None  # what it holds is the next one's
             if interruption.asked:
                 break
     if not ranks.leads:

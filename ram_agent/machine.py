@@ -1,4 +1,4 @@
-"""What a number was measured on."""
+"""The machine: what a number was measured on, and whether its memory has run out."""
 
 import os
 import platform
@@ -24,6 +24,18 @@ def machine(device: torch.device) -> dict[str, str | int]:
 def cores() -> int:
     """That this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def ran_out_of_memory(error: BaseException) -> bool:
+    """Whether an error says so, of a GPU's memory or the machine's, for which PyTorch has no class of its own."""
+    said = ("out of memory", "allocate memory", "not enough memory", "alloc_failed")
+    by_torch = isinstance(error, RuntimeError) and any(part in str(error).lower() for part in said)
+    return by_torch or isinstance(error, MemoryError)
+
+
+def memory_reason(error: BaseException) -> str:
+    """What such an error says, in a line."""
+    return f"out of memory: {str(error).partition(chr(10))[0]}"
 
 
 def _processor() -> str:

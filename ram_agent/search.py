@@ -31,6 +31,7 @@ from ram_agent.files import held, write_whole
 from ram_agent.finite import NumbersGoneBad
 from ram_agent.interruption import Interruption
 from ram_agent.learner import noise_seed
+from ram_agent.machine import memory_reason, ran_out_of_memory
 from ram_agent.monitoring import Validation
 from ram_agent.parallel import ALONE
 from ram_agent.precision import fastest_precision
@@ -246,13 +247,13 @@ class Search:
         try:
             outcome = self._outcome(trial, settings, interruption)
         except BaseException as error:
-            if not _is_of_memory(error):  # no fault of these settings, and the search ends with word of it
+            if not ran_out_of_memory(error):  # no fault of these settings, and the search ends with word of it
                 with suppress(OSError):  # as of a disk that is full
                     for running in self._running():
                         self._again(running.number, running.params)
                 raise
             interruption.learner = None  # what it holds is the next one's
-            outcome = self._give_up(trial, f"out of memory: {str(error).partition(chr(10))[0]}")
+            outcome = self._give_up(trial, memory_reason(error))
         if outcome is None:
             self._again(trial.number, trial.params)
             return
@@ -344,13 +345,6 @@ def _check_scenes(world: World) -> None:
         world.environment("train", 1)
     except ValueError as error:  # environments know of no configuration
         raise ConfigError(str(error)) from None
-
-
-def _is_of_memory(error: BaseException) -> bool:
-    """Whether memory has run out, a GPU's or the machine's, for which PyTorch has no class of its own."""
-    said = ("out of memory", "allocate memory", "not enough memory", "alloc_failed")
-    by_torch = isinstance(error, RuntimeError) and any(part in str(error).lower() for part in said)
-    return by_torch or isinstance(error, MemoryError)
 
 
 def _mend(journal: Path) -> None:

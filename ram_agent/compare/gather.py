@@ -173,7 +173,7 @@ def _agent(
         except ValueError as error:
             gaps.append(f"results.json lacks what a finished run stores ({error}); train it again to have its errors.")
     elif reason := _texts(results.get("controls_gone_bad")).get(look):
-        gaps.append(f"Its numbers went bad: {reason.removeprefix(f'{look}: ').rstrip('.')}.")
+        gaps.append(f"It has no result: {reason.removeprefix(f'{look}: ').rstrip('.')}.")
     elif not unfinished:
         gaps.append("results.json has no test error for it.")
     elif not gap and learned:

@@ -168,7 +168,7 @@ def test_controls_without_errors_say_why(tmp_path: Path):
     (tmp_path / "results.json").write_text(json.dumps(done | {"controls_gone_bad": gone_bad}))
     learned, random, *_ = gather([tmp_path]).runs
     assert not any("begun" in gap for gap in learned.gaps)
-    assert random.gaps[-1] == ("Its numbers went bad: update 7: classification loss nan. Diagnostic checkpoint: x.")
+    assert random.gaps[-1] == ("It has no result: update 7: classification loss nan. Diagnostic checkpoint: x.")
 
 
 def test_without_metrics_the_curve_is_the_one_that_results_hold(tmp_path: Path):

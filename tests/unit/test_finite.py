@@ -254,6 +254,28 @@ def test_a_control_that_goes_bad_costs_nobody_else_its_results(
     assert (run / "figures" / "error_by_glimpse.png").is_file()
 
 
+def test_a_control_that_has_no_room_costs_nobody_else_its_results(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def trained(self: Learner, *_: Any) -> Any:
+        if isinstance(self.policy.window_head, RandomWindowHead):
+            raise torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB.\nSee the manual")
+        return compute(self)
+
+    compute = Learner._compute
+    monkeypatch.setattr(Learner, "_compute", trained)
+    command = ["train", "smoke", "--run.folder", str(tmp_path / "run"), "--training.episodes", "400", "--images.source",
+               "digits", "--run.progress", "false", "--run.tensorboard", "false", "--run.pictures", "0",
+               "--evaluation.controls", "[random, centre]"]  # fmt: skip
+    assert main(command) == NUMBERS_GONE_BAD
+    results = json.loads((tmp_path / "run" / "results.json").read_text())
+    assert list(results["controls"]) == ["centre"]
+    assert results["test_error"] >= 0
+    said = "out of memory: CUDA out of memory. Tried to allocate 2 GiB."
+    assert results["controls_gone_bad"] == {"random": f"random: {said}"}
+    assert f"random: no result, {said}" in capsys.readouterr().out
+
+
 def test_the_command_line_says_it_in_one_line_with_a_status_of_its_own(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

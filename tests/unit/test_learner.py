@@ -580,6 +580,18 @@ def test_learn_again_shows_other_images_and_draws_other_noise(monkeypatch: pytes
     assert len(set(seeds)) == 4
 
 
+def test_a_function_is_a_callback_as_in_stable_baselines3() -> None:
+    learner, met = make_learner(), []
+
+    def twice(local: dict[str, object], _: dict[str, object]) -> bool:
+        met.append(local["self"])
+        return len(met) < 2
+
+    learner.learn(10 * 8 * LOOKS, callback=twice)
+    assert met[0] is learner
+    assert learner.updates == 1
+
+
 def test_a_callback_that_says_no_and_a_signal_end_training_after_the_update_at_hand() -> None:
     learner = make_learner()
     learner.learn(10 * 8 * LOOKS, callback=Recorder(stop_after=LOOKS + 1))
