@@ -102,8 +102,8 @@ def load_images(
         files, of a `.npz` file, or of a folder of class folders of pictures. Classes are called as the class
         folders are; elsewhere as `class_names.txt` beside the files or `class_names` in the `.npz` says, else
         by their label.
-    size: (height, width) that the pictures of class folders, and they alone, are scaled to, whole, with black at
-        the sides that are left. None: they are of one size.
+    size: (height, width) that the pictures of class folders are scaled to, whole, with black at the sides that are
+        left. None: they are of one size, as those of other sources are, for which it is refused.
     folder: where MNIST lies ("mnist", "auto"). None: RAM_AGENT_DATA, the user's cache, the network.
     download: whether MNIST may be fetched.
     validation: how many of the training images to set aside. None: a twelfth (5,000 of MNIST). Images without
@@ -111,7 +111,7 @@ def load_images(
     Raises: ImageError, one line, for whatever cannot be used.
     """
     source = os.fspath(source)
-    if source in SOURCES and size is not None:
+    if size is not None and (source in SOURCES or not _has_class_folders(_existing(source))):
         found = f"{size[0]},{size[1]} for {source}"
         raise refusal("image size", "images.size", "none but for class folders of pictures", found, "leave it out")
     if source == "digits":
@@ -165,6 +165,10 @@ def _existing(source: str) -> Path:
     raise ImageError(f"image source: expected {expected}, found {source!r}; {hint}")
 
 
+def _has_class_folders(path: Path) -> bool:
+    return path.is_dir() and not find_idx(path)
+
+
 def _name(path: Path) -> str:
     """The last part of `path`, with its parent where it alone would pass for MNIST in a table of results."""
     path = path.resolve()
@@ -176,10 +180,10 @@ def _read(path: Path, size: tuple[int, int] | None) -> tuple[dict[str, Part], Cl
 
     One part "all" where there are no splits.
     """
-    files, called = find_idx(path), None
-    if path.is_dir() and not files:
+    called = None
+    if _has_class_folders(path):
         parts = read_picture_folder(path, size)
-    elif files:
+    elif files := find_idx(path):
         parts, called = read_idx_folder(path, files), find_class_names(path)
     elif path.suffix.lower() == ".npz":
         parts, called = read_npz(path)

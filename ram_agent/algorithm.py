@@ -245,7 +245,7 @@ class Algorithm(ABC):
     def _log(self, bar: ProgressBar) -> None:
         self.check_numbers()
         means, updates, seconds = self.running.flush(self.seconds)
-        images = updates * self.lanes / max(seconds, 1e-9)
+        speed = updates * self.lanes / max(seconds, 1e-9)
         for line in self.divergence.warnings(means):
             warn(line)
         bar.show(error=means["rollout/error"], reward=means["rollout/reward"])
@@ -253,8 +253,8 @@ class Algorithm(ABC):
             self.logger.record(tag, value)
         self.logger.record("train/learning_rate", float(self.optimizer.param_groups[0]["lr"]))
         self.logger.record("train/window_std", self.window_std(self.progress))
-        self.logger.record("time/images_per_second", images)
-        self.logger.record("time/glimpses_per_second", images * self.env.glimpses)
+        self.logger.record("time/episodes_per_second", speed)
+        self.logger.record("time/glimpses_per_second", speed * self.env.glimpses)
         self.logger.record("time/episodes", self.episodes)
         self.logger.record("time/seconds", self.seconds)
         self.logger.dump(self.episodes)

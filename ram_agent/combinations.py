@@ -9,6 +9,9 @@ if TYPE_CHECKING:
 RECURRENT_BATCH = 128
 """Steps in a minibatch of RecurrentPPO's, unless told otherwise (sb3-contrib 2.6 and later)."""
 
+OF_A_SCORE_FUNCTION = ("baseline", "episodes_per_image", "reinforce_weight", "baseline_weight", "reward")
+"""Fields of `training` that are REINFORCE's alone."""
+
 SOFT = ("gaussian", "stn")
 """Sensors with a true gradient to their window. What one of somebody's own has is asked of it (`check_gradient`)."""
 
@@ -115,11 +118,7 @@ def _check_method(config: "Config") -> None:
 
 def _check_score_function(config: "Config") -> None:
     """What is REINFORCE's alone does nothing for a gradient through the glimpse, and would be compared in vain."""
-    own = (
-        "training.baseline", "training.episodes_per_image", "training.reinforce_weight", "training.baseline_weight",
-        "training.reward",
-    )  # fmt: skip
-    if idle := list(_unusual(config, own)):
+    if idle := list(_unusual(config, [f"training.{name}" for name in OF_A_SCORE_FUNCTION])):
         name, usual, got = idle[0]
         remedy = " ".join(f"--{name} {usual}" for name, usual, _ in idle)
         raise ValueError(

@@ -38,7 +38,7 @@ HARD: Charts = {
     "REINFORCE loss": ("train/reinforce_loss",),
     "baseline loss": ("train/baseline_loss",),
 }
-SPEED: Charts = {"images per second": ("time/images_per_second",)}
+SPEED: Charts = {"episodes per second": ("time/episodes_per_second",)}
 
 TELLING = ("environment.glimpses", "look", "seed", "sensor.kind", "training.method")
 """Settings that the table begins with. TensorBoard shows five until it is told otherwise, and would take them from the

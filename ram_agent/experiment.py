@@ -38,9 +38,9 @@ def run_experiment(
     """Train, measure, write the run folder; returns the results and the signal that interrupted it, or 0.
 
     A control whose numbers go bad, or whose memory runs out, costs nobody else's results:
-    `results["controls_gone_bad"]` says why it has none. An interrupted run has been saved, holds validation errors alone, and goes on with `resume=True`. Where files could
-    not be written, `results["unwritten"]` says why. Of several ranks all train; the first alone measures, writes,
-    and has results.
+    `results["controls_gone_bad"]` says why it has none. An interrupted run has been saved, holds
+    validation errors alone, and goes on with `resume=True`. Where files could not be written, `results["unwritten"]`
+    says why. Of several ranks all train; the first alone measures, writes, and has results.
     """
     config = ranks.share(settle(config, world))
     tune_torch(config)

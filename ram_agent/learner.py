@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from ram_agent import estimators
 from ram_agent.algorithm import Algorithm
 from ram_agent.average import Average
+from ram_agent.combinations import OF_A_SCORE_FUNCTION
 from ram_agent.config import TrainingConfig, parse_section
 from ram_agent.controls import CONTROLS
 from ram_agent.finite import Circumstances
@@ -77,6 +78,7 @@ class Learner(Algorithm):
         if (method := settings.pop("method", self.method)) != self.method:
             raise ValueError(f"method: got {method!r}, expected {self.method!r}, which {type(self).__name__} is")
         check_rules(env)
+        _check_part(self.method, settings)
         given = (training.model_dump() if training else {}) | {"method": self.method} | settings
         checked = parse_section(TrainingConfig, given)
         if training is None and "batch" not in settings:
@@ -309,6 +311,22 @@ def classification_loss(episode: Episode, training: TrainingConfig) -> Tensor:
     counted = episode.logits if training.classify_every_look else episode.logits[-1:]
     target = episode.target.expand(len(counted), -1)
     return F.cross_entropy(counted.flatten(0, 1), target.flatten())
+
+
+def _check_part(method: str, settings: Mapping[str, Any]) -> None:
+    """Raise `ValueError` for a setting by name that a method does not go by: it would do nothing."""
+    if settings.get("trained_agent") is not None:
+        raise ValueError(
+            f"trained_agent: got {settings['trained_agent']!r}, expected none: `load` of the class makes a learner "
+            "that begins with the weights of a run or an export"
+        )
+    for name in OF_A_SCORE_FUNCTION if method != "reinforce" else ():
+        usual = TrainingConfig.model_fields[name].default
+        if settings.get(name, usual) != usual:
+            raise ValueError(
+                f"{name}: got {settings[name]!r}, expected {usual!r} for {method}, whose gradient has no score "
+                "function; REINFORCE goes by it"
+            )
 
 
 def _check_fit(policy: Policy, env: GlimpseEnvironment, method: str) -> None:

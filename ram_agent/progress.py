@@ -1,4 +1,4 @@
-"""The progress bar of a training run: error, reward and images per second."""
+"""The progress bar of a training run: error, reward and episodes per second."""
 
 import sys
 from types import TracebackType
@@ -27,7 +27,7 @@ class ProgressBar:
             initial=done,
             disable=not shown,
             desc=title,
-            unit=" images",
+            unit=" episodes",
             unit_scale=True,
             mininterval=interval,
             dynamic_ncols=True,

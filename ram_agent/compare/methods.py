@@ -34,7 +34,7 @@ OF_A_LEARNED_GAZE = (
     "policy.detach_location", "policy.window_gradient", "policy.grid", "sb3.",
 )  # fmt: skip
 """Beginnings of settings that have no part in a control, which is told where to look (see `Config.training_of`)."""
-OF_GLIMPSES = ("sensor.", "environment.", "policy.")
+OF_GLIMPSES = ("sensor.", "environment.", "policy.", "training.classify_every_look")
 """Likewise of those that have none in a network that sees the whole canvas."""
 
 IDLE_BESIDE = {
@@ -111,6 +111,8 @@ def settings_of(run: Run) -> dict[str, str]:
         idle = OF_A_LEARNED_GAZE + (OF_GLIMPSES if run.look in NETWORKS else ())
     # A path means as much as its name: an export keeps no more of it.
     fields["training.trained_agent"] = _text(began and Path(began).name)
+    if trained.training.last_window_std == trained.training.window_std:  # not told, or told to stay
+        fields["training.window_std_end"] = _text(None)
     beside = [rest for (field, value), rest in IDLE_BESIDE.items() if fields[field] == value]
     idle += tuple(field for rest in beside for field in rest)
     fields |= {field: NOTHING for field in fields if field.startswith(idle)}

@@ -170,6 +170,15 @@ def test_what_has_no_part_in_a_method_is_no_difference():
     assert [mine["environment.glimpses"] for mine in settings] == ["6", "–", "8"]
 
 
+def test_what_comes_to_the_same_makes_no_other_method():
+    assert named(run(run__seed=1), run(run__seed=2, training__window_std_end=0.1)) == {"hard": [1, 2]}
+    assert set(named(run(), run(training__window_std_end=0.05))) == {
+        "hard (window_std_end none)", "hard (window_std_end 0.05)",
+    }  # fmt: skip
+    every_look = run(look="cnn", run__seed=2, training__classify_every_look=True)
+    assert named(run(look="cnn", run__seed=1), every_look) == {"hard (control cnn)": [1, 2]}
+
+
 def test_settings_of_another_method_of_training_are_no_difference():
     soft: dict[str, Any] = {"sensor__kind": "stn", "training__method": "pathwise"}
     methods = group(

@@ -35,7 +35,7 @@ from ram_agent.building import best_policy
 from ram_agent.checkpoint import CheckpointError, read_checkpoint, write_checkpoint
 from ram_agent.config import TrainingConfig
 from ram_agent.controls import CONTROLS
-from ram_agent.learner import LEARNERS, REINFORCE, Learner, Pathwise
+from ram_agent.learner import LEARNERS, REINFORCE, Learner, Pathwise, StraightThrough
 from ram_agent.parallel import Ranks
 from ram_agent.rollout import rollout
 from ram_agent.run_files import CHECKPOINT
@@ -80,6 +80,16 @@ def test_an_environment_with_another_number_of_lanes_is_refused() -> None:
     REINFORCE(policy, env)  # without a batch, the lanes are it
     with pytest.raises(ValueError, match=r"^episodes_per_image: "):
         REINFORCE(policy, env, episodes_per_image=0)
+
+
+@pytest.mark.parametrize("name", ["baseline", "reinforce_weight", "reward"])
+def test_what_a_learner_does_not_go_by_is_refused_by_name_and_taken_at_its_usual_value(name: str) -> None:
+    env = make_env(8, tensors=True)
+    policy, usual = make_policy(env, head="straight_through"), TrainingConfig.model_fields[name].default
+    other = {"baseline": "none", "reinforce_weight": 0.5, "reward": "success"}[name]
+    with pytest.raises(ValueError, match=rf"^{name}: got {other!r}, expected {usual!r} for straight_through"):
+        StraightThrough(policy, env, **{name: other})
+    StraightThrough(policy, env, **{name: usual})
 
 
 def test_an_environment_in_numpy_is_refused_by_name() -> None:
@@ -132,6 +142,7 @@ def test_an_eye_without_the_gradient_that_a_learner_goes_by_is_refused(method: s
         ({"seed": -1}, "seed: got -1, expected a whole number from 0"),
         ({"seed": 2**63}, "seed: got 9223372036854775808, expected a whole number from 0"),
         ({"episodes_per_image": "two"}, "episodes_per_image: "),
+        ({"trained_agent": "runs/default"}, "trained_agent: got 'runs/default', expected none: `load`"),
     ],
 )
 def test_a_setting_that_a_learner_cannot_have_is_refused(settings: dict[str, Any], message: str) -> None:

@@ -73,7 +73,8 @@ def test_actions_are_explored_as_far_as_the_training_has_come() -> None:
 
 @pytest.mark.parametrize("method", ["reinforce", "pathwise"])
 def test_what_is_logged_of_an_update_is_what_was_played(method: str, played: list[tuple[Episode, float]]) -> None:
-    learner = make_learner(method, lanes=16, seed=3, reward="success")
+    reward = {"reward": "success"} if method == "reinforce" else {}
+    learner = make_learner(method, lanes=16, seed=3, **reward)
     torch.nn.init.normal_(learner.policy.window_head.outer.weight, std=0.5)  # type: ignore[operator, union-attr, arg-type]
     if method == "reinforce":
         torch.nn.init.normal_(learner.policy.baseline.value.weight, std=0.5)  # type: ignore[operator, union-attr]
@@ -110,7 +111,7 @@ def test_a_window_is_at_the_border_where_either_coordinate_is() -> None:
 def test_speed_is_episodes_over_the_seconds_of_updates() -> None:
     learner = make_learner()
     (row,) = logged(learner, updates=5, interval=5)
-    assert row["time/images_per_second"] == pytest.approx(40 / learner.seconds)
+    assert row["time/episodes_per_second"] == pytest.approx(40 / learner.seconds)
     assert row["time/glimpses_per_second"] == pytest.approx(40 * 3 / learner.seconds)
 
 
