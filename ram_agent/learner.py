@@ -7,11 +7,9 @@ and all else that Stable-Baselines3 has of an algorithm, is in `algorithm.py`.
 
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from hashlib import sha256
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -32,6 +30,7 @@ from ram_agent.policy import Policy, RecurrentAttentionPolicy
 from ram_agent.precision import training_products, with_precision
 from ram_agent.replay import Replayed, check_replayable
 from ram_agent.rollout import Episode, GlimpseEnvironment, check_rules, rollout
+from ram_agent.schedule import decay, noise_seed
 from ram_agent.sensor import Sensor
 
 
@@ -361,16 +360,3 @@ class _Play(nn.Module):
         super().__init__()
         self.policy = learner.policy  # whose parameters these are
         self.forward = learner.play
-
-
-def noise_seed(seed: int, number: int, purpose: str = "noise") -> int:
-    """For each batch of a run, and each purpose, its own: 64 bits of SHA-256."""
-    digest = sha256(f"{purpose} {seed} {number}".encode()).digest()
-    return int.from_bytes(digest[:8], "little")
-
-
-def decay(schedule: str, progress: float) -> float:
-    """Factor of the learning rate."""
-    if schedule == "cosine":
-        return 0.5 * (1 + float(np.cos(np.pi * progress)))
-    return 1 - progress if schedule == "linear" else 1.0

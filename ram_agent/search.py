@@ -30,12 +30,12 @@ from ram_agent.extras import to_install
 from ram_agent.files import held, write_whole
 from ram_agent.finite import NumbersGoneBad
 from ram_agent.interruption import Interruption
-from ram_agent.learner import noise_seed
 from ram_agent.machine import memory_reason, ran_out_of_memory
 from ram_agent.monitoring import Validation
 from ram_agent.parallel import ALONE
 from ram_agent.precision import fastest_precision
 from ram_agent.rollout import GlimpseEnvironment
+from ram_agent.schedule import noise_seed
 from ram_agent.space import Range
 from ram_agent.threads import fastest_threads
 from ram_agent.world import Dataset, World, whole_split

@@ -24,10 +24,11 @@ from torch import Tensor
 from ram_agent import estimators
 from ram_agent.config import TrainingConfig
 from ram_agent.heads import LearnedWindowHead, StraightThroughWindowHead
-from ram_agent.learner import classification_loss, noise_seed
+from ram_agent.learner import classification_loss
 from ram_agent.policy import Policy, RecurrentAttentionPolicy, under_head
 from ram_agent.precision import training_products
 from ram_agent.rollout import Episode, GlimpseEnvironment, rollout
+from ram_agent.schedule import noise_seed
 
 ESTIMATORS = ("none", "learned", "leave_one_out", "pathwise", "straight_through")
 """In the order in which they are shown."""

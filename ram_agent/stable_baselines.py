@@ -22,8 +22,8 @@ from ram_agent.algorithm import Algorithm
 from ram_agent.config import SB3Config, TrainingConfig, parse_section
 from ram_agent.finite import Circumstances, NumbersGoneBad, bad_parameters, describe
 from ram_agent.grid_policy import RECURRENT, GridPolicy, recurrent_policy
-from ram_agent.learner import decay, noise_seed
 from ram_agent.rollout import GlimpseEnvironment
+from ram_agent.schedule import decay, noise_seed
 
 SEEDS = 2**31
 """Stable-Baselines3 seeds NumPy's global generator, which takes 32 bits, and adds the lane's number to the seed."""

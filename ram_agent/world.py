@@ -1,4 +1,6 @@
-"""Where environments come from. They come from outside, through `World`: this package never imports them."""
+"""Where environments come from. They come from outside, through `World`: of this package `cli/` and `bench/` alone
+import them.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

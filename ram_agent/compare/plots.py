@@ -9,8 +9,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import EngFormatter, MaxNLocator
 
+from ram_agent.compare.curves import SIGNAL_OVER, Bundle, Points, bundle, running_mean
 from ram_agent.compare.gather import Run, Validated, estimator_order
-from ram_agent.compare.seeds import SIGNAL_OVER, Bundle, Points, bundle, running_mean
 from ram_agent.figures import (
     FAINT,
     INK,

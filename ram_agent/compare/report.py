@@ -6,12 +6,12 @@ from statistics import fmean, median
 
 import torch
 
+from ram_agent.compare.curves import SIGNAL_OVER
 from ram_agent.compare.document import Block, Bullets, Gallery, Heading, Paragraph, Picture, Table
 from ram_agent.compare.errors import differences, error_table, how_to_read
 from ram_agent.compare.examine import BATCHES, PICTURED
 from ram_agent.compare.gather import SIGNAL, Run
 from ram_agent.compare.methods import differing, of_other_names
-from ram_agent.compare.seeds import SIGNAL_OVER
 from ram_agent.compare.subjects import Compared, Pictures, Subject
 from ram_agent.full_image import NETWORKS
 from ram_agent.machine import machine

@@ -27,8 +27,8 @@ from ram_agent.experiment import run_experiment
 from ram_agent.finite import NumbersGoneBad
 from ram_agent.grid_policy import GridPolicy, GridWindowHead
 from ram_agent.interruption import Interruption
-from ram_agent.learner import noise_seed
 from ram_agent.run_files import CHECKPOINT
+from ram_agent.schedule import noise_seed
 from ram_agent.stable_baselines import SEEDS, StableBaselines, algorithm_class
 from tests.extras import needs_sb3_contrib
 from tests.making import make_config, make_images, make_world

@@ -8,9 +8,9 @@ import pytest
 from matplotlib.collections import PolyCollection
 from matplotlib.figure import Figure
 
+from ram_agent.compare.curves import bundle, running_mean
 from ram_agent.compare.gather import Run, Validated
 from ram_agent.compare.plots import errors_by_glimpse, gradient_signal, validation_curves
-from ram_agent.compare.seeds import bundle, running_mean
 from ram_agent.config import load_config
 from ram_agent.stored import read_errors
 from tests.drawing import render

@@ -13,8 +13,9 @@ from ram_agent.agents import train_agent
 from ram_agent.checkpoint import read_checkpoint
 from ram_agent.config import Config, ConfigError
 from ram_agent.interruption import Interruption
-from ram_agent.learner import LEARNERS, Learner, noise_seed
+from ram_agent.learner import LEARNERS, Learner
 from ram_agent.rollout import rollout
+from ram_agent.schedule import noise_seed
 from ram_agent.signal import SignalToNoise, gradient_signal
 from tests.making import make_config, make_env, make_images, make_policy, make_world
 
