@@ -102,8 +102,8 @@ def load_images(
         files, of a `.npz` file, or of a folder of class folders of pictures. Classes are called as the class
         folders are; elsewhere as `class_names.txt` beside the files or `class_names` in the `.npz` says, else
         by their label.
-    size: (height, width) that the pictures of class folders are scaled to, whole, with black at the sides that are
-        left. None: they are of one size, as those of other sources are, for which it is refused.
+    size: (height, width) that the pictures of class folders, and they alone, are scaled to, whole, with black at
+        the sides that are left. None: they are of one size.
     folder: where MNIST lies ("mnist", "auto"). None: RAM_AGENT_DATA, the user's cache, the network.
     download: whether MNIST may be fetched.
     validation: how many of the training images to set aside. None: a twelfth (5,000 of MNIST). Images without
@@ -111,7 +111,7 @@ def load_images(
     Raises: ImageError, one line, for whatever cannot be used.
     """
     source = os.fspath(source)
-    if size is not None and (source in SOURCES or not _has_class_folders(_existing(source))):
+    if source in SOURCES and size is not None:
         found = f"{size[0]},{size[1]} for {source}"
         raise refusal("image size", "images.size", "none but for class folders of pictures", found, "leave it out")
     if source == "digits":

@@ -19,6 +19,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from ram_agent.agents import make_learner
+from ram_agent.combinations import NOT_THEIRS
 from ram_agent.config import Config, ConfigError, dump_config, field_names, parse_config
 from ram_agent.finite import NumbersGoneBad
 from ram_agent.interruption import Interruption
@@ -111,9 +112,9 @@ def trees(draw: st.DrawFn, wild: bool) -> dict[str, dict[str, Any]]:
         sensor["kind"], policy["core"], sensor["size"] = "crop", "lstm", sensor["size"] + sensor["size"] % 2
         training |= {"episodes_per_image": 1, "optimizer": "adam", "classify_every_look": False, "precision": "float32"}
         training["batch"] = max(2, training["batch"])
-        training |= {"window_rate": 1.0, "weight_average": 0, "lookahead": 0}
-        training |= {"reward": "probability", "reinforce_weight": 1.0, "baseline_weight": 1.0, "baseline": "learned"}
-        policy["scan"] = 0
+        for name in NOT_THEIRS:
+            section, _, field = name.partition(".")
+            tree[section][field] = dict(sections())[section].model_fields[field].default
         tree["sb3"]["batch_size"] = None
         if training["method"] == "a2c":
             tree["sb3"] |= {"n_epochs": None, "clip_range": None}
@@ -128,12 +129,17 @@ def trees(draw: st.DrawFn, wild: bool) -> dict[str, dict[str, Any]]:
                 "episodes_per_image": 1,
                 "reinforce_weight": 1.0,
                 "baseline_weight": 1.0,
+                "reward": "probability",
             }
     if tree["environment"]["glimpses"] == 1:
         training["lookahead"] = 0
     policy["scan"] = min(policy["scan"], tree["environment"]["glimpses"] - 1)
     if training["baseline"] == "leave_one_out":
         training["episodes_per_image"] = max(2, training["episodes_per_image"])
+    lanes = training["batch"] * training["episodes_per_image"]
+    training["episodes"] = max(lanes, training["episodes"])
+    if tree["evaluation"]["control_episodes"]:
+        tree["evaluation"]["control_episodes"] = max(lanes, tree["evaluation"]["control_episodes"])
     if min(scene["height"], scene["width"]) < 10:
         tree["evaluation"]["controls"] = [name for name in tree["evaluation"]["controls"] if name != "cnn"]
     tree["evaluation"]["controls"] = list(dict.fromkeys(tree["evaluation"]["controls"]))

@@ -88,12 +88,6 @@ def test_npz_layouts_all_give_the_same_images(tmp_path: Path) -> None:
         assert (data.image_size, data.channels) == ((5, 6), 3)
 
 
-def test_images_of_one_size_are_not_asked_for_another(tmp_path: Path) -> None:
-    path = save(tmp_path / "set.npz", x=pictures(100, 6, 5), y=cycle(100, 4))
-    refused(lambda: load_images(path, size=(10, 10)), "images.size: expected none but for class folders", path)
-    assert load_test_images(path, size=(10, 10))[1].pixels.shape[2:] == (6, 5)  # that of the run's own pictures
-
-
 @pytest.mark.parametrize(
     ("values", "expected"),
     [
