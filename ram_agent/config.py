@@ -4,6 +4,7 @@ Every field has a type, a default and a sentence; `describe()` lists them for `-
 is a `ConfigError`: one line that names the field, the value that came and what was expected.
 """
 
+import os
 import re
 import reprlib
 from collections.abc import Iterable, Iterator, Mapping
@@ -34,12 +35,16 @@ class Section(BaseModel):
 
     @model_validator(mode="before")
     @classmethod
-    def _exponents(cls, given: Any) -> Any:
-        """YAML takes 1e3 for a text: where a whole number is asked for, it is one."""
+    def _numbers(cls, given: Any) -> Any:
+        """YAML takes 1e3 for a text: asked for, it is a whole number. And `yes` for a truth, which is no number."""
         if not isinstance(given, dict):
             return given
         whole = {name for name, field in cls.model_fields.items() if field.annotation in (int, int | None)}
-        return {name: _as_whole(value) if name in whole else value for name, value in given.items()}
+        numbers = whole | {
+            name for name, field in cls.model_fields.items() if field.annotation in (float, float | None)
+        }
+        told = {name: str(value) for name, value in given.items() if name in numbers and isinstance(value, bool)}
+        return {name: _as_whole(value) if name in whole else value for name, value in (given | told).items()}
 
 
 def _as_whole(value: Any) -> Any:
@@ -130,7 +135,9 @@ class EnvironmentConfig(Section):
     @field_validator("first_window", mode="before")
     @classmethod
     def _a_place(cls, given: Any) -> Any:
-        numbers = isinstance(given, list | tuple) and all(isinstance(each, int | float) for each in given)
+        numbers = isinstance(given, list | tuple) and all(
+            isinstance(each, int | float) and not isinstance(each, bool) for each in given
+        )
         if given not in ("random", "centre") and not numbers:
             raise ValueError(
                 f"environment.first_window: got {_SHORT.repr(given)}, expected random, centre, or the P numbers in "
@@ -370,6 +377,12 @@ class RunConfig(Section):
     pictures: int = Field(
         default=12, ge=0, le=MOST_PICTURES, description="test images in the pictures of glimpse paths; 0: no pictures"
     )
+
+    @field_validator("folder")
+    @classmethod
+    def _from_home(cls, given: str | None) -> str | None:
+        """A shell writes out `~`, YAML does not."""
+        return os.path.expanduser(given) if given else given
 
 
 class Config(Section):

@@ -20,6 +20,7 @@ from ram_agent.cli.search import search_options, search_settings
 from ram_agent.cli.sweep import sweep_options, sweep_table
 from ram_agent.cli.train import train_options, train_run
 from ram_agent.finite import NumbersGoneBad
+from ram_agent.machine import memory_reason, ran_out_of_memory
 from ram_agent.options import Parser
 from ram_agent.tracking import TrackingError
 
@@ -81,6 +82,12 @@ def _main(arguments: Sequence[str], program: str) -> int:
         raise
     except (Refused, CheckpointError, TrackingError, OSError) as error:
         print(f"{program}: error: {error}", file=sys.stderr)
+        return 2
+    except (MemoryError, RuntimeError) as error:
+        if not ran_out_of_memory(error):
+            raise
+        remedy = "take fewer or smaller glimpses or scales, or a smaller batch"
+        print(f"{program}: error: {memory_reason(error)}; {remedy}", file=sys.stderr)
         return 2
     except NumbersGoneBad as error:
         print(f"{program}: error: {error}", file=sys.stderr)

@@ -1,13 +1,14 @@
 """An agent that was trained, opened again, and what it is to be shown: what `evaluate` and `render` share."""
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 
-from envs.images import ImageData, load_test_images
+from envs.images import ImageData, ImageError, load_images, load_test_images
 from envs.scenes import SceneError
 from ram_agent.building import best_policy
 from ram_agent.checkpoint import fitting
@@ -19,6 +20,7 @@ from ram_agent.config import Config, ConfigError, load_config
 from ram_agent.export import is_export, read_trained
 from ram_agent.options import Parser, add_config_options, overrides
 from ram_agent.policy import Policy
+from ram_agent.progress import warn
 from ram_agent.run_files import CONFIG
 from ram_agent.stored import whole_results
 from ram_agent.threads import fastest_threads
@@ -86,6 +88,8 @@ def trained_agent(given: Any) -> Trained:
             changed["environment.first_window"] = "centre"
     elif "images.source" in changed:
         images, classes = _labelled(config, own, str(saved.get("sha256", "")))
+        if images.name == saved.get("images"):
+            _tell_of_what_it_knows(config, len(images.test))
     else:
         check_whereabouts(folder, config.images.source, "give --images FOLDER")
     if images and as_large:
@@ -105,6 +109,17 @@ def trained_agent(given: Any) -> Trained:
         unfinished = _unfinished(folder, saved, config.environment.glimpses)
     line = "" if files else unmeasured(world.images, classes, ("test",) if images else ("test", "validation"))
     return Trained(config, policy, world, shown, unfinished, classes, line)
+
+
+def _tell_of_what_it_knows(config: Config, shown: int) -> None:
+    """Warn where images of the name that a run was trained on are others by now, without splits, and all are shown."""
+    with suppress(ImageError):  # too few to be dealt, and hence never trained on
+        data = load_images(config.images.source, config.images.folder, size=config.images.size)
+        if shown == len(data.train) + len(data.validation) + len(data.test):
+            warn(
+                f"all {shown:,} images of {data.name} are shown: they have the name of those that the run was trained "
+                "on and are others by now; any that it was trained on are among them, and flatter it"
+            )
 
 
 def _check_scenes(world: ConfiguredWorld, *, other: bool) -> None:

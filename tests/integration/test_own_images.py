@@ -329,6 +329,20 @@ def test_of_its_own_images_a_run_is_shown_those_that_it_was_tested_on(
     assert "  few test images: " in told
 
 
+def test_images_that_are_others_by_now_are_all_shown_and_said_to_flatter(
+    coloured: dict[str, Path], photographs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    altered = tmp_path / photographs.name
+    shutil.copytree(photographs, altered)
+    shutil.copy(photographs / "owl" / "000.png", altered / "owl" / "again.png")
+    assert main(["evaluate", str(coloured["crop"]), "--images", str(altered)]) == 0
+    out, err = capsys.readouterr()
+    assert "are others by now; any that it was trained on are among them" in err
+    assert err.partition("all ")[2].split()[0] in out
+    assert main(["evaluate", str(coloured["crop"]), "--images", str(photographs)]) == 0
+    assert "others by now" not in capsys.readouterr().err
+
+
 def test_an_export_is_compared_over_the_images_of_a_run_beside_it(
     coloured: dict[str, Path], say: Say, tmp_path: Path
 ) -> None:

@@ -391,6 +391,10 @@ def test_a_name_that_would_not_do_for_a_folder_is_refused() -> None:
             {"training": {"method": "straight_through", "reward": "success"}},
             "training.reward: expected probability for training.method straight_through",
         ),
+        ({"training": {"batch": True}}, "training.batch: got 'True': input should be a valid integer"),
+        ({"training": {"learning_rate": True}}, "training.learning_rate: got 'True': input should be a valid number"),
+        ({"run": {"seed": False}}, "run.seed: got 'False': input should be a valid integer"),
+        ({"environment": {"first_window": [0.1, True]}}, "environment.first_window: got [0.1, True], expected"),
         (
             {"training": {"batch": 100, "episodes": 99}},
             "training.batch: got 100 images an update, expected no more episodes than the 99 of training.episodes",
@@ -427,6 +431,11 @@ def test_fields_that_contradict_each_other_are_refused_by_name(tree: dict[str, A
 )
 def test_fields_that_only_look_contradictory_are_taken(tree: dict[str, Any]) -> None:
     parse_config(tree)
+
+
+def test_a_run_folder_at_home_is_at_home(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/somebody")
+    assert parse_config({"run": {"folder": "~/runs/first"}}).run.folder == "/home/somebody/runs/first"
 
 
 @pytest.mark.parametrize(

@@ -254,6 +254,20 @@ def test_a_control_that_goes_bad_costs_nobody_else_its_results(
     assert (run / "figures" / "error_by_glimpse.png").is_file()
 
 
+def test_memory_that_runs_out_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def trained(*_: Any) -> Any:
+        raise RuntimeError("[enforce fail at alloc_cpu.cpp:127] . DefaultCPUAllocator: can't allocate memory\nframe #0")
+
+    monkeypatch.setattr(Learner, "_compute", trained)
+    command = ["train", "smoke", "--run.folder", str(tmp_path / "run"), "--images.source", "digits"]
+    assert main([*command, "--run.progress", "false"]) == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert "error: out of memory: [enforce fail" in lines[-1]
+    assert "smaller batch" in lines[-1]
+
+
 def test_a_control_that_has_no_room_costs_nobody_else_its_results(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
