@@ -422,7 +422,12 @@ class Algorithm(ABC):
             settings = cls.saved_settings(saved)
         if trained:
             training = settings["training"]
-            batch = max(1, env.num_envs // training.episodes_per_image)
+            batch, left = divmod(env.num_envs, training.episodes_per_image)
+            if left:
+                raise ValueError(
+                    f"env: got {env.num_envs} lanes, expected a multiple of {training.episodes_per_image}, as many "
+                    "episodes as this agent learns from at each image; `predict` takes any number of observations"
+                )
             settings["training"] = training.model_copy(update={"batch": batch})
         learner = cls(policy, env, **settings)
         with fitting(file):

@@ -11,11 +11,13 @@ from typing import Any
 import pytest
 import torch
 
+from envs.glimpse import GlimpseVectorEnv
 from ram_agent.building import best_policy
 from ram_agent.cli.world import ConfiguredWorld
 from ram_agent.config import Config, load_config
 from ram_agent.evaluation import evaluate
 from ram_agent.export import read_export
+from ram_agent.learner import REINFORCE
 from ram_agent.policy import Policy
 from ram_agent.stored import final_results
 from ram_agent.world import check_images
@@ -39,6 +41,16 @@ ROUNDED = 2
 """Scenes that another processor, which rounds otherwise, may see otherwise."""
 MNIST = os.environ.get("RAM_AGENT_DATA")
 SHOWN = 1000
+
+
+def test_an_agent_of_leave_one_out_says_how_many_lanes_it_wants_and_acts_on_one_image() -> None:
+    at, one = RESULTS / "agents" / "cluttered60_hard_reinforce_6", GlimpseVectorEnv(1, images="digits", tensors=True)
+    with pytest.raises(ValueError, match=r"^env: got 1 lanes, expected a multiple of 4, .*`predict` takes any number"):
+        REINFORCE.load(at, one)
+    agent = REINFORCE.load(at, GlimpseVectorEnv(4, images="digits", tensors=True))
+    observation, _ = one.reset(seed=1)
+    action, _ = agent.predict(observation, deterministic=True)
+    assert action["window"].shape == (1, 2)
 
 
 def row(agent: str) -> dict[str, Any]:
