@@ -6,6 +6,7 @@ import io
 import math
 import os
 import re
+import time
 from pathlib import Path
 from typing import Any
 
@@ -488,6 +489,7 @@ def test_a_resumed_board_makes_tensorboard_forget_the_steps_that_happen_again(tm
         first.logger.record("train/loss", value)
         first.logger.dump(step)
     first.close()
+    time.sleep(1.1)  # files are named by the second, and within one by a number that sorts as text
     second = Board(tmp_path, "rows", tensorboard=True, resume_at=20)
     second.logger.record("train/loss", -3.0)
     second.logger.dump(30)
