@@ -7,6 +7,7 @@ Whatever the source, the result is one `ImageData`: three splits of one image si
 import difflib
 import hashlib
 import os
+import warnings
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,7 +20,7 @@ from envs.idx import find_idx, read_idx_folder
 from envs.image_set import ImageSet, image_sets
 from envs.mnist import MnistNotAtHand, load_digits, load_mnist
 from envs.npz import read_npz
-from envs.parts import ImageError, Part, refusal
+from envs.parts import ImageError, ImageWarning, Part, refusal
 from envs.pictures import read_picture_folder
 
 __all__ = ["ImageData", "ImageError", "ImageSet", "load_images", "load_test_images"]
@@ -131,12 +132,18 @@ def load_images(
 
 
 def load_test_images(
-    source: str, folder: str | Path | None = None, *, size: tuple[int, int] | None = None, trained_on: str = ""
+    source: str,
+    folder: str | Path | None = None,
+    *,
+    size: tuple[int, int] | None = None,
+    trained_on: str = "",
+    called: str = "",
 ) -> tuple[str, ImageSet, tuple[str, ...]]:
     """Name, images and classes to test a trained agent on: the test split, or all where there are no splits.
 
     Of images without splits that the agent was trained on, whose sha256 is `trained_on`, those that were dealt to the
-    test split then: all others it knows. `size` is that of class folders; other sources are taken as they are. Labels
+    test split then: all others it knows. Where they are `called` as those were, but are others by now, all are taken,
+    and an `ImageWarning` says so. `size` is that of class folders; other sources are taken as they are. Labels
     count the classes of `source`, one or more; the caller compares their names with those of the training.
     Raises: ImageError, as `load_images`.
     """
@@ -151,6 +158,13 @@ def load_test_images(
         with suppress(ImageError):  # too few to be dealt, and hence never trained on
             if (dealt := _dealt(_name(path), path, sets, classes, None)).sha256 == trained_on:
                 return dealt.name, dealt.test, classes
+            if dealt.name == called:
+                warnings.warn(
+                    f"all {len(sets['all']):,} images of {called} are shown: they have the name of those that the run "
+                    "was trained on and are others by now; any that it was trained on are among them, and flatter it",
+                    ImageWarning,
+                    stacklevel=2,
+                )
     return _name(path), sets["test"] if "test" in sets else sets["all"], classes
 
 
@@ -165,10 +179,6 @@ def _existing(source: str) -> Path:
     raise ImageError(f"image source: expected {expected}, found {source!r}; {hint}")
 
 
-def _has_class_folders(path: Path) -> bool:
-    return path.is_dir() and not find_idx(path)
-
-
 def _name(path: Path) -> str:
     """The last part of `path`, with its parent where it alone would pass for MNIST in a table of results."""
     path = path.resolve()
@@ -180,10 +190,10 @@ def _read(path: Path, size: tuple[int, int] | None) -> tuple[dict[str, Part], Cl
 
     One part "all" where there are no splits.
     """
-    called = None
-    if _has_class_folders(path):
+    files, called = find_idx(path), None
+    if path.is_dir() and not files:
         parts = read_picture_folder(path, size)
-    elif files := find_idx(path):
+    elif files:
         parts, called = read_idx_folder(path, files), find_class_names(path)
     elif path.suffix.lower() == ".npz":
         parts, called = read_npz(path)

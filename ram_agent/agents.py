@@ -85,12 +85,11 @@ def train_agent(
         introduce(agent.board, config.model_copy(update={"training": learner.training}), world)
     try:
         learn(learner, callbacks, config, f"{look} [{world.dataset.name}]", anew=saved is None)
-    except NumbersGoneBad as error:
+    except Exception as error:
         agent.board.close()
+        if not isinstance(error, NumbersGoneBad):
+            raise
         raise NumbersGoneBad(f"{look}: {error}. {_diagnose(agent.checkpoints, folder, str(error))}") from None
-    except Exception:
-        agent.board.close()
-        raise
     learner.release()
     interruption.agree(ranks)
     if interruption.asked:

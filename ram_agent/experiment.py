@@ -58,10 +58,11 @@ def run_experiment(
             try:
                 agents += train(config, world, folder, look, resume=resume, interruption=interruption, ranks=ranks)
             except (NumbersGoneBad, MemoryError, RuntimeError) as error:
-                own = isinstance(error, NumbersGoneBad) or ran_out_of_memory(error)
+                no_room = ran_out_of_memory(error)
+                own = no_room or isinstance(error, NumbersGoneBad)
                 if not own or look == "learned" or ranks.size > 1:  # of several ranks the others may not have met it
                     raise
-                gone_bad[look] = str(error) if isinstance(error, NumbersGoneBad) else f"{look}: {memory_reason(error)}"
+                gone_bad[look] = f"{look}: {memory_reason(error)}" if no_room else str(error)
                 warn(f"{gone_bad[look]}; the others are trained and measured all the same")
                 interruption.learner = None  # what it holds is the next one's
             if interruption.asked:

@@ -1,14 +1,13 @@
 """An agent that was trained, opened again, and what it is to be shown: what `evaluate` and `render` share."""
 
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 
-from envs.images import ImageData, ImageError, load_images, load_test_images
+from envs.images import ImageData, load_test_images
 from envs.scenes import SceneError
 from ram_agent.building import best_policy
 from ram_agent.checkpoint import fitting
@@ -20,7 +19,6 @@ from ram_agent.config import Config, ConfigError, load_config
 from ram_agent.export import is_export, read_trained
 from ram_agent.options import Parser, add_config_options, overrides
 from ram_agent.policy import Policy
-from ram_agent.progress import warn
 from ram_agent.run_files import CONFIG
 from ram_agent.stored import whole_results
 from ram_agent.threads import fastest_threads
@@ -87,9 +85,7 @@ def trained_agent(given: Any) -> Trained:
         if config.environment.first_window == "random":
             changed["environment.first_window"] = "centre"
     elif "images.source" in changed:
-        images, classes = _labelled(config, own, str(saved.get("sha256", "")))
-        if images.name == saved.get("images"):
-            _tell_of_what_it_knows(config, len(images.test))
+        images, classes = _labelled(config, own, str(saved.get("sha256", "")), str(saved.get("images", "")))
     else:
         check_whereabouts(folder, config.images.source, "give --images FOLDER")
     if images and as_large:
@@ -109,17 +105,6 @@ def trained_agent(given: Any) -> Trained:
         unfinished = _unfinished(folder, saved, config.environment.glimpses)
     line = "" if files else unmeasured(world.images, classes, ("test",) if images else ("test", "validation"))
     return Trained(config, policy, world, shown, unfinished, classes, line)
-
-
-def _tell_of_what_it_knows(config: Config, shown: int) -> None:
-    """Warn where images of the name that a run was trained on are others by now, without splits, and all are shown."""
-    with suppress(ImageError):  # too few to be dealt, and hence never trained on
-        data = load_images(config.images.source, config.images.folder, size=config.images.size)
-        if shown == len(data.train) + len(data.validation) + len(data.test):
-            warn(
-                f"all {shown:,} images of {data.name} are shown: they have the name of those that the run was trained "
-                "on and are others by now; any that it was trained on are among them, and flatter it"
-            )
 
 
 def _check_scenes(world: ConfiguredWorld, *, other: bool) -> None:
@@ -143,12 +128,14 @@ def _unfinished(folder: Path, saved: Mapping[str, Any], glimpses: int) -> str:
     return f"the weights as they were saved after {so_far:,} of {total}, before the first validation"
 
 
-def _labelled(config: Config, own: tuple[str, ...], trained_on: str) -> tuple[ImageData, tuple[str, ...]]:
+def _labelled(config: Config, own: tuple[str, ...], trained_on: str, called: str) -> tuple[ImageData, tuple[str, ...]]:
     """The test images of another source, their labels counting the classes `own`, and the classes that it has; of the
-    one that it was `trained_on` the images that it was tested on.
+    one that it was `trained_on`, `called` so then, the images that it was tested on.
     """
     source, size = config.images, config.images.size
-    name, other, classes = load_test_images(source.source, source.folder, size=size, trained_on=trained_on)
+    name, other, classes = load_test_images(
+        source.source, source.folder, size=size, trained_on=trained_on, called=called
+    )
     if not set(classes) <= set(own):
         raise ConfigError(
             f"images.source: {name} has classes {', '.join(sorted(set(classes) - set(own)))}, "

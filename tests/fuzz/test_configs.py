@@ -19,8 +19,8 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from ram_agent.agents import make_learner
-from ram_agent.combinations import NOT_THEIRS
-from ram_agent.config import Config, ConfigError, dump_config, field_names, parse_config
+from ram_agent.combinations import NOT_THEIRS, OF_A_SCORE_FUNCTION
+from ram_agent.config import Config, ConfigError, TrainingConfig, dump_config, field_names, parse_config
 from ram_agent.finite import NumbersGoneBad
 from ram_agent.interruption import Interruption
 from ram_agent.parallel import ALONE
@@ -110,11 +110,10 @@ def trees(draw: st.DrawFn, wild: bool) -> dict[str, dict[str, Any]]:
     by_sb3 = training["method"] in ("a2c", "ppo", "recurrent_ppo")
     if by_sb3:
         sensor["kind"], policy["core"], sensor["size"] = "crop", "lstm", sensor["size"] + sensor["size"] % 2
-        training |= {"episodes_per_image": 1, "optimizer": "adam", "classify_every_look": False, "precision": "float32"}
-        training["batch"] = max(2, training["batch"])
-        for name in NOT_THEIRS:
-            section, _, field = name.partition(".")
-            tree[section][field] = dict(sections())[section].model_fields[field].default
+        training |= {"precision": "float32", "batch": max(2, training["batch"])}
+        every = dict(sections())
+        for section, _, field in (name.partition(".") for name in NOT_THEIRS):
+            tree[section][field] = every[section].model_fields[field].default
         tree["sb3"]["batch_size"] = None
         if training["method"] == "a2c":
             tree["sb3"] |= {"n_epochs": None, "clip_range": None}
@@ -124,13 +123,7 @@ def trees(draw: st.DrawFn, wild: bool) -> dict[str, dict[str, Any]]:
             st.sampled_from(["reinforce", "straight_through" if sensor["kind"] == "crop" else "pathwise"])
         )
         if training["method"] != "reinforce":
-            training |= {
-                "baseline": "learned",
-                "episodes_per_image": 1,
-                "reinforce_weight": 1.0,
-                "baseline_weight": 1.0,
-                "reward": "probability",
-            }
+            training |= {name: TrainingConfig.model_fields[name].default for name in OF_A_SCORE_FUNCTION}
     if tree["environment"]["glimpses"] == 1:
         training["lookahead"] = 0
     policy["scan"] = min(policy["scan"], tree["environment"]["glimpses"] - 1)

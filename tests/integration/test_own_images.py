@@ -335,7 +335,9 @@ def test_images_that_are_others_by_now_are_all_shown_and_said_to_flatter(
     altered = tmp_path / photographs.name
     shutil.copytree(photographs, altered)
     shutil.copy(photographs / "owl" / "000.png", altered / "owl" / "again.png")
-    assert main(["evaluate", str(coloured["crop"]), "--images", str(altered)]) == 0
+    with warnings.catch_warnings():
+        warnings.simplefilter("default")
+        assert main(["evaluate", str(coloured["crop"]), "--images", str(altered)]) == 0
     out, err = capsys.readouterr()
     assert "are others by now; any that it was trained on are among them" in err
     assert err.partition("all ")[2].split()[0] in out
