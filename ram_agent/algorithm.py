@@ -413,6 +413,7 @@ class Algorithm(ABC):
         A folder is a run's, or what `ram-agent export` wrote: the weights that it is judged by (of a run the best in
         validation), and a training that begins anew, with as many images an update as `env` has lanes for. The
         training of a run goes on from its file, `RUN/checkpoints/agent.pt`, with the weights that it had come to.
+        To act, `env` may have any number of lanes; `learn` refuses one that it cannot learn in.
         """
         check_lanes(env)
         trained = Path(path).is_dir()
@@ -422,12 +423,7 @@ class Algorithm(ABC):
             settings = cls.saved_settings(saved)
         if trained:
             training = settings["training"]
-            batch, left = divmod(env.num_envs, training.episodes_per_image)
-            if left:
-                raise ValueError(
-                    f"env: got {env.num_envs} lanes, expected a multiple of {training.episodes_per_image}, as many "
-                    "episodes as this agent learns from at each image; `predict` takes any number of observations"
-                )
+            batch = max(1, env.num_envs // training.episodes_per_image)
             settings["training"] = training.model_copy(update={"batch": batch})
         learner = cls(policy, env, **settings)
         with fitting(file):

@@ -47,11 +47,12 @@ class Learner(Algorithm):
     """What all estimators share. Settings are the fields of `TrainingConfig`, e.g. `learning_rate=3e-4`, which win over
     those of `training`; the method is the class's, whatever `training.method` says.
 
-    `env` is a vector environment whose lanes all play T looks, in torch (`tensors=True`); it has `training.batch` ×
-    `training.episodes_per_image` lanes, the episodes at one image in neighbouring lanes.
+    `env` is a vector environment whose lanes all play T looks, in torch (`tensors=True`); to learn it has
+    `training.batch` × `training.episodes_per_image` lanes, the episodes at one image in neighbouring lanes. To act
+    (`predict`) any number will do.
 
     Raises `ValueError`, one line about what is wrong with a setting, the environment or the policy, each of which has
-    to be one that this learner can train with.
+    to be one that this learner can train with; `learn` raises it for the number of lanes.
     """
 
     method: str
@@ -83,11 +84,6 @@ class Learner(Algorithm):
         if training is None and "batch" not in settings:
             checked = checked.model_copy(update={"batch": max(1, env.num_envs // checked.episodes_per_image)})
         checked = with_precision(checked, next(policy.parameters()).device)
-        if env.num_envs != checked.lanes_per_process:
-            raise ValueError(
-                f"env: got {env.num_envs} lanes, expected batch x episodes_per_image = {checked.batch} x "
-                f"{checked.episodes_per_image}; make it with as many, or give another batch or episodes_per_image"
-            )
         if cuda_graph:
             check_replayable(checked.optimizer, ranks.size)
         kind = policy.blueprint.head
@@ -104,8 +100,7 @@ class Learner(Algorithm):
         # What changes from update to update stands in tensors on the device, so that an update is the same every time.
         self._std = torch.zeros((), device=self.device)
         self._first_image = torch.zeros((), dtype=torch.long, device=self.device)
-        image = torch.arange(checked.batch, device=self.device)
-        self._image_of_lane = image[:, None].expand(-1, checked.episodes_per_image).flatten()
+        self._image_of_lane = torch.arange(env.num_envs, device=self.device) // checked.episodes_per_image
         self._seeds = torch.full((env.num_envs,), seed, device=self.device)
         horizon = checked.weight_average
         self._average = Average(policy, max(0.0, 1 - self.lanes / horizon)) if horizon else None
@@ -113,7 +108,16 @@ class Learner(Algorithm):
         self._replayed = Replayed(self._compute, self.generator) if cuda_graph else None
 
     def update(self, on_step: Callable[[], object] | None = None) -> dict[str, Tensor]:
-        """One episode in every lane and one step of the optimiser; returns what happened, on the device."""
+        """One episode in every lane and one step of the optimiser; returns what happened, on the device.
+
+        Raises `ValueError` where the environment has another number of lanes than settings ask for.
+        """
+        if self.env.num_envs != self.training.lanes_per_process:
+            raise ValueError(
+                f"env: got {self.env.num_envs} lanes, expected batch x episodes_per_image = {self.training.batch} x "
+                f"{self.training.episodes_per_image} to learn from; make it with as many, or give another batch or "
+                "episodes_per_image"
+            )
         self._schedule()
         if self._replayed is None:
             facts = self._compute(on_step)

@@ -43,14 +43,14 @@ MNIST = os.environ.get("RAM_AGENT_DATA")
 SHOWN = 1000
 
 
-def test_an_agent_of_leave_one_out_says_how_many_lanes_it_wants_and_acts_on_one_image() -> None:
+def test_an_agent_of_leave_one_out_acts_on_one_image_and_says_how_many_lanes_it_learns_in() -> None:
     at, one = RESULTS / "agents" / "cluttered60_hard_reinforce_6", GlimpseVectorEnv(1, images="digits", tensors=True)
-    with pytest.raises(ValueError, match=r"^env: got 1 lanes, expected a multiple of 4, .*`predict` takes any number"):
-        REINFORCE.load(at, one)
-    agent = REINFORCE.load(at, GlimpseVectorEnv(4, images="digits", tensors=True))
+    agent = REINFORCE.load(at, one)
     observation, _ = one.reset(seed=1)
     action, _ = agent.predict(observation, deterministic=True)
     assert action["window"].shape == (1, 2)
+    with pytest.raises(ValueError, match=r"^env: got 1 lanes, expected batch x episodes_per_image = 1 x 4 to learn"):
+        agent.learn(6)
 
 
 def row(agent: str) -> dict[str, Any]:

@@ -69,14 +69,17 @@ def make_single(**settings: Any) -> GlimpseEnv:
 # -------------------------------------------------------------------- construction
 
 
-def test_an_environment_with_another_number_of_lanes_is_refused() -> None:
+def test_an_environment_with_another_number_of_lanes_is_acted_in_and_not_learned_in() -> None:
     env = make_env(8, tensors=True)
     policy = make_policy(env)
+    learner = REINFORCE(policy, env, batch=3, episodes_per_image=2)
+    learner.predict(env.reset(seed=1)[0])
     with pytest.raises(
-        ValueError, match=r"^env: got 8 lanes, expected batch x episodes_per_image = 3 x 2; make it with as many"
+        ValueError, match=r"^env: got 8 lanes, expected batch x episodes_per_image = 3 x 2 to learn from; make it with"
     ):
-        REINFORCE(policy, env, batch=3, episodes_per_image=2)
-    REINFORCE(policy, env, batch=4, episodes_per_image=2)
+        learner.learn(LOOKS * 8)
+    assert not learner.num_timesteps
+    REINFORCE(policy, env, batch=4, episodes_per_image=2).learn(LOOKS * 8)
     REINFORCE(policy, env)  # without a batch, the lanes are it
     with pytest.raises(ValueError, match=r"^episodes_per_image: "):
         REINFORCE(policy, env, episodes_per_image=0)
