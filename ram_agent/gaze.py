@@ -31,6 +31,8 @@ IN_A_ROW = 12
 """Looks of a strip; a picture of more is cut off or shrunk where it is looked at."""
 NAME = 0.15
 """Inches that the name of an image takes."""
+DRAWN = 512
+"""Pixels of the longer side of a canvas that is drawn: of a photograph's thousands a panel shows some hundreds."""
 CELLS = 30
 """Of a fixation map, along the longer side of the canvas: 2 pixels of a 60×60 one."""
 
@@ -83,6 +85,13 @@ class Gaze(NamedTuple):
         if not self.names:
             return text
         return f"{shortened(self.names[lane], max(8, int(width * POINTS / (0.68 * TITLE))))}{between}{text}"
+
+    def reduced(self, side: int = DRAWN) -> "Gaze":
+        """The same on canvases of `side` pixels at most, each the mean of a square of theirs: no panel shows more."""
+        by = math.ceil(max(self.canvas.shape[-2:]) / side)
+        if by == 1:
+            return self
+        return self._replace(canvas=F.avg_pool2d(self.canvas, by, ceil_mode=True), boxes=self.boxes / by)
 
     def within(self, by: int) -> "Gaze":
         """The same on canvases in a frame of `by` pixels, which a picture can show an eye in: see `overhang`."""

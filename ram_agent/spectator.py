@@ -13,7 +13,10 @@ from ram_agent.rollout import GlimpseEnvironment, rollout
 
 @torch.no_grad()
 def watch(policy: Policy, env: GlimpseEnvironment, scenes: Sequence[int] | None = None) -> Gaze:
-    """Play N scenes of an environment, 0 … N-1 unless told which, at mean locations; note all that a picture needs."""
+    """Play N scenes of an environment, 0 … N-1 unless told which, at mean locations; note all that a picture needs.
+
+    Of canvases too large to draw it notes a reduced copy (`Gaze.reduced`).
+    """
     generator = torch.Generator(next(policy.parameters()).device).manual_seed(TEST_SEED)
     shown = range(env.num_envs) if scenes is None else scenes
     with at_rest(policy), products_in_full():
@@ -30,4 +33,4 @@ def watch(policy: Policy, env: GlimpseEnvironment, scenes: Sequence[int] | None 
         answers=answers.cpu(),
         probability=probability.cpu(),
         classes=tuple(env.class_names),
-    )
+    ).reduced()

@@ -43,6 +43,19 @@ def test_paths_put_canvas_windows_and_dots_where_the_sensor_had_them() -> None:
         np.testing.assert_allclose(dots, (gaze.boxes[:, lane, 0, :2] + gaze.boxes[:, lane, 0, 2:]) / 2, rtol=1e-6)
 
 
+def test_a_photograph_is_drawn_reduced_with_its_windows_where_they_were() -> None:
+    gaze = make_gaze(lanes=1, size=(24, 36), channels=3)
+    small = gaze.reduced(10)  # by 4
+    assert small.canvas.shape == (1, 3, 6, 9)
+    np.testing.assert_allclose(small.canvas[0, :, 1, 2], gaze.canvas[0, :, 4:8, 8:12].mean(dim=(1, 2)), rtol=1e-6)
+    np.testing.assert_allclose(small.boxes * 4, gaze.boxes)
+    odd = gaze.reduced(8)  # by 5: the last square is cut
+    np.testing.assert_allclose(odd.canvas[0, :, 4, 7], gaze.canvas[0, :, 20:, 35:].mean(dim=(1, 2)), rtol=1e-6)
+    assert gaze.reduced() is gaze
+    for frame in gaze_frames(make_gaze(lanes=1, size=(3000, 2000)).reduced()):
+        assert max(frame.shape) < 1100
+
+
 def test_pixel_i_of_a_canvas_is_drawn_between_the_edges_i_and_i_plus_1() -> None:
     gaze = make_gaze(lanes=1, looks=1, scales=1)
     canvas = torch.zeros(1, 1, 24, 36)
