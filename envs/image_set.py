@@ -1,5 +1,6 @@
 """Parts as files have them → image sets: checked, of one size, 8 bits a channel, labels 0..Y-1."""
 
+import warnings
 from dataclasses import dataclass
 from difflib import get_close_matches
 
@@ -9,7 +10,10 @@ from jaxtyping import Int64, UInt8
 from torch import Tensor
 
 from envs.class_names import ClassNames, checked
-from envs.parts import Part, refusal
+from envs.parts import ImageWarning, Part, refusal
+
+DARK = 64
+"""Of 255: what ends below was likely counted otherwise, as in scikit-learn's digits of 0..16."""
 
 
 @dataclass(frozen=True, eq=False)  # tensors have no single truth value, so a generated == could only raise
@@ -79,6 +83,13 @@ def image_sets(
                 raise refusal(
                     "pixels", part.pixels_name, "one scale in all splits", found, "divide both by 255, or none"
                 )
+    if not in_unit and max(highest.values()) < DARK:
+        warnings.warn(
+            f"pixels of {images_name}: all are below {DARK} of 255, nearly black: taken as they are; if "
+            f"{max(highest.values()):g} is to be white, scale them to 0..255 (or to floats in 0..1)",
+            ImageWarning,
+            stacklevel=2,
+        )
     _check_classes(labels, parts)
     sets: dict[str, ImageSet] = {}
     for split in parts:

@@ -244,6 +244,8 @@ def _dealt(
         raise refusal("validation images", file, expected, str(validation), "leave the number out")
     if "all" in sets:
         size = len(sets["all"])
+        if size < 3:
+            raise refusal("images", file, "3 or more, for three splits", f"{size}", "add images")
         rest, test_set = _deal(sets["all"], max(1, round(size / 5)) if test is None else test, "test", file)
         share = size / 10
     else:
@@ -254,6 +256,9 @@ def _dealt(
     else:
         count = max(1, round(share)) if validation is None else validation
         train, validation_set = _deal(rest, count, "validation", file)
+    if "all" in sets and len(gone := np.setdiff1d(np.arange(len(classes)), train.labels.numpy())):
+        found = f"no image of {classes[gone[0]]!r} among the {len(train):,} left to train on"
+        raise refusal("images", file, "some of each class once all are dealt", found, "add images of it")
     digest = hashlib.sha256()
     for images in (train, validation_set, test_set):
         digest.update(repr(tuple(images.pixels.shape)).encode())

@@ -57,7 +57,7 @@ def make_learner(
             if saved["best"]:
                 check_weights(learner.policy, Best(**saved["best"]).weights)
     elif look == "learned" and config.training.trained_agent:
-        begin_with(learner.policy, Path(config.training.trained_agent))
+        begin_with(learner.policy, Path(config.training.trained_agent), world.dataset.classes if ranks.leads else ())
     return learner, folder, saved
 
 

@@ -1,6 +1,6 @@
 """A training that begins with the weights of one that was trained before."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -8,13 +8,15 @@ from ram_agent.checkpoint import fitting, give_weights, judged_weights
 from ram_agent.config import ConfigError
 from ram_agent.export import read_trained
 from ram_agent.policy import Policy
+from ram_agent.progress import warn
 from ram_agent.run_files import config_of
 
 
-def begin_with(policy: Policy, source: Path) -> None:
+def begin_with(policy: Policy, source: Path, classes: Sequence[str] = ()) -> None:
     """Give a policy the best weights of a run, or those of an export.
 
-    Heads may differ where they have the same parameters: REINFORCE may begin where straight-through ended. Raises
+    Heads may differ where they have the same parameters: REINFORCE may begin where straight-through ended. Answers go
+    by their number: where they are to mean other `classes` than they meant, as many, a line says so. Raises
     `ConfigError` where shapes differ, `CheckpointError` where there is nothing whole to read.
     """
     file, saved = read_trained(source)
@@ -24,6 +26,13 @@ def begin_with(policy: Policy, source: Path) -> None:
     if {name: value.shape for name, value in weights.items()} == {name: value.shape for name, value in own.items()}:
         with fitting(file):
             give_weights(policy, weights)
+            known = tuple(saved.get("classes", classes))
+        if classes and known != tuple(classes):
+            here, theirs = next((here, theirs) for here, theirs in zip(classes, known, strict=True) if here != theirs)
+            warn(
+                f"training.trained_agent: {source} learned other classes, and begins by answering {here!r} where it "
+                f"answered {theirs!r}"
+            )
         return
     with fitting(file):
         told = ", ".join(_differences(saved["blueprint"], policy.blueprint.as_plain()))

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import torch
 
-from envs.images import ImageData, load_test_images
+from envs.images import SOURCES, ImageData, ImageError, load_test_images
 from envs.scenes import SceneError
 from ram_agent.building import best_policy
 from ram_agent.checkpoint import fitting
@@ -91,7 +91,11 @@ def trained_agent(given: Any) -> Trained:
     if images and as_large:
         height, width = images.image_size
         config = load_config(folder / CONFIG, changed | {"scene.height": height, "scene.width": width})
-    world = ConfiguredWorld(config, images)
+    try:
+        world = ConfiguredWorld(config, images)
+    except ImageError as error:  # of MNIST it says itself how to name its place
+        moved = "" if config.images.source in SOURCES else f"; where the images of {folder} have moved: --images PATH"
+        raise ConfigError(f"{error}{moved}") from None
     _check_scenes(world, other=images is not None)
     with fitting(file):
         if images is None:

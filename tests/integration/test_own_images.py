@@ -232,6 +232,18 @@ def test_an_export_whose_images_are_not_here_is_refused_with_the_option_that_hel
     assert f"{told}compare a run on the same images with it" in alone
 
 
+def test_a_run_whose_images_have_moved_is_refused_with_the_option_that_helps(
+    few: Path, say: Say, refuse: Say, tmp_path: Path
+) -> None:
+    there, moved, plain = tmp_path / "there", tmp_path / "moved", {"kind": "plain", "height": 16, "width": 24}
+    shutil.copytree(few, there)
+    run = trained(tmp_path / "crop", there, "crop", "--images.size", "16,24", scene=plain | {"clutter_size": 5})
+    table = say("evaluate", run)
+    there.rename(moved)
+    assert refuse("evaluate", run).endswith(f"; where the images of {run} have moved: --images PATH\n")
+    assert say("evaluate", run, "--images", moved).split("\n", 1)[1] == table.split("\n", 1)[1]
+
+
 def test_pictures_that_are_not_read_are_told_in_one_line_of_a_command(
     photographs: Path, coloured: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

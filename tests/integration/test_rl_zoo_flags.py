@@ -94,6 +94,17 @@ def test_an_agent_of_other_shapes_is_refused_by_what_differs(
         begin_with(fresh(**sections), trained)
 
 
+def test_as_many_other_classes_are_begun_with_and_told(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    known = read_checkpoint(trained / CHECKPOINT)["classes"]
+    begin_with(fresh(), trained, known)
+    assert capsys.readouterr().err == ""
+    begin_with(fresh(), trained, [*known[:-1], "zebra"])
+    assert capsys.readouterr().err == (
+        f"warning: training.trained_agent: {trained} learned other classes, and begins by answering 'zebra' where it "
+        f"answered {known[-1]!r}\n"
+    )
+
+
 def test_an_agent_of_other_classes_is_begun_anew_by_its_config_and_not_with_its_weights(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

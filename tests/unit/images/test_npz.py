@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from envs.images import load_images, load_test_images
+from envs.parts import ImageWarning
 from tests.image_files import cycle, everything, pictures, refused
 
 
@@ -96,7 +97,7 @@ def test_npz_layouts_all_give_the_same_images(tmp_path: Path) -> None:
         (np.array([False, True, True]), [0, 255, 255]),
         (np.array([0, 1, 1], np.uint8), [0, 255, 255]),  # binarised
         (np.array([0, 1, 1], np.int64), [0, 255, 255]),
-        (np.array([0, 1, 2], np.uint8), [0, 1, 2]),
+        (np.array([0, 2, 64], np.uint8), [0, 2, 64]),
         (np.array([0, 0.5, 1], np.float64), [0, 128, 255]),
         (np.array([0, 0.2, 1], np.float16), [0, 51, 255]),
         (np.array([0, 0.1, 0.3], np.float32), [0, 26, 76]),
@@ -115,6 +116,19 @@ def test_npz_splits_share_one_scale(tmp_path: Path) -> None:
     train, test = np.full((8, 2, 2), 200.0), np.full((4, 2, 2), 1.0)
     path = save(tmp_path / "a.npz", x_train=train, y_train=cycle(8), x_test=test, y_test=cycle(4))
     assert load_test_images(path)[1].pixels.unique().tolist() == [1]
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.uint8])
+def test_images_counted_to_16_as_scikit_learns_are_taken_as_they_are_with_a_word(
+    tmp_path: Path, dtype: type[np.number]
+) -> None:
+    images = np.linspace(0, 16, 2 * 2 * 12).reshape(12, 2, 2).astype(dtype)
+    with pytest.warns(ImageWarning) as told:
+        data = load_images(save(tmp_path / "a.npz", images=images, labels=cycle(12)))
+    (line,) = [str(each.message) for each in told]
+    assert line.startswith(f"pixels of {tmp_path / 'a.npz'}[images]: all are below 64 of 255")
+    assert "if 16 is to be white, scale them to 0..255" in line
+    assert max(int(data.split(split).pixels.max()) for split in ("train", "validation", "test")) == 16
 
 
 @pytest.mark.parametrize(
@@ -215,7 +229,8 @@ GREY = pictures(4, 2, 2)
             {"x_train": GREY, "y_train": cycle(4), "x_test": GREY, "y_test": list("abcd")},
             ["one kind in all splits", "text"],
         ),
-        ({"x": GREY[:2], "y": cycle(2)}, ["validation images", "found 1"]),
+        ({"x": GREY[:2], "y": cycle(2)}, ["3 or more, for three splits", "found 2", "add images"]),
+        ({"x": GREY[:3], "y": cycle(3, 3)}, ["some of each class", "no image of '0' among the 1 left to train on"]),
     ],
 )
 def test_npz_refusals(tmp_path: Path, arrays: dict[str, object], fragments: list[str]) -> None:
