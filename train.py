@@ -5,7 +5,7 @@ The main job reads on in `ram_agent/experiment.py`: config → environment → p
 
 import sys
 
-from ram_agent.cli import main
+from ram_agent.__main__ import main
 
 if __name__ == "__main__":
     sys.exit(main(["train", *sys.argv[1:]], program="train.py"))

@@ -9,6 +9,9 @@ if TYPE_CHECKING:
 RECURRENT_BATCH = 128
 """Steps in a minibatch of RecurrentPPO's, unless told otherwise (sb3-contrib 2.6 and later)."""
 
+TO_SPARE = 2
+"""Scales that a crop may have above the first that holds the whole canvas: more cost gigabytes and show nothing."""
+
 OF_A_SCORE_FUNCTION = ("baseline", "episodes_per_image", "reinforce_weight", "baseline_weight", "reward")
 """Fields of `training` that are REINFORCE's alone."""
 
@@ -78,6 +81,7 @@ def _check_sizes(config: "Config") -> None:
             f"sensor.size: expected at most {min(canvas)}, the shorter side of the {canvas[0]}x{canvas[1]} canvas, "
             f"got {side}"
         )
+    _check_scales(config)
     if config.policy.scan >= config.environment.glimpses:
         raise ValueError(
             f"policy.scan: expected at most {config.environment.glimpses - 1}, the moves of an episode of "
@@ -97,6 +101,22 @@ def _check_sizes(config: "Config") -> None:
         raise ValueError(
             "evaluation.controls: expected none named cnn, whose filters are 10x10, on a "
             f"{canvas[0]}x{canvas[1]} canvas, got {', '.join(config.evaluation.controls)}; take fc or modern_cnn"
+        )
+
+
+def _check_scales(config: "Config") -> None:
+    """Scales of a crop that go on doubling where one holds the whole canvas already, wherever its centre is: each
+    shows the same, smaller, and is pooled from four times as many pixels.
+    """
+    sensor, longest = config.sensor, max(config.scene.height, config.scene.width)
+    enough = 1
+    while sensor.size * 2 ** (enough - 1) < longest * (1 + sensor.reach):
+        enough += 1
+    if sensor.kind == "crop" and sensor.scales > enough + TO_SPARE:
+        raise ValueError(
+            f"sensor.scales: expected at most {enough + TO_SPARE} of crops of {sensor.size} samples on a canvas of "
+            f"{longest} pixels, all of which scale {enough} holds wherever it looks, got {sensor.scales}; "
+            f"--sensor.scales {enough}"
         )
 
 

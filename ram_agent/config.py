@@ -443,7 +443,7 @@ def override(tree: dict[str, Any], overrides: Mapping[str, Any]) -> dict[str, An
         section, _, field = name.rpartition(".")
         branch = tree.setdefault(section, {}) if section else tree
         if not isinstance(branch, dict):
-            raise ConfigError(f"{section}: expected a section, got {branch!r}")
+            raise ConfigError(_no_section(section, branch))
         branch[field] = value
     return tree
 
@@ -514,6 +514,24 @@ def _described(name: str, field: Any) -> Described:
     return Described(name=name, type=text, default=field.default, help=field.description or "")
 
 
+def check_value(name: str, value: Any) -> None:
+    """Raise `ConfigError`, without the name, where the field `name` takes no such value, whatever stands beside it."""
+    section, _, field = name.partition(".")
+    model = type(Config.model_fields[section].default)
+    try:
+        model.model_validate({field: value})
+    except ValidationError as error:
+        if any(each["loc"][:1] == (field,) for each in error.errors()):  # and not the section for another's default
+            told = _one_line(error, model, list(model.model_fields))
+            raise ConfigError(told.removeprefix(f"{section}.").removeprefix(f"{field}: ")) from None
+
+
+def _no_section(name: str, given: Any) -> str:
+    settings = (each.name.partition(".")[2] for each in describe() if each.name.startswith(f"{name}."))
+    got = "nothing" if given is None else _SHORT.repr(given)
+    return f"{name}: expected a section of settings, such as {name}: {{{next(settings)}: ...}}, got {got}"
+
+
 def _one_line(error: ValidationError, model: type[Section], names: list[str] | None = None) -> str:
     """The first thing wrong; `names` are the right ones, where it is not a whole configuration.
 
@@ -533,12 +551,17 @@ def _one_line(error: ValidationError, model: type[Section], names: list[str] | N
     else:
         name = path[0] if path else ""
     if first["type"] == "extra_forbidden":
+        if not names and name in field_names():
+            section, _, field = name.partition(".")
+            return f"{name}: expected the setting in its section, {section}: {{{field}: ...}}"
         guess = nearest(path[-1], names) if names else nearest(name, field_names() + sections)
         return f"{name}: unknown setting{guess}"
     message = first["msg"].removeprefix("Value error, ")
     if first["type"] == "value_error":
         return f"{name}.{message}" if name in sections else message
     got = _SHORT.repr(first["input"])
+    if first["type"] == "model_type" and name in sections and len(path) == 1:
+        return _no_section(name, first["input"])
     a_list = expected_list(field_at(model, first["loc"]), typed=not names)
     if first["type"] == "missing" and not path[-1].isdigit():
         return f"{name}: missing, expected {a_list or f'{path[-1]!r} in {got}'}"

@@ -113,7 +113,8 @@ def read_yaml(path: Path, kind: str, key: str) -> dict[str, Any]:
     except (yaml.YAMLError, UnicodeDecodeError, ValueError) as error:  # ValueError: a date that there is not
         raise ConfigError(f"{kind} {path}: not YAML: {' '.join(str(error).split())}") from None
     if tree is None:
-        raise ConfigError(f"{kind} {path}: empty, expected sections such as '{key}'; {{}} is all defaults")
+        defaults = "; {} is all defaults" if kind == "config" else ""
+        raise ConfigError(f"{kind} {path}: empty, expected sections such as '{key}'{defaults}")
     if not isinstance(tree, dict):
         raise ConfigError(f"{kind} {path}: expected sections such as '{key}', got {type(tree).__name__}")
     return tree

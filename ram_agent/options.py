@@ -45,6 +45,10 @@ class Parser(argparse.ArgumentParser):
         first = unknown.partition("=")[0]
         if not first.startswith("-"):
             self.error(f"{first}: one argument too many")
+        if first.removeprefix("--") in field_names():
+            own = [name for name in self.settings if name.partition(".")[0] == first[2:].partition(".")[0]]
+            offered = f"; of that section it takes --{', --'.join(own)}" if own else ""
+            self.error(f"{first}: a setting of trainings, which this command does not take{offered}")
         self.error(f"{first}: unknown option{nearest(first, options)}")
 
 

@@ -15,7 +15,7 @@ from typing import Any
 
 from pydantic import Field, model_validator
 
-from ram_agent.config import ConfigError, Section, describe, field_names, parse_section
+from ram_agent.config import ConfigError, Section, check_value, describe, field_names, parse_section
 from ram_agent.layers import nearest, read_yaml
 
 SEARCHED = ("sensor", "environment", "policy", "training")
@@ -63,9 +63,11 @@ NUMBERS = WHOLE | {field.name for field in describe() if field.type in ("float",
 
 
 def _check_kind(name: str, values: Range) -> None:
-    """Raise `ConfigError` where a field has no such range."""
+    """Raise `ConfigError` where a field has no such range, or does not take a value of it."""
     bounds = values.log or values.uniform
     if bounds is None:
+        for value in values.choice or ():
+            check_value(name, value)
         return
     form = "log" if values.log else "uniform"
     if name not in NUMBERS:
@@ -73,6 +75,8 @@ def _check_kind(name: str, values: Range) -> None:
     if name in WHOLE and (any(bound % 1 for bound in bounds) or (values.log and bounds[0] < 1)):
         least = " of 1 or more" if values.log else ""
         raise ConfigError(f"{form}: expected two whole numbers{least}, got {bounds[0]:g}, {bounds[1]:g}")
+    for bound in bounds:
+        check_value(name, int(bound) if name in WHOLE else bound)
 
 
 def read_space(path: Path) -> dict[str, Range]:

@@ -57,6 +57,9 @@ class Table(Section):
             for name in changed:
                 if name in ITS_OWN:
                     raise ValueError(f"{where}.{name}: the sweep sets it, for every run another; leave it out")
+                fields = [each for each in field_names() if each.startswith(f"{name}.")]
+                if fields:
+                    raise ValueError(f"{where}.{name}: expected single settings, as in {fields[0]}: ...")
                 if name not in field_names():
                     raise ValueError(f"{where}.{name}: unknown setting{nearest(name, field_names())}")
         return self

@@ -64,6 +64,8 @@ def parse_command(arguments: Sequence[str], program: str = "ram-agent") -> Names
             each.prog = program
     given, unknown = parser.parse_known_args(arguments)
     if unknown:
+        if "--" in arguments:
+            parsers[given.command].error("--: makes no options of what follows; leave it out")
         parsers[given.command].refuse(unknown[0])
     given.arguments = list(arguments)
     return given

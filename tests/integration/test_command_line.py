@@ -280,6 +280,39 @@ def test_a_reader_that_has_had_enough_is_no_error() -> None:
         assert process.stderr.read() == ""
 
 
+INTERRUPTED = """
+import runpy, sys
+class Finder:
+    def find_spec(self, name, *_):
+        if name == "torch":
+            raise KeyboardInterrupt
+sys.meta_path.insert(0, Finder())
+runpy.{}(run_name="__main__")
+"""
+
+
+@pytest.mark.parametrize(
+    ("run", "program"), [("run_path('train.py', ", "train.py"), ("run_module('ram_agent', ", "ram-agent")]
+)
+def test_ctrl_c_while_torch_is_imported_is_a_line(run: str, program: str, typed: Callable[..., Outcome]) -> None:
+    outcome = typed("-c", INTERRUPTED.replace("{}(", run))
+    assert (outcome.status, outcome.out, outcome.err) == (130, "", f"{program}: interrupted\n")
+
+
+@pytest.mark.parametrize("command", ["evaluate", "render", "compare"])
+def test_a_setting_that_a_command_does_not_take_is_told_from_a_misspelt_one(
+    command: str, forked: Callable[..., Outcome]
+) -> None:
+    told = "--sensor.kind: a setting of trainings, which this command does not take"
+    assert_one_clear_line(forked("ram_agent", command, "run", "--sensor.kind", "stn"), told)
+    if command == "compare":
+        return
+    outcome = forked("ram_agent", command, "run", "--run.folder", "x")
+    assert_one_clear_line(outcome, f"{told[13:].strip()}; of that section it takes --run.device, --run.threads")
+    outcome = forked("ram_agent", command, "run", "--scene.kin", "plain")
+    assert_one_clear_line(outcome, "--scene.kin: unknown option (did you mean --scene.kind?)")
+
+
 @pytest.mark.parametrize("command", [("train.py",), ("ram_agent", "train")])
 def test_help_explains_every_field_of_the_configuration(
     command: tuple[str, ...], forked: Callable[..., Outcome]
@@ -510,6 +543,7 @@ def test_what_cannot_be_written_is_one_line_before_the_work_begins(
         (["--run.cuda_graph", "true", "--device", "cpu"], ["run.cuda_graph: got true with device cpu"]),
         (["--lr", "1e-3"], ["--lr: unknown option (did you mean --training.learning_rate?)"]),
         (["another.yaml"], ["another.yaml: one argument too many"]),
+        (["--", "--training.batch", "3"], ["--: makes no options of what follows; leave it out"]),
         (["--trainig.batch", "3"], ["--trainig.batch: unknown option (did you mean --training.batch?)"]),
         (["--training.batch"], ["--training.batch: expected one argument"]),
         (

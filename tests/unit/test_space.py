@@ -84,6 +84,10 @@ def test_a_field_is_drawn_as_the_file_says(text: str, call: Any, value: Any, tmp
         ({"policy.scan": {"log": [0.1, 64]}}, "policy.scan: log: expected two whole numbers of 1 or more"),
         ({"policy.hidden": {"uniform": [8.5, 9]}}, "policy.hidden: uniform: expected two whole numbers, got 8.5, 9"),
         ({"policy.core": {"log": [1, 2]}}, "policy.core: log: expected choice: [...], the field takes no range"),
+        ({"policy.core": {"choice": ["gru", "lsm"]}}, "policy.core: got 'lsm': input should be 'rnn', 'gru' or 'lstm'"),
+        ({"training.batch": {"choice": [64, 0]}}, "training.batch: got 0: input should be greater than or equal to 1"),
+        ({"training.clip": {"uniform": [-1, 2]}}, "training.clip: got -1.0: input should be greater than 0"),
+        ({"sensor.scales": {"uniform": [1, 9]}}, "sensor.scales: got 9: input should be less than or equal to 8"),
         ({}, "expected at least one field"),
         ("rows: [", "not YAML"),
     ],
@@ -96,6 +100,11 @@ def test_a_wrong_space_is_one_line_that_names_it(tree: Any, message: str, tmp_pa
     assert str(caught.value).startswith(f"space {path}: ")
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_a_choice_that_another_setting_would_have_to_fit_is_left_to_the_trials(tmp_path: Path) -> None:
+    """Odd crops are right with one scale, and the file does not say how many there will be."""
+    assert read_space(write(tmp_path, {"sensor.size": {"choice": [7, 9]}}))
 
 
 @pytest.mark.parametrize("path", SPACES, ids=lambda path: path.stem)

@@ -158,7 +158,7 @@ def test_rows_seeds_and_overrides_become_configs_a_row_before_the_table_before_t
         ({"set": {"run.seed": 3}}, ["set.run.seed: the sweep sets it"]),
         ({"set": {"trainig.batch": 3}}, ["set.trainig.batch: unknown setting (did you mean training.batch?)"]),
         ({"set": {"sensor.kid": "stn"}}, ["set.sensor.kid: unknown setting (did you mean sensor.kind?)"]),
-        ({"set": {"training": {"batch": 3}}}, ["set.training: unknown setting"]),
+        ({"set": {"training": {"batch": 3}}}, ["set.training: expected single settings, as in training.method: ..."]),
         ({"rows": [{"config": "smoke", "set": {"training.batch": 0}}]}, ["rows.0 (smoke): training.batch: got 0"]),
         (
             {"rows": [{"config": "smoke", "set": {"training.batch": 5000}}]},
