@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ram_agent.combinations import NOT_THEIRS
+from ram_agent.combinations import NOT_THEIRS, OF_A_SCORE_FUNCTION
 from ram_agent.compare.gather import Run
 from ram_agent.export import is_export
 from ram_agent.full_image import NETWORKS
@@ -16,13 +16,14 @@ BOOKKEEPING = ("run.", "images.folder", "evaluation.controls", "evaluation.contr
 """Settings that change neither what an agent learns nor what is measured of it: a run with controls and one without are
 the same method."""
 
-OF_A_SCORE_FUNCTION = ("training.baseline", "training.reward", "training.reinforce_weight")
+OF_REINFORCE = tuple(f"training.{name}" for name in OF_A_SCORE_FUNCTION if name != "episodes_per_image")
+"""Without what runs of older code went by whatever their method: how many episodes an image was shown in."""
 OF_STABLE_BASELINES = ("policy.grid", "sb3.")
 OF_OURS = (*NOT_THEIRS, "policy.location")
 IDLE = {
     "reinforce": ("policy.window_gradient", *OF_STABLE_BASELINES),
-    "straight_through": (*OF_A_SCORE_FUNCTION, *OF_STABLE_BASELINES),
-    "pathwise": (*OF_A_SCORE_FUNCTION, "training.window_std", *OF_STABLE_BASELINES),
+    "straight_through": (*OF_REINFORCE, *OF_STABLE_BASELINES),
+    "pathwise": (*OF_REINFORCE, "training.window_std", *OF_STABLE_BASELINES),
     "recurrent_ppo": OF_OURS,
     "ppo": (*OF_OURS, "policy.core"),
     "a2c": (*OF_OURS, "policy.core", "sb3.n_epochs", "sb3.batch_size", "sb3.clip_range"),
