@@ -31,8 +31,9 @@ class GridActions:
                 "reward: got 'log_probability', expected 'success' or 'each_look': a discrete action tells a label, "
                 "no probabilities"
             )
-        self._may_answer = env.rules.early_answer
-        self.space = spaces.MultiDiscrete([len(locations), len(env.class_names)] + [2] * self._may_answer)
+        self._may_answer = bool(env.rules.early_answer)
+        answers = [2] if self._may_answer else []
+        self.space = spaces.MultiDiscrete([len(locations), len(env.class_names), *answers])
         rest = np.array(env.sensor.rest(env.scenes.size)[2:], dtype=np.float32)
         self.windows = np.concatenate([locations, np.broadcast_to(rest, (len(locations), len(rest)))], axis=1)
         self._windows_on_device = torch.from_numpy(self.windows).to(env.device)
@@ -48,8 +49,9 @@ class GridActions:
             actions = np.asarray(actions)
             whole = np.issubdtype(actions.dtype, np.integer)
         if not whole or tuple(actions.shape) != (lanes, *self.space.shape):
+            answer = ", answer" if self._may_answer else ""
             raise ValueError(
-                f"actions: expected whole numbers [cell, label{', answer' * self._may_answer}] "
+                f"actions: expected whole numbers [cell, label{answer}] "
                 f"of shape {(lanes, *self.space.shape)}, "
                 f"got {actions.dtype} of shape {tuple(actions.shape)}"
             )
@@ -57,11 +59,11 @@ class GridActions:
         if self._may_answer:
             rest["answer"] = actions[..., 2]
         if isinstance(actions, Tensor):
-            cell = cell.to(self._windows_on_device.device, torch.long)
-            # To look at numbers on another device would mean to wait for it.
             if cell.device.type == "cpu":
                 self._check(cell)
-            return {"window": self._windows_on_device[cell], **rest}
+            cell = cell.to(self._windows_on_device.device, torch.long)
+            # To look at numbers on a device would mean to wait for it, and a wrong index there ends the process.
+            return {"window": self._windows_on_device[cell.clamp(0, len(self.windows) - 1)], **rest}
         self._check(cell)
         return {"window": self.windows[cell], **rest}
 

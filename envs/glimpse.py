@@ -5,6 +5,7 @@
 
 import os
 from collections.abc import Sequence
+from numbers import Real
 from pathlib import Path
 from typing import Any, Literal
 
@@ -157,7 +158,7 @@ class GlimpseVectorEnv(VectorEnv[dict[str, Any], dict[str, Any], Any]):
             )
         self.images = images.to(self.device)
         self.sensor = make_sensor(sensor, size=glimpse_size, scales=scales) if isinstance(sensor, str) else sensor
-        if np.shape(size) != (2,):
+        if np.shape(size) != (2,) or not all(isinstance(side, Real) for side in size):
             raise ValueError(f"size: got {size!r}, expected (height, width) of the canvas in pixels")
         height, width = size
         border = self.sensor.border((height, width))
@@ -217,6 +218,7 @@ class GlimpseVectorEnv(VectorEnv[dict[str, Any], dict[str, Any], Any]):
         if unknown := set(options) - {"scene", "reset_mask"}:
             raise ValueError(f"options: got {sorted(map(str, unknown))}, expected 'scene' and 'reset_mask' alone")
         mask = options.get("reset_mask")
+        mask = mask.cpu() if isinstance(mask, Tensor) else mask
         lanes = np.ones(self.num_envs, dtype=bool) if mask is None else np.array(mask)
         if lanes.dtype != bool or lanes.shape != (self.num_envs,) or not lanes.any():
             raise ValueError(f"reset_mask: expected {self.num_envs} booleans, at least one of them true; got {mask!r}")
@@ -300,7 +302,7 @@ class GlimpseVectorEnv(VectorEnv[dict[str, Any], dict[str, Any], Any]):
         return tuple(
             draw_frame(
                 canvas[lane].cpu(),
-                self._boxes[lane, : int(self._looks[lane])].cpu(),
+                torch.from_numpy(self._boxes[lane, : self._looks[lane]]),
                 glimpses[lane],
                 reach=self.sensor.reach,
             )
@@ -347,7 +349,7 @@ class GlimpseVectorEnv(VectorEnv[dict[str, Any], dict[str, Any], Any]):
         self._retina = self.sensor.prepare(self._pixels, self.scenes.border)
         self._looks[lanes] = 0
         if self.render_mode and everyone:
-            self._boxes = torch.zeros(self.num_envs, self.glimpses, self.sensor.scales, 4)
+            self._boxes = np.zeros((self.num_envs, self.glimpses, self.sensor.scales, 4), np.float32)
         self._look(self._window, lanes)
         self._looks[lanes] = 1
         self._over = self._over & ~lanes
@@ -363,7 +365,7 @@ class GlimpseVectorEnv(VectorEnv[dict[str, Any], dict[str, Any], Any]):
             self._window = torch.where(chosen[:, None], window, self._window)
             self._glimpse = torch.where(chosen.view(-1, 1, 1, 1, 1), glimpse, self._glimpse)
         if self.render_mode:
-            boxes = self.sensor.boxes(physical, self.scenes.size).detach().cpu()
+            boxes = self.sensor.boxes(physical, self.scenes.size).detach().cpu().numpy()
             where = np.flatnonzero(lanes)
             self._boxes[where, self._looks[where]] = boxes[where]
 
@@ -381,10 +383,15 @@ class GlimpseVectorEnv(VectorEnv[dict[str, Any], dict[str, Any], Any]):
 
     def _scenes_named(self, scene: Any) -> Tensor:
         """`options["scene"]`, for every lane. Raises `ValueError` where it is no whole number, or not one a lane."""
-        try:
-            named = torch.as_tensor(scene, device=self.device)
-        except (TypeError, ValueError, RuntimeError):
-            named = torch.tensor(torch.nan)
+        if isinstance(scene, Tensor):
+            named = scene.to(self.device)
+        else:  # by a copy of NumPy's: torch takes neither all strides nor all byte orders
+            try:
+                numbers = np.array(scene)
+            except ValueError:  # of no one shape
+                numbers = np.array(np.nan)
+            whole = numbers.dtype.kind in "iu"
+            named = torch.from_numpy(numbers.astype(np.int64) if whole else np.array(np.nan)).to(self.device)
         if not holds_whole_numbers(named) or named.shape not in ((), (1,), (self.num_envs,)):
             raise ValueError(f"scene: got {scene!r}, expected a whole number, or one for each of {self.num_envs} lanes")
         return named.long().expand(self.num_envs)

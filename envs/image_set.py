@@ -148,8 +148,10 @@ def _check_range(pixels: np.ndarray, name: str) -> float:
 
 def _eight_bit(pixels: np.ndarray, in_unit: bool) -> np.ndarray:
     if pixels.dtype.kind == "b" or in_unit:
-        pixels = np.rint(pixels * np.float32(255))
-    return np.ascontiguousarray(np.rint(pixels), dtype=np.uint8)
+        pixels = pixels * np.float32(255)
+    if pixels.dtype.kind == "f":  # of bytes NumPy would make floats
+        pixels = np.rint(pixels)
+    return np.ascontiguousarray(pixels, dtype=np.uint8)
 
 
 def _label_values(part: Part) -> np.ndarray:

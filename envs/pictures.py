@@ -82,17 +82,20 @@ def _read_class_folders(folder: Path, size: tuple[int, int] | None) -> Part:
     if not files:
         expected = "IDX files such as train-images-idx3-ubyte.gz, or a folder of pictures for each class"
         raise refusal("image source", folder, expected, *_found_instead(folder))
-    pictures = [(file, _read_at(file, size)) for group in files.values() for file in group]
-    first, (height, width, _) = pictures[0][0], pictures[0][1].shape
-    for file, pixels in pictures:
-        if pixels.shape[:2] != (height, width):
+    pictures: list[np.ndarray] = []
+    first, *_ = names = [file for group in files.values() for file in group]
+    for file in names:
+        pixels = _read_at(file, size)
+        height, width, _ = pictures[0].shape if pictures else pixels.shape
+        if pixels.shape[:2] != (height, width):  # told at once: photographs of many sizes may not all fit into memory
             found = f"{pixels.shape[0]}x{pixels.shape[1]}"
             expected = f"{height}x{width} (height x width) as in {first}"
             how = f"--images.size 28,28, say (in Python: {scaled_in_python(28, 28)})"
             remedy = f"have all scaled to one size, no larger than the canvas: {how}"
             raise refusal("picture size", file, expected, found, remedy)
-    channels = max(pixels.shape[2] for _, pixels in pictures)  # one colour picture makes all of them RGB
-    stacked = np.stack([_in_channels(pixels, channels) for _, pixels in pictures])
+        pictures.append(pixels)
+    channels = max(pixels.shape[2] for pixels in pictures)  # one colour picture makes all of them RGB
+    stacked = np.stack([_in_channels(pixels, channels) for pixels in pictures])
     labels = np.array([entry.name for entry, group in files.items() for _ in group])
     return Part(stacked, str(folder), labels, str(folder))
 

@@ -24,6 +24,8 @@ TILE_SIDES = (64, 132)
 """Shortest and longest side of an enlarged glimpse, in pixels of the frame, where its own resolution allows."""
 GAP = 12
 SUPERSAMPLING = 3
+SMOOTHED = 1500
+"""Pixels of the longer side of a scene whose path is drawn smoothly: of a photograph's that takes gigabytes."""
 
 
 class Layout(NamedTuple):
@@ -96,6 +98,7 @@ def draw_frame(
     height, width = canvas.shape[-2:]
     scales, _, side, _ = glimpse.shape
     plan = layout((height, width), scales, side, scale, reach)
+    boxes = boxes.nan_to_num(0.0)  # a window that is no number is still to be seen beside what was read there
 
     scene = Image.new("RGB", plan.scene, BACKDROP)
     enlarged = _image(canvas).resize((width * plan.scale, height * plan.scale), Image.Resampling.NEAREST)
@@ -137,7 +140,7 @@ def _draw_windows(scene: Image.Image, plan: Layout, boxes: list[list[float]]) ->
 
 def _draw_path(scene: Image.Image, plan: Layout, centres: list[list[float]]) -> None:
     """Numbered dots from look to look, smooth, the latest in the colour of its finest window."""
-    zoom = SUPERSAMPLING
+    zoom = SUPERSAMPLING if max(scene.size) <= SMOOTHED else 1
     points = [tuple(zoom * value for value in plan.edge(x, y)) for x, y in centres]
     overlay = Image.new("RGBA", (scene.width * zoom, scene.height * zoom))
     draw = ImageDraw.Draw(overlay)

@@ -39,6 +39,8 @@ def lane_seeds(seed: Seeds, lanes: int) -> tuple[np.ndarray, Tensor]:
     assert not isinstance(seed, int | np.integer)
     if len(seed) != lanes:
         raise ValueError(f"seed: got {len(seed)} seeds, expected one integer or one for each of {lanes} lanes")
+    if isinstance(seed, np.ndarray | Tensor) and seed.ndim > 1:
+        raise ValueError(f"seed: got an array of shape {tuple(seed.shape)}, expected one of shape ({lanes},)")
     if isinstance(seed, Tensor):
         if not holds_whole_numbers(seed):
             raise ValueError(f"seed: got tensors of {seed.dtype}, expected whole numbers from 0 up")

@@ -4,6 +4,7 @@ from typing import Any, ClassVar
 
 import gymnasium
 import numpy as np
+from gymnasium import spaces
 from torch import Tensor
 
 from envs.glimpse import GlimpseVectorEnv
@@ -41,9 +42,10 @@ class GlimpseEnv(gymnasium.Env[dict[str, Any], dict[str, Any]]):
 
     def step(self, action: Any) -> tuple[dict[str, Any], Any, bool, bool, dict[str, Any]]:
         """See `GlimpseVectorEnv`."""
+        batch: Any = action  # what is no dict, where one is expected, is refused as it is
         if isinstance(action, dict):
-            batch: Any = {name: _batch_of_one(value) for name, value in action.items()}
-        else:
+            batch = {name: _batch_of_one(value) for name, value in action.items()}
+        elif not isinstance(self.action_space, spaces.Dict):
             batch = _batch_of_one(action)
         observation, reward, terminated, truncated, info = self.vector.step(batch)
         reward = reward[0] if self.vector.tensors else float(reward[0])

@@ -34,6 +34,7 @@ from ram_agent.finite import Circumstances, Divergence, Guard, NumbersGoneBad, b
 from ram_agent.heads import LearnedWindowHead
 from ram_agent.kinds import rebuild_policy
 from ram_agent.metrics import Running
+from ram_agent.optimizers import MULTIPLE
 from ram_agent.parallel import ALONE, Ranks
 from ram_agent.policy import Policy
 from ram_agent.progress import ProgressBar, warn
@@ -112,6 +113,10 @@ class Algorithm(ABC):
         self.earlier_updates = 0
         """Those before `learn` began to count anew: what they showed and drew is not shown and drawn again."""
         self.total_episodes = training.episodes
+        self.trained = False
+        """Whether the weights are those that a training ended with, or was judged by: they act as at its end."""
+        self._lanes_counted = self.lanes
+        """Episodes of an update that is counted: of those of a checkpoint as it says, until counting begins anew."""
         self.seconds = 0.0
         """Time spent in updates, over all sessions of this run; on a GPU as of the last time that it was waited for."""
         self.stop_requested = False
@@ -135,8 +140,8 @@ class Algorithm(ABC):
 
     @property
     def progress(self) -> float:
-        """Fraction of the training that is done, 0 to 1."""
-        return min(1.0, self.episodes / max(1, self.total_episodes))
+        """Fraction of the training that is done, 0 to 1; what was trained elsewhere is at its end until it learns."""
+        return 1.0 if self.trained else min(1.0, self.episodes / max(1, self.total_episodes))
 
     @property
     def judged(self) -> Policy:
@@ -147,6 +152,15 @@ class Algorithm(ABC):
     def lanes(self) -> int:
         """Episodes that one update plays, all ranks together."""
         return self.env.num_envs * self.ranks.size
+
+    def check_lanes(self) -> None:
+        """Raise `ValueError` where the environment has another number of lanes than an update is made of."""
+        if self.env.num_envs != self.training.lanes_per_process:
+            raise ValueError(
+                f"env: got {self.env.num_envs} lanes, expected batch x episodes_per_image = {self.training.batch} x "
+                f"{self.training.episodes_per_image} to learn from; make it with as many, or give another batch or "
+                "episodes_per_image"
+            )
 
     @property
     def largest_parameter(self) -> float:
@@ -161,7 +175,7 @@ class Algorithm(ABC):
     @property
     def episodes(self) -> int:
         """Episodes played so far, by all ranks together."""
-        return self.updates * self.lanes
+        return self.updates * self._lanes_counted
 
     # ---------------------------------------------------------------- learning
 
@@ -181,12 +195,22 @@ class Algorithm(ABC):
         included, as in Stable-Baselines3: of n steps that were stopped or loaded, `n - num_timesteps` are what is left.
         Either way other images are shown, and other noise drawn, than before.
 
-        Raises `NumbersGoneBad` at NaN or infinity in a loss, the gradient or a weight; the weights are those before it.
+        Raises `NumbersGoneBad` at NaN or infinity in a loss, the gradient or a weight, the weights being those before
+        it, and `ValueError` where the environment has other lanes than an update is made of, or another number of
+        processes trained so far, and counting is to go on.
         """
+        self.check_lanes()
         if reset_num_timesteps:
-            self.earlier_updates += self.updates
+            self.earlier_updates = -(-self.draw * self._lanes_counted // self.lanes)
+            self._lanes_counted = self.lanes
             self.num_timesteps = self.updates = 0
             self.seconds, self.running = 0.0, Running()
+        elif self._lanes_counted != self.lanes:
+            raise ValueError(
+                f"reset_num_timesteps: got False, expected True: updates of {self._lanes_counted:,} episodes were "
+                f"counted so far, in several processes, and here they are of {self.lanes:,}"
+            )
+        self.trained = False
         total_timesteps += self.num_timesteps
         self.total_episodes = -(-total_timesteps // self.env.glimpses)
         callbacks = _as_callback(callback)
@@ -232,6 +256,7 @@ class Algorithm(ABC):
             self.updates -= found.skipped
             self.num_timesteps -= found.skipped * self.lanes * self.env.glimpses
             self.guard.reset()  # it is told here, and whoever goes on is to be told of what comes then
+            self.running = Running(self.seconds)  # which holds those numbers
             raise NumbersGoneBad(describe(self.updates + 1, found, bad_parameters(self.policy), self.circumstances()))
         if weights and (bad := bad_parameters(self.policy)):
             raise NumbersGoneBad(describe(self.updates, None, bad, self.circumstances()))
@@ -339,14 +364,16 @@ class Algorithm(ABC):
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         give_weights(self.policy, state["policy"])
         own = [
-            {name: group[name] for name in ("lr", "capturable") if name in group}
+            {name: group[name] for name in ("lr", "capturable", MULTIPLE) if name in group}
             for group in self.optimizer.param_groups
         ]
         self.optimizer.load_state_dict(state["optimizer"])
         for group, kept in zip(self.optimizer.param_groups, own, strict=True):
-            # Where this learner keeps its learning rate, which a replay reads; its value is the schedule's.
+            # Where this learner keeps its learning rate, which a replay reads; its value is the schedule's. And what
+            # is this learner's own setting.
             group |= kept
         self.updates = state["updates"]
+        self._lanes_counted = state["processes"] * self.training.lanes_per_process
         self.earlier_updates = state["earlier_updates"]
         self.num_timesteps = state["num_timesteps"]
         self.total_episodes = state["total_episodes"]
@@ -413,7 +440,7 @@ class Algorithm(ABC):
         A folder is a run's, or what `ram-agent export` wrote: the weights that it is judged by (of a run the best in
         validation), and a training that begins anew, with as many images an update as `env` has lanes for. The
         training of a run goes on from its file, `RUN/checkpoints/agent.pt`, with the weights that it had come to.
-        To act, `env` may have any number of lanes; `learn` refuses one that it cannot learn in.
+        To act, our own learners take an `env` of any number of lanes; `learn` refuses one that it cannot learn in.
         """
         check_lanes(env)
         trained = Path(path).is_dir()
@@ -429,6 +456,7 @@ class Algorithm(ABC):
         with fitting(file):
             if trained:
                 give_weights(learner.policy, judged_weights(saved))
+                learner.trained = True
             else:
                 learner.load_state_dict(saved["learner"])
         return learner

@@ -31,8 +31,12 @@ class Average:
 
     @torch.no_grad()
     def update(self, policy: Policy, bad: Tensor) -> None:
-        """Take in the weights as they stand; the first time, take them over. Where `bad` is 1 nothing is taken in."""
+        """Take in the weights as they stand; the first time, take them over. Where `bad` is 1 nothing is taken in: the
+        step was left out.
+        """
         skip, share = bad.bool(), max(1 - self.kept, YOUNG / (YOUNG + self.updates))
+        if not self.updates:  # it was made with others, perhaps, and those that a first step left out are whole
+            skip = torch.zeros_like(skip)
         for mean, now in zip(self.policy.state_dict().values(), policy.state_dict().values(), strict=True):
             taken = torch.where(skip, mean, now)
             if mean.is_floating_point():

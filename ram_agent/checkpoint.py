@@ -81,7 +81,13 @@ def keep_checkpoint(path: Path, content: dict[str, Any], keep: int) -> None:
         _name_too(path, _number(path, 1))
     older = numbered(path)
     newest = _number(path, 1 + max(older, default=0))
-    sums = {file.name: _sum_of(file) for file in older.values()}
+    own = _numbers(path)  # another agent's checkpoints may lie in the same folder, in the same manifest
+    others = {
+        name: digest
+        for name, digest in _read_sums(folder).items()
+        if not own.fullmatch(name) and (folder / name).exists()
+    }
+    sums = others | {file.name: _sum_of(file) for file in older.values()}
     write_whole(newest, encoded)
     sums[newest.name] = sha256(encoded).hexdigest()
     _write_sums(folder, sums)
@@ -95,9 +101,13 @@ def keep_checkpoint(path: Path, content: dict[str, Any], keep: int) -> None:
 
 def numbered(path: Path) -> dict[int, Path]:
     """The checkpoints that are kept for `path`, by number."""
-    pattern = re.compile(re.escape(path.stem) + r"-(\d{6,})" + re.escape(path.suffix))
-    matches = [(pattern.fullmatch(file.name), file) for file in path.parent.glob(f"{path.stem}-*{path.suffix}")]
+    matches = [(_numbers(path).fullmatch(file.name), file) for file in path.parent.glob(f"{path.stem}-*{path.suffix}")]
     return dict(sorted((int(match[1]), file) for match, file in matches if match))
+
+
+def _numbers(path: Path) -> re.Pattern[str]:
+    """What the names of numbered checkpoints of `path` look like."""
+    return re.compile(re.escape(path.stem) + r"-(\d{6,})" + re.escape(path.suffix))
 
 
 def is_checkpointed(path: Path) -> bool:

@@ -52,7 +52,8 @@ class Learner(Algorithm):
     (`predict`) any number will do.
 
     Raises `ValueError`, one line about what is wrong with a setting, the environment or the policy, each of which has
-    to be one that this learner can train with; `learn` raises it for the number of lanes.
+    to be one that this learner can train with; `learn` raises it for the number of lanes. Products in TF32, and none in
+    TF32, are an affair of the whole process: `ram_agent.precision.set_products`.
     """
 
     method: str
@@ -108,16 +109,7 @@ class Learner(Algorithm):
         self._replayed = Replayed(self._compute, self.generator) if cuda_graph else None
 
     def update(self, on_step: Callable[[], object] | None = None) -> dict[str, Tensor]:
-        """One episode in every lane and one step of the optimiser; returns what happened, on the device.
-
-        Raises `ValueError` where the environment has another number of lanes than settings ask for.
-        """
-        if self.env.num_envs != self.training.lanes_per_process:
-            raise ValueError(
-                f"env: got {self.env.num_envs} lanes, expected batch x episodes_per_image = {self.training.batch} x "
-                f"{self.training.episodes_per_image} to learn from; make it with as many, or give another batch or "
-                "episodes_per_image"
-            )
+        """One episode in every lane and one step of the optimiser; returns what happened, on the device."""
         self._schedule()
         if self._replayed is None:
             facts = self._compute(on_step)

@@ -10,10 +10,10 @@ from torch import Tensor
 class Running:
     """Means over the updates since the last flush; part of a checkpoint, so that a resumed run logs the same."""
 
-    def __init__(self) -> None:
+    def __init__(self, since: float = 0.0) -> None:
         self._sums: dict[str, Tensor] = {}
         self._updates = 0
-        self._since = 0.0
+        self._since = since
 
     def add(self, values: Mapping[str, Tensor]) -> None:
         """Take in one update's scalars."""

@@ -4,8 +4,8 @@ Convention (the only one in this project)
     Locations are `(x, y)` in [-1, 1]: ±1 is the outer border of the canvas, 0 its centre, so that the pixel with
     index `i` of `n` has its middle at `(2 i + 1) / n - 1` (`align_corners=False`). Sizes are `(height, width)`.
     Canvases are `(N, C, H, W)` with background 0, and everything outside the canvas is background. Their values are
-    floats in [0, 1], or bytes (`uint8`) in 255ths: exact, and a quarter of the memory to walk through. Glimpses are
-    floats.
+    floats in [0, 1], in the precision of the windows (float32), or bytes (`uint8`) in 255ths: exact, and a quarter of
+    the memory to walk through. Glimpses are floats.
 
 A glimpse holds K concentric scales of G × G samples. Neighbouring samples of scale k lie `stride · 2^k` pixels apart.
 

@@ -1,6 +1,7 @@
 """The window of an eye, and the maps between actions, windows and pixels."""
 
 from math import log
+from numbers import Integral
 from typing import NamedTuple
 
 import torch
@@ -38,10 +39,10 @@ def grid_locations(grid: int) -> Float[Tensor, "cells 2"]:
         y = (2 row + 1) / g - 1. So cell 0 is the left upper one, cell 1 lies to the right of it, cell g below it;
         g = 9 gives -8/9, -6/9 … 8/9.
 
-    Raises `ValueError` for a grid below 2: a single cell would leave the eye nowhere to go.
+    Raises `ValueError` for a grid of no whole number, or below 2: a single cell would leave the eye nowhere to go.
     """
-    if grid < 2:
-        raise ValueError(f"grid: got {grid}, expected at least 2 cells a side (9 is the default)")
+    if not isinstance(grid, Integral) or grid < 2:
+        raise ValueError(f"grid: got {grid}, expected a whole number, at least 2 cells a side (9 is the default)")
     middles = (2 * torch.arange(grid, dtype=torch.float64) + 1) / grid - 1
     return torch.cartesian_prod(middles, middles).flip(-1).float()
 

@@ -18,6 +18,7 @@ from gymnasium.wrappers.vector import RecordEpisodeStatistics as RecordVectorEpi
 from packaging.version import Version
 
 from envs import TASKS
+from envs.discrete import DiscreteGlimpseVectorEnv
 from envs.glimpse import GlimpseVectorEnv
 from envs.images import ImageData, ImageSet
 from envs.single import GlimpseEnv
@@ -726,6 +727,57 @@ def test_an_environment_that_was_reset_in_inference_mode_is_reset_outside_of_it_
     with torch.inference_mode():
         env.reset(seed=3)
     assert torch.equal(env.reset(seed=4)[0]["glimpse"], plain.reset(seed=4)[0]["glimpse"])
+
+
+def test_an_episode_that_began_in_inference_mode_goes_on_outside_of_it_and_is_drawn() -> None:
+    env = GlimpseVectorEnv(2, **SMALL, tensors=True, render_mode="rgb_array")
+    with torch.inference_mode():
+        env.reset(seed=3)
+    env.step({"window": torch.zeros(2, 2), "label": torch.zeros(2, dtype=torch.long)})
+    assert len(env.render()) == 2
+
+
+def test_a_window_that_is_no_number_can_be_drawn() -> None:
+    """In tensors NaN is not looked for; whoever looks for the fault looks at the picture, too."""
+    env = GlimpseVectorEnv(1, **SMALL, tensors=True, render_mode="rgb_array")
+    env.reset(seed=3)
+    env.step({"window": torch.full((1, 2), torch.nan), "label": torch.zeros(1, dtype=torch.long)})
+    assert env.render()[0].std() > 0
+
+
+@pytest.mark.parametrize("twist", [lambda each: each[::-1].copy()[::-1], lambda each: each.astype(">i8")])
+def test_scenes_are_taken_whatever_their_strides_and_byte_order(twist: Any) -> None:
+    env, named = GlimpseVectorEnv(2, **SMALL), np.array([5, 3])
+    usual = env.reset(seed=[1, 1], options={"scene": named})[0]["glimpse"]
+    assert_same(env.reset(seed=[1, 1], options={"scene": twist(named)})[0]["glimpse"], usual)
+
+
+@pytest.mark.parametrize("seeds", [np.zeros((2, 1), int), torch.zeros(2, 2, dtype=torch.long)])
+def test_seeds_of_another_shape_are_refused_before_anything_changes(seeds: Any) -> None:
+    env, other = GlimpseVectorEnv(2, **SMALL), GlimpseVectorEnv(2, **SMALL)
+    env.reset(seed=7), other.reset(seed=7)
+    with pytest.raises(ValueError, match=r"^seed: got an array of shape .*, expected one of shape \(2,\)"):
+        env.reset(seed=seeds)
+    assert_same(env.reset()[0]["glimpse"], other.reset()[0]["glimpse"])
+
+
+@pytest.mark.parametrize("action", [None, 3])
+def test_a_single_environment_names_what_it_was_given_in_place_of_an_action(action: Any) -> None:
+    env = GlimpseEnv(**SMALL)
+    env.reset(seed=1)
+    told = f"expected a dict with 'window' and 'label', got {type(action).__name__}"
+    with unchecked(), pytest.raises(ValueError, match=told):
+        env.step(action)
+
+
+def test_a_size_in_text_is_refused_by_name() -> None:
+    with unchecked(), pytest.raises(ValueError, match=r"^size: got \('18', '22'\), expected \(height, width\)"):
+        GlimpseVectorEnv(1, **SMALL | {"size": ("18", "22")})
+
+
+def test_truths_of_numpy_are_truths_to_the_twin() -> None:
+    assert DiscreteGlimpseVectorEnv(2, grid=3, early_answer=np.False_, **SMALL).single_action_space.shape == (2,)
+    assert DiscreteGlimpseVectorEnv(2, grid=3, early_answer=np.True_, **SMALL).single_action_space.shape == (3,)
 
 
 @pytest.mark.parametrize("mode", AutoresetMode)

@@ -69,6 +69,17 @@ def test_as_many_are_kept_as_were_asked_for_at_every_save(last: int, path: Path)
         assert list(numbered(path)) == list(range(max(1, number + 1 - last), number + 1))
 
 
+def test_two_agents_in_one_folder_share_its_manifest(path: Path) -> None:
+    other = path.with_name("agent-2.pt")  # whose numbered ones begin as those of the first
+    for number in range(1, 5):
+        keep(path, number, last=2), keep(other, number, last=2)
+    lines = (path.parent / SUMS).read_text().splitlines()
+    listed = {file.name for each in (path, other) for file in numbered(each).values()}
+    assert {line.split()[1] for line in lines} == listed
+    assert len(listed) == 4
+    subprocess.run(["sha256sum", "--check", "--quiet", SUMS], cwd=path.parent, check=True)
+
+
 def test_sha256sum_itself_agrees_with_the_manifest(path: Path) -> None:
     keep(path, 1, 2, 3, 4)
     lines = (path.parent / SUMS).read_text().splitlines()

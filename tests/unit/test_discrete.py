@@ -36,9 +36,9 @@ def test_cells_tile_the_square_evenly(grid: int) -> None:
     np.testing.assert_allclose(np.diff(np.unique(locations[:, 0])), 2 / grid, atol=1e-6)
 
 
-@pytest.mark.parametrize("grid", [1, 0, -3])
-def test_a_grid_of_fewer_than_two_cells_a_side_is_refused_by_name(grid: int) -> None:
-    with pytest.raises(ValueError, match=f"^grid: got {grid}, expected at least 2 cells a side"):
+@pytest.mark.parametrize("grid", [1, 0, -3, 2.5])
+def test_a_grid_of_no_whole_number_or_fewer_than_two_cells_a_side_is_refused_by_name(grid: int) -> None:
+    with pytest.raises(ValueError, match=f"^grid: got {grid}, expected a whole number, at least 2 cells a side"):
         grid_locations(grid)
 
 

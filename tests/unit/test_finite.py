@@ -118,6 +118,34 @@ def test_who_goes_on_after_a_bad_update_is_told_of_what_comes_then(monkeypatch: 
     assert any(not torch.equal(before[name], value) for name, value in learner.judged.state_dict().items())
 
 
+def test_what_went_bad_is_in_no_row_of_what_comes_then(monkeypatch: pytest.MonkeyPatch) -> None:
+    learner = make_learner()
+    learner.learn(8 * 3)
+    with monkeypatch.context() as patch:
+        spoil(learner, "baseline", NAN, 2, patch)
+        with pytest.raises(NumbersGoneBad):
+            learner.learn(8 * 3, reset_num_timesteps=False)
+    logged: dict[str, float] = {}
+    monkeypatch.setattr(learner.logger, "record", logged.__setitem__)
+    learner.learn(2 * 8 * 3, reset_num_timesteps=False)
+    assert all(map(math.isfinite, logged.values())), logged
+    assert "train/loss" in logged
+
+
+def test_an_average_that_begins_with_a_bad_update_is_of_the_weights_as_they_stand(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Not of those that the policy was made with, before it was given others."""
+    learner, other = make_learner(weight_average=80), make_learner(seed=3)
+    learner.policy.load_state_dict(other.policy.state_dict())
+    with monkeypatch.context() as patch:
+        spoil(learner, "baseline", NAN, 1, patch)
+        with pytest.raises(NumbersGoneBad):
+            learner.learn(8 * 3)
+    for mine, theirs in zip(learner.judged.parameters(), other.policy.parameters(), strict=True):
+        assert torch.equal(mine, theirs)
+
+
 def test_loaded_weights_begin_with_a_clean_slate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     learner = make_learner()
     learner.save(tmp_path / "good")

@@ -74,11 +74,11 @@ def test_an_environment_with_another_number_of_lanes_is_acted_in_and_not_learned
     policy = make_policy(env)
     learner = REINFORCE(policy, env, batch=3, episodes_per_image=2)
     learner.predict(env.reset(seed=1)[0])
-    with pytest.raises(
-        ValueError, match=r"^env: got 8 lanes, expected batch x episodes_per_image = 3 x 2 to learn from; make it with"
-    ):
+    told = r"^env: got 8 lanes, expected batch x episodes_per_image = 3 x 2 to learn from; make it with as many"
+    learner.num_timesteps, learner.updates = 30, 5
+    with pytest.raises(ValueError, match=told):
         learner.learn(LOOKS * 8)
-    assert not learner.num_timesteps
+    assert (learner.num_timesteps, learner.updates, learner.earlier_updates) == (30, 5, 0)
     REINFORCE(policy, env, batch=4, episodes_per_image=2).learn(LOOKS * 8)
     REINFORCE(policy, env)  # without a batch, the lanes are it
     with pytest.raises(ValueError, match=r"^episodes_per_image: "):
@@ -480,6 +480,44 @@ def test_a_training_does_not_go_on_as_another(here: dict[str, Any], named: str, 
     other = make_learner(**({"seed": 5} | here))
     with pytest.raises(CheckpointError, match=f"{named} as saved in .*; make the learner with that, or take `load`"):
         other.restore(tmp_path / "agent")
+
+
+def test_a_rate_of_the_window_heads_own_is_the_learners_and_not_the_checkpoints(tmp_path: Path) -> None:
+    make_learner(window_rate=0.1).save(tmp_path / "agent")
+    other = make_learner(window_rate=0.5, learning_rate=0.01)
+    other.restore(tmp_path / "agent")
+    other.update()
+    assert [group["lr"] for group in other.optimizer.param_groups] == [0.01, 0.005]
+
+
+def test_what_several_processes_trained_is_counted_as_they_did_until_it_begins_anew(tmp_path: Path) -> None:
+    learner = make_learner(episodes=160)
+    learner.learn(80 * LOOKS)
+    learner.ranks = Ranks(0, 2)
+    learner.num_timesteps *= 2
+    learner.total_episodes *= 2
+    learner.save(tmp_path / "agent")
+    again = REINFORCE.load(tmp_path / "agent", make_env(8, tensors=True))
+    assert (again.episodes, again.num_timesteps, again.progress) == (160, 160 * LOOKS, 1.0)
+    with pytest.raises(ValueError, match=r"^reset_num_timesteps: got False, expected True: updates of 16 episodes"):
+        again.learn(8 * LOOKS, reset_num_timesteps=False)
+    again.learn(8 * LOOKS)
+    assert (again.episodes, again.earlier_updates) == (8, 20)  # two of ours showed what one of theirs did
+
+
+@pytest.mark.parametrize("lanes", [1, 8])
+def test_a_trained_agent_explores_as_at_the_end_of_its_training(lanes: int, tmp_path: Path) -> None:
+    learner = make_learner(episodes=80, window_std=0.2, window_std_end=0.01)
+    learner.learn(80 * LOOKS)
+    learner.save(tmp_path / "run" / CHECKPOINT, best=None, images="", sha256="", classes=[], image_size=[])
+    of_file = REINFORCE.load(tmp_path / "run" / CHECKPOINT, make_env(lanes, tensors=True))
+    of_folder = REINFORCE.load(tmp_path / "run", make_env(lanes, tensors=True))
+    for loaded in (of_file, of_folder):
+        assert loaded.window_std(loaded.progress) == pytest.approx(0.01)
+    if lanes == 8:
+        of_folder.learn(8 * LOOKS, callback=lambda *_: False)
+        assert of_folder.training.window_std == 0.2
+        assert not of_folder.trained
 
 
 def test_an_average_that_a_checkpoint_lacks_begins_where_the_training_goes_on(tmp_path: Path) -> None:

@@ -57,6 +57,30 @@ def test_class_folders_are_read_again_where_a_picture_came(tmp_path: Path) -> No
     assert len(shared_images(tmp_path).train) == len(before.train) + 1
 
 
+def test_names_that_were_given_to_the_classes_of_a_file_are_read(tmp_path: Path) -> None:
+    write(tmp_path / "mine.npz", 3)
+    assert shared_images(tmp_path / "mine.npz").classes == ("0", "1", "2")
+    (tmp_path / "class_names.txt").write_text("cat\ndog\nfox\n")
+    assert shared_images(tmp_path / "mine.npz").classes == ("cat", "dog", "fox")
+
+
+def test_links_to_class_folders_are_followed_and_links_to_nothing_are_left(tmp_path: Path) -> None:
+    for label in ("a", "b"):
+        (tmp_path / "elsewhere" / label).mkdir(parents=True)
+        for number in range(6):
+            Image.new("L", (8, 8), 40 * number).save(tmp_path / "elsewhere" / label / f"{number}.png")
+        (tmp_path / "set").mkdir(exist_ok=True)
+        (tmp_path / "set" / label).symlink_to(tmp_path / "elsewhere" / label)
+    (tmp_path / "set" / ".#notes").symlink_to("nobody@nowhere")  # as an editor leaves it
+    before = shared_images(tmp_path / "set")
+    Image.new("L", (8, 8), 7).save(tmp_path / "elsewhere" / "a" / "more.png")
+    after = shared_images(tmp_path / "set")
+    assert [sum(len(each.split(split)) for split in ("train", "validation", "test")) for each in (before, after)] == [
+        12,
+        13,
+    ]
+
+
 @pytest.mark.parametrize("path", [Path, str])
 def test_a_path_is_taken_as_text_or_as_a_path(path: type, tmp_path: Path) -> None:
     write(tmp_path / "mine.npz", 3)

@@ -103,6 +103,10 @@ def test_picture_folder_refusals(tmp_path: Path) -> None:
     refused(lambda: load_images(source), source, "two classes or more", "only 'a'")
     odd = draw(tmp_path / "set" / "b", "2.png", pictures(1, 4, 5)[0])
     refused(lambda: load_images(source), str(odd), "4x4", "found 4x5", "--images.size 28,28")
+    unread = draw(tmp_path / "set" / "c", "1.png", pictures(1, 4, 4)[0])
+    unread.write_bytes(b"")  # all that follows is not even opened: photographs may be many
+    refused(lambda: load_images(source), str(odd), "4x4", "found 4x5", "--images.size 28,28")
+    unread.unlink(), unread.parent.rmdir()
     odd.write_bytes(odd.read_bytes()[:40])
     refused(lambda: load_images(source), str(odd), "a readable picture", "Error")
     odd.write_text("not a picture")
