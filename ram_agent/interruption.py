@@ -5,6 +5,7 @@ import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from typing import Any
 
 from ram_agent.algorithm import Algorithm
 from ram_agent.parallel import Ranks
@@ -39,6 +40,8 @@ class Interruption:
 
     answer: str = ""
     """What is said to it, on standard error."""
+    then: Any = signal.SIG_DFL
+    """Who hears the second; as usual nobody, so that the process ends."""
     received: int = 0
     unwritten: str = ""
     """Why a run gives up that cannot write its files."""
@@ -70,7 +73,7 @@ class Interruption:
         if self.learner:
             self.learner.stop_requested = True
         for each in _asking():
-            signal.signal(each, signal.SIG_DFL)
+            signal.signal(each, self.then)
         if self.answer:
             with suppress(OSError):  # a terminal that is gone
                 # Not to `sys.stderr`: the signal may fall into a line that is written there, which forbids another.

@@ -125,27 +125,36 @@ class _StandsTwice(Exception):
 
 
 def _loaded(text: str) -> Any:
-    loader = _EachKeyOnce(text)
+    """What `yaml.safe_load` makes of it. Raises `_StandsTwice`."""
+    loader = yaml.SafeLoader(text)
     try:
-        return loader.get_single_data()
+        node = loader.get_single_node()
+        _check_keys(node, set())  # before mappings are merged (`<<`), after which keys do stand twice
+        return None if node is None else loader.construct_document(node)
     finally:
         loader.dispose()
 
 
-class _EachKeyOnce(yaml.SafeLoader):
-    """What `yaml.safe_load` loads with, but for keys that stand twice."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        lines: dict[str, int] = {}
-        for key, _ in node.value:
-            if not isinstance(key, yaml.ScalarNode):
-                continue
-            line = key.start_mark.line + 1
-            if key.value in lines:
-                first = lines[key.value]
-                raise _StandsTwice(f"{key.value!r} stands twice, in lines {first} and {line}; keep one of the two")
-            lines[key.value] = line
-        return super().construct_mapping(node, deep)
+def _check_keys(node: yaml.Node | None, known: set[int]) -> None:
+    """Raise `_StandsTwice` for a key that does in a mapping, however deep; aliases make several ways to a node."""
+    if not isinstance(node, yaml.CollectionNode) or id(node) in known:
+        return
+    known.add(id(node))
+    if not isinstance(node, yaml.MappingNode):
+        for part in node.value:
+            _check_keys(part, known)
+        return
+    lines: dict[str, int] = {}
+    for key, value in node.value:
+        _check_keys(key, known)
+        _check_keys(value, known)
+        if not isinstance(key, yaml.ScalarNode):
+            continue
+        line = key.start_mark.line + 1
+        if key.value in lines:
+            first = lines[key.value]
+            raise _StandsTwice(f"{key.value!r} stands twice, in lines {first} and {line}; keep one of the two")
+        lines[key.value] = line
 
 
 CALLED = {

@@ -7,6 +7,7 @@ was interrupted.
 """
 
 import json
+import signal
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -133,7 +134,8 @@ class Search:
         Raises `ConfigError` where the folder holds another search, `BlockingIOError` where one is at work in it.
         """
         self.out.mkdir(parents=True, exist_ok=True)
-        interruption = Interruption(answer=STOPPING)
+        # A second signal is an exception: what is at hand is tried again, and was not killed.
+        interruption = Interruption(answer=STOPPING, then=signal.default_int_handler)
         with held(self.out):
             self.study = self._study()
             self._settle()

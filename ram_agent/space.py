@@ -30,20 +30,27 @@ class Range(Section):
 
     @model_validator(mode="after")
     def _one(self) -> "Range":
-        if len(self.model_fields_set) != 1:
+        if len(self.model_fields_set) != 1 or (self.bounds is None and self.choice is None):
             raise ValueError("expected one of log, uniform and choice")
-        low, high = self.log or self.uniform or (1.0, 2.0)
+        if self.bounds is None:
+            return self
+        low, high = self.bounds
         if not low < high or (self.log and low <= 0):
             positive = "positive " if self.log else ""
             raise ValueError(f"expected two {positive}numbers, the smaller first, got {low:g}, {high:g}")
         return self
 
+    @property
+    def bounds(self) -> tuple[float, float] | None:
+        """Of a range of numbers; None of a choice."""
+        return self.log or self.uniform
+
     def drawn(self, trial: Any, name: str) -> Any:
         """A value, as an Optuna trial suggests it."""
-        if self.choice is not None:
-            values = {_shown(value): value for value in self.choice}  # Optuna stores plain values alone
+        if self.bounds is None:
+            values = {_shown(value): value for value in self.choice or ()}  # Optuna stores plain values alone
             return values[trial.suggest_categorical(name, list(values))]
-        low, high = self.log or self.uniform or (0.0, 0.0)
+        low, high = self.bounds
         log = self.log is not None
         if name in WHOLE:
             return trial.suggest_int(name, int(low), int(high), log=log)
@@ -64,7 +71,7 @@ NUMBERS = WHOLE | {field.name for field in describe() if field.type in ("float",
 
 def _check_kind(name: str, values: Range) -> None:
     """Raise `ConfigError` where a field has no such range, or does not take a value of it."""
-    bounds = values.log or values.uniform
+    bounds = values.bounds
     if bounds is None:
         for value in values.choice or ():
             check_value(name, value)

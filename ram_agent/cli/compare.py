@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 
-from envs.images import ImageData, load_images
+from envs.images import SOURCES, ImageData, load_images
 from ram_agent.cli.folders import NO_PLACE, lies_here
 from ram_agent.cli.outputs import check_folder
 from ram_agent.cli.prepared import Prepared
@@ -21,13 +21,18 @@ def compare_options(commands: Any) -> Parser:
     parser = commands.add_parser(
         "compare",
         help="hold runs against one another: a report in Markdown, HTML and JSON with tables and plots",
-        usage="%(prog)s RUN [RUN ...] [--out DIR] [--no-evaluate] [--no-time]",
+        usage="%(prog)s RUN [RUN ...] [--out DIR] [--no-controls] [--no-evaluate] [--no-time]",
     )
     parser.add_argument(
         "runs", nargs="+", metavar="RUN", help="folders of runs, unfinished ones too, of exports, or of whole sweeps"
     )
     parser.add_argument(
         "--out", default="comparison", metavar="DIR", help="where report and plots go [default: comparison]"
+    )
+    parser.add_argument(
+        "--no-controls",
+        action="store_true",
+        help="leave the controls out: each is a method, and the more pairs of methods, the less a difference shows",
     )
     parser.add_argument(
         "--no-evaluate",
@@ -43,19 +48,24 @@ def compare_runs(given: Any) -> Prepared:
     """Write comparison.md, comparison.html, their plots and comparison.json."""
     out = Path(given.out)
     check_folder("--out", out)
-    gathered = gather([Path(name) for name in given.runs])
+    gathered = gather([Path(name) for name in given.runs], controls=not given.no_controls)
     changed = overrides(given)
     if "run.device" in changed:
         find_device(changed["run.device"])
     loaded: dict[ImagesConfig, ImageData | Exception] = {}
-    exported = [run.config.images for run in gathered.runs if is_export(run.folder)]
-    placed = [run.config.images for run in gathered.runs if not is_export(run.folder)]
-    # An export keeps the name of its images, not where they lie; a run beside it may know. Others are refused later.
-    known = {Path(images.source).name: images for images in placed}
+    exported = [run for run in gathered.runs if is_export(run.folder)]
+    beside = [run for run in gathered.runs if not is_export(run.folder)]
+    placed = [run.config.images for run in beside]
+    # An export keeps the name of its images, not where they lie; a run beside it may know, best one on the very same.
+    known = {
+        export.config.images: max(namesakes, key=lambda run: run.sha256 == export.sha256).config.images
+        for export in exported
+        if (namesakes := [run for run in beside if Path(run.config.images.source).name == export.config.images.source])
+    }
 
     def world_of(config: Config) -> ConfiguredWorld:
-        placeless = config.images in exported and config.images not in placed
-        if placeless and (near := known.get(config.images.source)):
+        placeless = config.images in [run.config.images for run in exported] and config.images not in placed
+        if placeless and (near := known.get(config.images)):
             config = changed_config(config, {"images.source": near.source, "images.folder": near.folder})
         config = changed_config(config, changed)
         source = config.images
@@ -65,7 +75,8 @@ def compare_runs(given: Any) -> Prepared:
             try:
                 loaded[source] = load_images(source.source, source.folder, size=source.size)
             except (ValueError, OSError) as error:  # not looked for again: that can take a while
-                loaded[source] = error
+                moved = "; where they have moved: images.source in the run's config.yaml"
+                loaded[source] = ConfigError(f"{error}{'' if source.source in SOURCES else moved}")
         images = loaded[source]
         if isinstance(images, Exception):
             raise images

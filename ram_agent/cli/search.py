@@ -62,6 +62,8 @@ def search_settings(given: Any) -> Prepared:
     out = Path(given.out or Path("runs") / f"{config.name}_search")
     check_folder("--out", out)
     space = read_space(find_config(given.space, "space", "spaces"))
+    if both := changed.keys() & space.keys():
+        raise ConfigError(f"--{min(both)}: {given.space} searches it; leave one of the two out")
     world = ConfiguredWorld(config)
     check_means(config, world.device, 1)
     search = Search(

@@ -62,6 +62,8 @@ def trained_agent(given: Any) -> Trained:
     folder = run_folder(given.run)
     file, saved = read_trained(folder)
     changed = overrides(given)
+    if given.images and "images.source" in changed:
+        raise ConfigError(f"--images.source: got {changed['images.source']} beside --images; give one of the two")
     files = picture_files(given.images or [])
     if files and changed.get("scene.kind", "plain") != "plain":
         raise ConfigError(

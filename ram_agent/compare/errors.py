@@ -53,7 +53,7 @@ def _intervals(runs: Sequence[Run]) -> tuple[str, str]:
     if not finished:
         known = [run.validation_error for run in runs if run.validation_error is not None]
         lowest = f"; lowest validation error {min(known):.2f} %" if known else ""
-        return f"not finished{lowest}", NOTHING
+        return f"{'no result' if all(run.given_up for run in runs) else 'not finished'}{lowest}", NOTHING
     errors = [measured.test_error for measured in finished]
     images = "{:.2f} to {:.2f}".format(*interval_over_images(finished))
     between = interval_over_seeds(errors)

@@ -62,6 +62,8 @@ class Run:
     signal: Mapping[str, tuple[tuple[int, float], ...]] = field(default_factory=dict)
     """By estimator: (episodes, signal-to-noise of its gradient) at evaluations."""
     versions: Mapping[str, str] = field(default_factory=dict)
+    given_up: bool = False
+    """Whether its training came to no result, and none is to come."""
 
     @property
     def pixels_trained(self) -> int | None:
@@ -82,9 +84,9 @@ class Gathered:
     by which nothing of it can be understood."""
 
 
-def gather(folders: Sequence[Path]) -> Gathered:
-    """Every agent of every run, a folder named twice once; the folder of a sweep stands for all of its runs, each by
-    the name of its row.
+def gather(folders: Sequence[Path], *, controls: bool = True) -> Gathered:
+    """Every agent of every run, with its `controls` or without, a folder named twice once; the folder of a sweep stands
+    for all of its runs, each by the name of its row.
 
     Raises `ConfigError` where a folder does not hold a run, or none has a configuration that can be read.
     """
@@ -105,6 +107,8 @@ def gather(folders: Sequence[Path]) -> Gathered:
             errors[folder] = error
     if not runs and errors:
         raise next(iter(errors.values()))
+    if not controls:
+        runs = [run for run in runs if run.look == "learned"]
     left_out += [f"{folder} is left out: {error}." for folder, error in errors.items()]
     return Gathered(tuple(runs), tuple(left_out))
 
@@ -166,13 +170,14 @@ def _agent(
             gaps.append(f"{trouble}: {said}.")
         elif results:
             gaps.append(f"It is an export: {said}; its controls are not in it.")
-    measured = None
+    measured, given_up = None, False
     if "test_error" in numbers:
         try:
             measured = read_errors(numbers)
         except ValueError as error:
             gaps.append(f"results.json lacks what a finished run stores ({error}); train it again to have its errors.")
     elif reason := _texts(results.get("controls_gone_bad")).get(look):
+        given_up = True
         gaps.append(f"It has no result: {reason.removeprefix(f'{look}: ').rstrip('.')}.")
     elif not unfinished:
         gaps.append("results.json has no test error for it.")
@@ -211,6 +216,7 @@ def _agent(
         gaps=tuple(gaps),
         signal=_signal(rows),
         versions=_texts(facts.get("versions")),
+        given_up=given_up,
     )
 
 

@@ -96,8 +96,8 @@ def group(runs: Sequence[Run]) -> tuple[Method, ...]:
     return tuple(methods)
 
 
-def settings_of(run: Run) -> dict[str, str]:
-    """What makes a method, field by field."""
+def settings_of(run: Run, *, by_name: bool = False) -> dict[str, str]:
+    """What makes a method, field by field; `by_name`: what it began with is told by the last part of its path alone."""
     trained = run.config.model_copy(update={"training": run.config.training_of(run.look)})
     tree, began = trained.model_dump(mode="json"), trained.training.trained_agent
     fields = {
@@ -110,14 +110,18 @@ def settings_of(run: Run) -> dict[str, str]:
     idle = IDLE[run.config.training.method]
     if run.look != "learned":
         idle = OF_A_LEARNED_GAZE + (OF_GLIMPSES if run.look in NETWORKS else ())
-    # A path means as much as its name: an export keeps no more of it.
-    fields["training.trained_agent"] = _text(began and Path(began).name)
+    fields["training.trained_agent"] = _text(Path(began).name if began and by_name else began)
     if trained.training.last_window_std == trained.training.window_std:  # not told, or told to stay
         fields["training.window_std_end"] = _text(None)
     beside = [rest for (field, value), rest in IDLE_BESIDE.items() if fields[field] == value]
     idle += tuple(field for rest in beside for field in rest)
     fields |= {field: NOTHING for field in fields if field.startswith(idle)}
     return fields | {"processes": str(run.processes), "images.sha256": run.sha256[:12]}
+
+
+def _names_alone(runs: Sequence[Run]) -> bool:
+    """Whether a path can say no more than its name: an export keeps no more of what its training began with."""
+    return any(is_export(run.folder) for run in runs)
 
 
 def _named_once(settings: dict[str, str]) -> dict[str, str]:
@@ -127,7 +131,7 @@ def _named_once(settings: dict[str, str]) -> dict[str, str]:
 
 def _settings_of_all(runs: Sequence[Run]) -> list[dict[str, str]]:
     """A run that does not know its images counts as one on those of the others with its settings, if they agree."""
-    every = [settings_of(run) for run in runs]
+    every = [settings_of(run, by_name=_names_alone(runs)) for run in runs]
     known: dict[tuple[str, ...], set[str]] = {}
     keys = [
         (run.config.name, run.look, *(value for name, value in mine.items() if name != "images.sha256"))
@@ -146,7 +150,9 @@ def differing(methods: Sequence[Method]) -> tuple[tuple[str, ...], list[Settings
 
     Of its runs one that knows its images speaks for a method, if there is one.
     """
-    every = [_named_once(settings_of(max(method.runs, key=lambda run: bool(run.sha256)))) for method in methods]
+    by_name = _names_alone([run for method in methods for run in method.runs])
+    spokesmen = [max(method.runs, key=lambda run: bool(run.sha256)) for method in methods]
+    every = [_named_once(settings_of(run, by_name=by_name)) for run in spokesmen]
     values = {field: {settings[field] for settings in every} - {NOTHING} for field in every[0]}
     return tuple(field for field, different in values.items() if len(different) > 1), list(every)
 

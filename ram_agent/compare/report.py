@@ -51,7 +51,7 @@ def report(compared: Compared, pictures: Pictures) -> list[Block]:
 def _introduction(compared: Compared, missing: Sequence[str]) -> list[Block]:
     methods = [subject.method for subject in compared.subjects]
     folders = {_folder(run) for method in methods for run in (*method.runs, *method.doubles)}
-    unfinished = sorted({_folder(run) for method in methods for run in method.runs if not run.measured})
+    unfinished = {_folder(run) for method in methods for run in method.runs if not (run.measured or run.given_up)}
     text = (
         f"{count(len(folders), 'run folder')} with {count(len(methods), 'method')}, on images of "
         f"{listed(compared.datasets)}. Runs of one name that differ in their seed alone are one method; controls are "
@@ -82,7 +82,7 @@ def _gaps(subjects: Iterable[Subject]) -> list[str]:
     methods = [subject.method for subject in subjects]
     names = [
         f"{listed(alike)} differ in their name alone, and are no seeds of one method for it: if they are meant to be, "
-        "write one `name` into their `config.yaml`."
+        "write one `name` into their `config.yaml`, and name the run folders where it is a sweep's rows that differ."
         for alike in of_other_names(methods)
     ]
     said = names + [

@@ -239,6 +239,9 @@ def test_a_run_whose_images_have_moved_is_refused_with_the_option_that_helps(
     shutil.copytree(few, there)
     run = trained(tmp_path / "crop", there, "crop", "--images.size", "16,24", scene=plain | {"clutter_size": 5})
     table = say("evaluate", run)
+    assert "--images.source: got digits beside --images" in refuse(
+        "evaluate", run, "--images", there, "--images.source", "digits"
+    )
     there.rename(moved)
     assert refuse("evaluate", run).endswith(f"; where the images of {run} have moved: --images PATH\n")
     assert say("evaluate", run, "--images", moved).split("\n", 1)[1] == table.split("\n", 1)[1]

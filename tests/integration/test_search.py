@@ -148,6 +148,28 @@ def test_the_same_command_goes_on_and_ends_as_if_it_had_never_been_stopped(tmp_p
     assert len(trials_of(again)) == 4
 
 
+def test_a_second_ctrl_c_ends_at_once_and_is_no_kill(tmp_path: Path) -> None:
+    search = search_of(tmp_path)
+
+    def twice(*_: Any) -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(search, "_train", twice)
+        for _ in range(4):
+            with pytest.raises(KeyboardInterrupt):
+                search.run(1)
+    assert search_of(tmp_path).run(1) == 0
+    assert [value is None for _, value in trials_of(search)] == [False]
+
+
+def test_what_is_searched_is_not_told_beside_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(typed(tmp_path, 1, "--training.learning_rate", "0.5")) == 2
+    told = capsys.readouterr().err
+    assert f"error: --training.learning_rate: {tmp_path / 'space.yaml'} searches it; leave one of the two out" in told
+
+
 def test_settings_at_which_a_search_is_killed_again_and_again_are_given_up(tmp_path: Path) -> None:
     """As by the kernel, for memory: what kills it is always the first trial."""
     for name in ("whole", "parts"):

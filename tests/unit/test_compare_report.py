@@ -10,7 +10,7 @@ import torch
 
 from ram_agent.compare.comparison import compare
 from ram_agent.compare.document import Bullets, Heading, Paragraph, Table, html, markdown
-from ram_agent.compare.errors import sentence
+from ram_agent.compare.errors import _intervals, sentence
 from ram_agent.compare.gather import gather
 from ram_agent.compare.statistics import Estimate, Paired, Split, Welch
 from ram_agent.compare.subjects import Pair
@@ -169,6 +169,10 @@ def test_controls_without_errors_say_why(tmp_path: Path):
     learned, random, *_ = gather([tmp_path]).runs
     assert not any("begun" in gap for gap in learned.gaps)
     assert random.gaps[-1] == ("It has no result: update 7: classification loss nan. Diagnostic checkpoint: x.")
+    assert _intervals([random])[0] == "no result"
+    compare(gather([tmp_path]), None, tmp_path / "out", timed=False)
+    assert "not finished" not in (tmp_path / "out" / "comparison.md").read_text()
+    assert [run.look for run in gather([tmp_path], controls=False).runs] == ["learned"]
 
 
 def test_without_metrics_the_curve_is_the_one_that_results_hold(tmp_path: Path):

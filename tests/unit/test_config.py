@@ -23,6 +23,7 @@ from ram_agent.config import (
     load_config,
     parse_config,
 )
+from ram_agent.layers import read_yaml
 from ram_agent.learner import check_gradient
 from ram_agent.options import Parser, add_config_options, overrides
 from ram_agent.sensor import Crop
@@ -439,6 +440,18 @@ def test_fields_that_contradict_each_other_are_refused_by_name(tree: dict[str, A
 )
 def test_fields_that_only_look_contradictory_are_taken(tree: dict[str, Any]) -> None:
     parse_config(tree)
+
+
+def test_what_a_merged_mapping_says_and_is_overridden_stands_once(tmp_path: Path) -> None:
+    """In YAML `<<` lays mappings below another; what is merged may itself be merged, from farther out, too."""
+    text = "training: &t {<<: &b {batch: 3, clip: 2.0}, batch: 4}\nsensor: {kind: crop}\nname: merged"
+    assert load_config(write(tmp_path, text)).training.batch == 4
+    text = "run: &r {seed: &s 1, threads: 1}\nrun2: {<<: *r}"
+    with pytest.raises(ConfigError, match="run2: unknown setting"):
+        load_config(write(tmp_path, text))
+    assert read_yaml(
+        write(tmp_path, "a: &a {x: 1}\nb: &b {<<: *a, x: 2}\nc: {<<: *b, x: 3}\nd: [*b, *b]"), "table", "a:"
+    ) == {"a": {"x": 1}, "b": {"x": 2}, "c": {"x": 3}, "d": [{"x": 2}, {"x": 2}]}
 
 
 def test_a_run_folder_at_home_is_at_home(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -69,6 +69,8 @@ def test_a_field_is_drawn_as_the_file_says(text: str, call: Any, value: Any, tmp
         ({"run.seed": {"choice": [1, 2]}}, "run.seed: is not searched"),
         ({"training.batch": [1, 2]}, "training.batch: expected {log: [a, b]}, {uniform: [a, b]} or {choice: [...]}"),
         ({"training.batch": {}}, "training.batch: expected one of log, uniform and choice"),
+        ({"training.lookahead": {"log": None}}, "training.lookahead: expected one of log, uniform and choice"),
+        ({"policy.scan": {"choice": None}}, "policy.scan: expected one of log, uniform and choice"),
         ({"training.batch": {"log": [1, 2], "choice": [1]}}, "expected one of log, uniform and choice"),
         ({"training.batch": {"lag": [1, 2]}}, "training.batch: lag: unknown setting (did you mean log?)"),
         (

@@ -18,11 +18,11 @@ import yaml
 from ram_agent import runner as running
 from ram_agent import workers
 from ram_agent.cli import main
-from ram_agent.cli.folders import find_config
-from ram_agent.config import ConfigError, dump_config
+from ram_agent.cli.folders import find_config, new_run_folder
+from ram_agent.config import ConfigError, dump_config, parse_config
 from ram_agent.files import held, in_use, write_whole
 from ram_agent.interruption import heard_by
-from ram_agent.run_files import CHECKPOINT
+from ram_agent.run_files import CHECKPOINT, CONFIG
 from ram_agent.runner import Runner
 from ram_agent.sweep import command, in_order, standing_of, summarise, summary_table
 from ram_agent.table import Job, read_jobs
@@ -230,6 +230,10 @@ def test_a_state_is_read_from_the_folder(tmp_path: Path) -> None:
     assert [standing_of(job) for job in (done, halted, begun, none)] == ["done", "to resume", "new", "new"]
     assert command(halted, "to resume")[-4:] == ["--resume", str(halted.folder), "--run.progress", "false"]
     assert command(begun, "new")[-3:] == [str(begun.settings), "--run.overwrite", "true"]
+    (killed := replace(begun, folder=tmp_path / "killed")).folder.mkdir()  # while its config was written
+    (killed.folder / f".{CONFIG}.0a1b2c3d").touch()
+    assert command(killed, "new")[-1] == str(killed.settings)
+    assert new_run_folder(parse_config({"run": {"folder": str(killed.folder)}})) == killed.folder
     assert command(none, "new")[-1] == str(none.settings)
 
 
@@ -465,6 +469,17 @@ def test_a_ray_cluster_of_machines_that_are_too_small_is_refused(monkeypatch: py
     monkeypatch.setattr(workers, "import_module", lambda name: ray)
     with pytest.raises(ConfigError, match="a training has 8 of this machine's cores, and Ray's largest machine has 2;"):
         RayWorkers(1, 8)
+
+
+def test_a_cluster_that_is_too_small_is_one_line_of_the_command(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    nodes = [{"Alive": True, "Resources": {"CPU": 0.5}}]
+    ray = SimpleNamespace(init=lambda **settings: None, nodes=lambda: nodes)
+    monkeypatch.setattr(workers, "import_module", lambda name: ray)
+    monkeypatch.setattr("ram_agent.cli.sweep.check_ray", lambda: None)
+    assert main(["sweep", "table_smoke", "--backend", "ray", "--out", str(tmp_path / "out")]) == 2
+    assert "error: --workers: got 1, with which a training has" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
