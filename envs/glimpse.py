@@ -261,19 +261,7 @@ class GlimpseVectorEnv(VectorEnv[dict[str, Any], dict[str, Any], Any]):
         info = self._info(~over)
         if answering.any():
             info.update(self._entry("is_success", success, answering))
-        observation = self._observation()
-        if over.any():
-            self._begin(over)
-            observation, info = self._observation(), info | self._info(np.ones_like(over))
-        elif answering.any() and self.autoreset_mode == AutoresetMode.SAME_STEP:
-            final = {**self._info(answering), **self._entry("is_success", success, answering)}
-            info = {
-                **self._final_observations(observation, answering),
-                "final_info": final,
-                "_final_info": answering.copy(),
-            }
-            self._begin(answering)
-            observation, info = self._observation(), info | self._info(np.ones_like(over))
+        observation, info = self._autoreset(self._observation(), info, over, answering, success)
         truncated = torch.zeros_like(terminated)
         return observation, self._out(reward), self._out(terminated), self._out(truncated), info
 
@@ -353,6 +341,30 @@ class GlimpseVectorEnv(VectorEnv[dict[str, Any], dict[str, Any], Any]):
         self._look(self._window, lanes)
         self._looks[lanes] = 1
         self._over = self._over & ~lanes
+
+    def _autoreset(
+        self,
+        observation: dict[str, Any],
+        info: dict[str, Any],
+        over: np.ndarray,
+        answering: np.ndarray,
+        success: Tensor,
+    ) -> tuple[dict[str, Any], dict[str, Any]]:
+        """What the mode makes of a step. By NEXT_STEP lanes that were over begin anew; by SAME_STEP those that have
+        just answered, and what they saw last goes into the info.
+        """
+        if over.any():
+            self._begin(over)
+        elif answering.any() and self.autoreset_mode == AutoresetMode.SAME_STEP:
+            info = {
+                **self._final_observations(observation, answering),
+                "final_info": {**self._info(answering), **self._entry("is_success", success, answering)},
+                "_final_info": answering.copy(),
+            }
+            self._begin(answering)
+        else:
+            return observation, info
+        return self._observation(), info | self._info(np.ones_like(over))
 
     def _look(self, window: Tensor, lanes: np.ndarray) -> None:
         """Read the glimpse at `window` in the chosen lanes; the others keep theirs."""

@@ -153,7 +153,7 @@ class Algorithm(ABC):
         """Episodes that one update plays, all ranks together."""
         return self.env.num_envs * self.ranks.size
 
-    def check_lanes(self) -> None:
+    def check_number_of_lanes(self) -> None:
         """Raise `ValueError` where the environment has another number of lanes than an update is made of."""
         if self.env.num_envs != self.training.lanes_per_process:
             raise ValueError(
@@ -199,7 +199,7 @@ class Algorithm(ABC):
         it, and `ValueError` where the environment has other lanes than an update is made of, or another number of
         processes trained so far, and counting is to go on.
         """
-        self.check_lanes()
+        self.check_number_of_lanes()
         if reset_num_timesteps:
             self.earlier_updates = -(-self.draw * self._lanes_counted // self.lanes)
             self._lanes_counted = self.lanes
@@ -225,7 +225,7 @@ class Algorithm(ABC):
 
         progress = ProgressBar(self.total_episodes, self.episodes, progress_bar, progress_title)
         with progress as bar, denormals_flushed():
-            while self.episodes < self.total_episodes and self._goes_on(going_on and not self.stop_requested):
+            while self.episodes < self.total_episodes and not self._stops(self.stop_requested or not going_on):
                 callbacks.on_rollout_start()
                 started = perf_counter()
                 self.running.add(self.update(on_step))
@@ -261,11 +261,11 @@ class Algorithm(ABC):
         if weights and (bad := bad_parameters(self.policy)):
             raise NumbersGoneBad(describe(self.updates, None, bad, self.circumstances()))
 
-    def _goes_on(self, wanted: bool) -> bool:
-        """Whether to play on. Ranks must stop together; they ask each other now and then, since asking takes time."""
+    def _stops(self, asked: bool) -> bool:
+        """Whether to stop. Ranks must together; they ask each other now and then, since asking takes time."""
         if self.ranks.size == 1:
-            return wanted
-        return self.updates % ASK_EVERY != 0 or not self.ranks.largest(int(not wanted))
+            return asked
+        return self.updates % ASK_EVERY == 0 and self.ranks.largest(int(asked)) > 0
 
     def _log(self, bar: ProgressBar) -> None:
         self.check_numbers()
@@ -443,22 +443,28 @@ class Algorithm(ABC):
         To act, our own learners take an `env` of any number of lanes; `learn` refuses one that it cannot learn in.
         """
         check_lanes(env)
-        trained = Path(path).is_dir()
-        file, saved = read_trained(Path(path)) if trained else (path, read_saved(_with_suffix(path)))
-        with fitting(file):
-            policy = rebuild_policy(saved["blueprint"]).to(device)
-            settings = cls.saved_settings(saved)
-        if trained:
-            training = settings["training"]
-            batch = max(1, env.num_envs // training.episodes_per_image)
-            settings["training"] = training.model_copy(update={"batch": batch})
+        if Path(path).is_dir():
+            return cls._judged_in(Path(path), env, device)
+        saved = read_saved(_with_suffix(path))
+        with fitting(path):
+            policy, settings = rebuild_policy(saved["blueprint"]).to(device), cls.saved_settings(saved)
         learner = cls(policy, env, **settings)
+        with fitting(path):
+            learner.load_state_dict(saved["learner"])
+        return learner
+
+    @classmethod
+    def _judged_in(cls: type[Own], folder: Path, env: Any, device: str | torch.device) -> Own:
+        """What a folder is judged by, and a training anew."""
+        file, saved = read_trained(folder)
         with fitting(file):
-            if trained:
-                give_weights(learner.policy, judged_weights(saved))
-                learner.trained = True
-            else:
-                learner.load_state_dict(saved["learner"])
+            policy, settings = rebuild_policy(saved["blueprint"]).to(device), cls.saved_settings(saved)
+        training = settings["training"]
+        batch = max(1, env.num_envs // training.episodes_per_image)
+        learner = cls(policy, env, **settings | {"training": training.model_copy(update={"batch": batch})})
+        with fitting(file):
+            give_weights(learner.policy, judged_weights(saved))
+        learner.trained = True
         return learner
 
     @classmethod
