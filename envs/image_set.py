@@ -151,7 +151,7 @@ def _eight_bit(pixels: np.ndarray, in_unit: bool) -> np.ndarray:
         pixels = pixels * np.float32(255)
     if pixels.dtype.kind == "f":  # of bytes NumPy would make floats
         pixels = np.rint(pixels)
-    return np.ascontiguousarray(pixels, dtype=np.uint8)
+    return np.require(pixels, np.uint8, ["C", "W"])  # copied where torch could not have them as they lie
 
 
 def _label_values(part: Part) -> np.ndarray:
