@@ -1,6 +1,6 @@
 """Profiles: `ci`, the same few cases every time, in `make test`; `nightly`, thousands of new ones, in `make fuzz`."""
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from typing import Any
 
 import pytest
@@ -35,10 +35,13 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 
 @pytest.hookimpl(hookwrapper=True)
-def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[None]:
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Generator[None, Any, None]:
     if call.when == "call":
         item.user_properties.append(("cases", BUDGET.cases))
-    yield
+    outcome = yield
+    report = outcome.get_result()
+    if call.when == "call" and report.passed and BUDGET.spent and not BUDGET.cases:
+        report.outcome, report.longrepr = "failed", "no case was tried in its share of the time"
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:

@@ -148,7 +148,7 @@ INPUT: dict[str, tuple[Make, str]] = {
     "YAML that is a bomb": (config(LAUGHS + "name: *i\n"), "name: got [["),
     "YAML that is a bomb in a field": (
         config(f"scene:\n  height:\n    {LAUGHS.replace(chr(10), chr(10) + '    ')}"),
-        "height",
+        "scene.height: got {'a': ['x', ",
     ),
     "YAML without an end": (config("[" * 100_000), "nested too deeply"),
     "YAML that is no text": (config("\x00\x01"), "not YAML"),

@@ -629,7 +629,7 @@ def test_a_first_window_that_makes_no_sense_is_refused_by_name(first: Any) -> No
         ({"clutter": 1001}, "scene.clutter: got 1001, expected 0 to 1000 patches"),
         ({"clutter_size": 11}, "scene.clutter_size: got 11"),
         ({"images": "mnsit"}, "image source: .*'mnsit'; did you mean 'mnist'"),
-        ({"autoreset_mode": "never"}, "never"),
+        ({"autoreset_mode": "never"}, "autoreset_mode: got 'never', expected one of"),
     ],
 )
 def test_a_constructor_argument_that_makes_no_sense_is_refused_by_name(settings: dict[str, Any], message: str) -> None:

@@ -16,10 +16,12 @@ import torch
 from PIL import Image
 
 from envs.glimpse import GlimpseVectorEnv
+from ram_agent.algorithm import ASK_EVERY
 from ram_agent.checkpoint import read_checkpoint
 from ram_agent.cli import main
 from ram_agent.compare.gather import gather
 from ram_agent.config import PolicyConfig
+from ram_agent.interruption import Interruption
 from ram_agent.learner import LEARNERS, Learner
 from ram_agent.parallel import ALONE, Ranks, join_ranks, leave_ranks
 from ram_agent.policy import RecurrentAttentionPolicy
@@ -80,6 +82,17 @@ def work(target: Path) -> None:
         found["weights"] = learner.policy.state_dict()
         found["average"] = learner.judged.state_dict()
         torch.save(found, target / f"{method}-{ranks.rank}.pt")
+    learner = make_learner("pathwise", LANES, ranks)
+
+    def asked(*_: Any) -> bool:
+        learner.stop_requested |= ranks.rank == 1 and learner.updates == 2
+        return True
+
+    learner.learn(40 * 2 * LANES * 3, callback=asked)
+    interruption = Interruption(received=15 * ranks.rank, unwritten="" if ranks.rank else "full")
+    interruption.agree(ranks)
+    agreed = (learner.updates, interruption.received, interruption.unwritten)
+    (target / f"stopped-{ranks.rank}.json").write_text(json.dumps(agreed))
     leave_ranks()
 
 
@@ -98,11 +111,21 @@ def two_processes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[An
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     processes = [start(rank, port, target) for rank in range(2)]
-    assert [process.wait(timeout=240) for process in processes] == [0, 0]
-    return {
+    try:
+        assert [process.wait(timeout=240) for process in processes] == [0, 0]
+    finally:
+        for process in processes:
+            process.kill()
+    found: dict[str, list[Any]] = {
         method: [torch.load(target / f"{method}-{rank}.pt", weights_only=True) for rank in range(2)]
         for method in METHODS
     }
+    return found | {"stopped": [json.loads((target / f"stopped-{rank}.json").read_text()) for rank in range(2)]}
+
+
+def test_processes_stop_together_whichever_is_asked_and_agree_on_why(two_processes: dict[str, list[Any]]) -> None:
+    """The second alone was asked, in the third of 40 updates; they ask each other every 16."""
+    assert two_processes["stopped"] == [[ASK_EVERY, 15, "full"]] * 2
 
 
 @pytest.mark.parametrize("method", METHODS)

@@ -1,5 +1,6 @@
 """SIGINT and SIGTERM, to a training in a process of its own: the first asks, the second is obeyed at once."""
 
+import json
 import os
 import re
 import signal
@@ -19,7 +20,7 @@ from ram_agent.cli.world import ConfiguredWorld
 from ram_agent.config import load_config
 from ram_agent.evaluation import evaluate
 from ram_agent.interruption import STOPPING
-from ram_agent.run_files import CHECKPOINT, CONFIG
+from ram_agent.run_files import CHECKPOINT, CONFIG, RESULTS
 from ram_agent.world import whole_split
 from tests.resuming import differences, without_times
 
@@ -45,6 +46,7 @@ AT, SAVED = 5, 4
 CHILD = """
 import os, signal, sys, time
 signal.signal(signal.SIGINT, signal.default_int_handler)
+from ram_agent import experiment
 from ram_agent.cli import main
 from ram_agent.learner import Learner
 
@@ -59,7 +61,7 @@ def stand_still():
 def update(self, on_step=None):
     global asked
     facts = original(self, on_step)
-    if self.updates == at:
+    if self.updates == at and where != "measure":
         print("ready", flush=True)
         while not self.stop_requested:
             time.sleep(0.01)
@@ -73,6 +75,12 @@ def save(descriptor):
         stand_still()
     fsync(descriptor)
 
+def measure(*given):
+    print("ready", flush=True)
+    time.sleep(600)
+
+if where == "measure":
+    experiment.measure = measure
 Learner.update, os.fsync = update, save
 sys.exit(main(sys.argv[3:]))
 """
@@ -148,6 +156,22 @@ def test_sigterm_ends_in_order_with_143(
     unfinished = f"the weights as they were saved after {AT * 50} of 400 episodes, before the first validation"
     assert f"  not finished: {unfinished}\n" in capsys.readouterr().out
     assert_goes_on(run, uninterrupted)
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, -signal.SIGTERM)])
+def test_a_signal_while_the_test_set_is_measured_ends_at_once_and_resume_measures(
+    number: signal.Signals, status: int, uninterrupted: Path, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    with training(run, "measure") as process:
+        process.send_signal(number)
+        process.wait(timeout=60)
+    assert process.returncode == status
+    assert not (run / RESULTS).exists()
+    assert main(["train", "--resume", str(run)]) == 0
+    ours, theirs = (json.loads((each / RESULTS).read_text()) for each in (run, uninterrupted))
+    for name in ("test_error", "test_error_sampled", "test_error_voted", "error_by_glimpse", "validation_error"):
+        assert ours[name] == theirs[name]
 
 
 @pytest.mark.parametrize(("first", "where"), [(signal.SIGINT, "update"), (signal.SIGTERM, "save")])

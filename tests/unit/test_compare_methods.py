@@ -9,10 +9,21 @@ import torch
 
 from ram_agent.building import build_learner
 from ram_agent.compare.gather import Run
-from ram_agent.compare.methods import IDLE, IDLE_BESIDE, Method, differing, group, of_other_names, settings_of
+from ram_agent.compare.methods import (
+    BOOKKEEPING,
+    IDLE,
+    IDLE_BESIDE,
+    OF_A_LEARNED_GAZE,
+    OF_GLIMPSES,
+    Method,
+    differing,
+    group,
+    of_other_names,
+    settings_of,
+)
 from ram_agent.compare.report import _gaps
 from ram_agent.compare.subjects import Subject
-from ram_agent.config import Config, ConfigError, describe, load_config, parse_config
+from ram_agent.config import Config, ConfigError, Described, describe, load_config, parse_config
 from ram_agent.stored import read_errors
 from tests.extras import needs_sb3_contrib
 from tests.making import make_config, make_measured, make_world
@@ -216,6 +227,34 @@ def other_than(field: Any) -> Any:
     if isinstance(field.default, str):
         return next(choice for choice in field.type.split(" | ") if choice not in (field.default, "leave_one_out"))
     return 2 * field.default + 1 if field.default is not None else 2 if "int" in field.type else 0.5
+
+
+@pytest.mark.parametrize(
+    "prefix",
+    sorted({*BOOKKEEPING, *OF_A_LEARNED_GAZE, *OF_GLIMPSES}.union(*IDLE.values(), *IDLE_BESIDE.values())),
+)
+def test_every_beginning_of_settings_is_that_of_some(prefix: str):
+    assert any(field.name.startswith(prefix) for field in describe())
+
+
+PLAYED_BY_A_CONTROL = "training.episodes_per_image"
+"""As so many images more an update."""
+OTHERS = {"training.trained_agent": "runs/other", "sb3.normalize_advantage": True}
+
+
+@pytest.mark.parametrize(
+    "field",
+    [field for field in describe() if field.name.startswith(OF_A_LEARNED_GAZE) and field.name != PLAYED_BY_A_CONTROL],
+    ids=lambda field: field.name,
+)
+def test_what_a_control_does_not_learn_makes_no_method_of_it(field: Described):
+    """Built past what is refused: what matters is what two controls' settings come to."""
+    section, _, name = field.name.partition(".")
+    usual, value = run(look="random"), OTHERS.get(field.name) or other_than(field)
+    changed = getattr(usual.config, section).model_copy(update={name: value})
+    other = replace(usual, config=usual.config.model_copy(update={section: changed}))
+    assert other.config != usual.config
+    assert settings_of(other) == settings_of(usual)
 
 
 @pytest.mark.parametrize(

@@ -74,6 +74,15 @@ def test_nothing_to_show_is_refused(scenes: int, votes: int, named: str) -> None
         evaluate(make_policy(env), env, scenes, votes=votes)
 
 
+def test_fixations_are_where_the_eye_was_on_the_canvas() -> None:
+    """Of a raster over two rows of two cells: their middles, whatever part of the canvas an action names."""
+    env = make_env(2, tensors=True, size=(18, 26), glimpses=5)
+    assert env.sensor.reach < 1
+    seen = evaluate(make_policy(env, head="raster"), env, 3)
+    places = np.array([(-0.5, -0.5), (0.5, -0.5), (-0.5, 0.5), (0.5, 0.5)])
+    np.testing.assert_allclose(seen.fixations[1:], np.broadcast_to(places[:, None], (4, 3, 2)), atol=1e-6)
+
+
 @pytest.mark.parametrize("scenes", [7, 8])
 def test_a_batch_that_is_not_full_counts_each_of_its_images_once(scenes: int) -> None:
     """So many scenes three at a time are those that as many lanes show at once."""

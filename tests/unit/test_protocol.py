@@ -22,7 +22,7 @@ from ram_agent.policy import Policy
 from tests.making import make_config, make_world
 
 IMAGES = {"validation": 37, "test": 61}
-START, END, VOTES = 0.5, 0.2, 3
+START, END, VOTES = 0.5, 0.2, 6
 
 
 class Shown(NamedTuple):
@@ -33,6 +33,7 @@ class Shown(NamedTuple):
     std: float
     votes: int
     weights: dict[str, torch.Tensor]
+    error: float
 
 
 class Protocol(NamedTuple):
@@ -76,8 +77,9 @@ def protocol(tmp_path_factory: pytest.TempPathFactory) -> Protocol:
         return {name: value.clone() for name, value in policy.state_dict().items()}
 
     def evaluated(policy: Policy, env: Any, scenes: int, *, std: float = 0.0, votes: int = 1, **more: Any) -> Any:
-        shown.append(Shown(env.scenes.split, scenes, std, votes, weights_of(policy)))
-        return evaluate(policy, env, scenes, std=std, votes=votes, **more)
+        found = evaluate(policy, env, scenes, std=std, votes=votes, **more)
+        shown.append(Shown(env.scenes.split, scenes, std, votes, weights_of(policy), found.error))
+        return found
 
     def measured(policy: Policy, env: Any, training: Any, *, std: float, number: int, **more: Any) -> Any:
         signals.append((env.scenes.split, std, number))
@@ -155,6 +157,9 @@ def test_nothing_but_validation_is_shown_before_the_end_and_then_the_test_set_to
         assert (shown.split, shown.scenes, shown.votes) == ("test", 61, votes)
         assert shown.std == pytest.approx(std)
         assert same(shown.weights, chosen)
+    stored = [protocol.results[f"test_error{part}"] for part in ("", "_sampled", "_voted")]
+    assert stored == [mean.error, sampled.error, voted.error]
+    assert len(set(stored)) == 3, "they are to be told apart"
 
 
 def test_the_signal_is_measured_on_training_images_at_the_exploration_of_the_time(protocol: Protocol) -> None:

@@ -287,10 +287,35 @@ def test_one_batch_is_refused() -> None:
         make_config(evaluation={"signal": 1})
 
 
-def test_scenes_are_those_of_the_training_split_and_not_those_of_the_training() -> None:
-    world = make_env(8, tensors=True, images=make_images(train=4000))
-    shown = []
-    for seed in (3, noise_seed(3, 0, "signal scenes") >> 1):
-        world.reset(seed=np.full(8, seed), options={"scene": np.arange(8)})
-        shown.append(world.canvas.clone())
-    assert not (shown[0] == shown[1]).flatten(1).all(dim=1).any()
+def test_scenes_are_not_those_of_the_training() -> None:
+    """By what an environment is asked for, and by what it shows then."""
+    learner = learner_of("reinforce", env={"images": make_images(train=4000)})
+    reset, asked, seen = learner.env.reset, set(), set()
+
+    def noted(*, seed: Any, options: Any) -> Any:
+        begun = reset(seed=seed, options=options)
+        asked.update(zip(seed.tolist(), options["scene"].tolist(), strict=True))
+        seen.update(canvas.numpy().tobytes() for canvas in learner.env.canvas)
+        return begun
+
+    learner.env.reset = noted  # type: ignore[method-assign]
+    for _ in range(3):
+        learner.update()
+    trained = asked.copy(), seen.copy()
+    assert len(trained[0]) == 3 * 8
+    asked.clear(), seen.clear()
+    for number in range(3):
+        signal_of(learner, number=number)
+    assert len(asked) >= 3 * 6 * 8
+    assert not trained[0] & asked
+    assert not trained[1] & seen
+
+
+@pytest.mark.parametrize(("lanes", "several"), [(8, 4), (6, 2)])
+def test_leave_one_out_is_measured_over_four_episodes_an_image_or_two_where_the_training_has_one(
+    lanes: int, several: int
+) -> None:
+    one = learner_of("reinforce", batch=lanes)
+    of_it = {"baseline": "leave_one_out", "batch": lanes // several, "episodes_per_image": several}
+    expected = by_the_learner(learner_of("reinforce", **of_it), "reinforce")
+    assert signal_of(one)["leave_one_out"] == pytest.approx(expected, rel=1e-3)
