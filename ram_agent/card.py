@@ -46,7 +46,7 @@ def model_card(
         f"A recurrent attention model that looks {count(config.environment.glimpses, 'time')} through "
         f"{count(sensor.scales, 'scale')} of {sensor.size}×{sensor.size} pixels (`{sensor.kind}`) at "
         f"{scene.kind} canvases of {scene.height}×{scene.width} and says what it saw; trained "
-        f"{BY[config.training.method]} on {dataset}."
+        f"{BY[config.training.method]} on {_escaped(dataset)}."
         + (" Its gaze began as a raster scan." if config.policy.scan else ""),
         "",
         f"It tells apart {len(classes)} classes: {_listed(classes)}.",
@@ -62,7 +62,7 @@ def model_card(
     else:
         rows = {"mean location": results, **{f"control: {name}": r for name, r in results["controls"].items()}}
         lines += [
-            f"| test error on {images_of(results['test_images'], dataset)} | % | 95 % interval |",
+            f"| test error on {images_of(results['test_images'], _escaped(dataset))} | % | 95 % interval |",
             "|---|---|---|",
         ]
         for name, row in rows.items():
@@ -177,5 +177,5 @@ def _by_class(measured: Sequence[Mapping[str, Any]], classes: Sequence[str]) -> 
 
 
 def _escaped(name: str) -> str:
-    """A class's name as Markdown shows it."""
-    return re.sub(r"([\\`*_{}\[\]<>#|])", r"\\\1", name)
+    """A name of a class or of images as Markdown shows it."""
+    return re.sub(r"([\\`*_{}\[\]<>#|~&$])", r"\\\1", name)

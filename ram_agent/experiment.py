@@ -82,11 +82,11 @@ def run_experiment(
         results |= measured
     numbers = Writing(folder, so="the table is all that there is, and --resume makes up for it where there is room")
     numbers.attempt(RESULTS, lambda: write_results(folder, results))
+    for agent in agents:
+        _close(config, agent, results)  # before the pictures, which may take a while: a run with results is finished
     pictures = Writing(folder, so="the numbers are whole; `ram-agent render` draws glimpse paths where there is room")
     if answered and not numbers.trouble:
         pictures.attempt("the figures", lambda: _draw(config, world, agents, results, answered, folder))
-    for agent in agents:
-        _close(config, agent, results)
     if trouble := [*numbers.trouble.values(), *pictures.trouble.values()]:
         results.setdefault(UNWRITTEN, trouble[0])
     return results, interruption.received

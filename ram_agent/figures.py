@@ -15,6 +15,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, LogLocator, MaxNLocator, NullFormatter, NullLocator, StrMethodFormatter
 from torch import Tensor
 
+from ram_agent.fonts import shortened
+
 LINE_STYLES = (
     ("#0072B2", "-", "o"), ("#D55E00", "--", "s"), ("#009E73", "-.", "^"), ("#CC79A7", ":", "D"),
     ("#E69F00", "-", "v"), ("#56B4E9", "--", "P"), ("#000000", "-.", "X"),
@@ -22,6 +24,8 @@ LINE_STYLES = (
 INK, FAINT = "#222222", "#777777"
 TITLE, LABEL, SMALL = 9, 8, 7
 """Font sizes in points."""
+CLASS_NAME = 16
+"""Characters of a class's name in a picture; names of folders may fill a line."""
 POINTS = 72
 """In an inch."""
 
@@ -83,11 +87,13 @@ def error_by_glimpse(curves: Mapping[str, Sequence[float | int]]) -> Figure:
 
 def confusion_matrix(counts: Int[np.ndarray, "targets answers"], classes: Sequence[str]) -> Figure:
     """Counts of every answer (column) to every target (row); the colour is the share within the row."""
+    classes = [shortened(name, CLASS_NAME) for name in classes]
     table = counts.astype(float)
     share = table / np.maximum(table.sum(axis=1, keepdims=True), 1)
     number = len(table)
     side = min(max(2.4, 0.34 * number + 1.1), 7.0)
-    figure = Figure(figsize=(side + 0.7, side), layout="compressed")
+    room = 0.06 * max(0, max(map(len, classes), default=0) - 3)  # for the names, beside and below
+    figure = Figure(figsize=(side + 0.7 + room, side + room), layout="compressed")
     ax = figure.subplots()
     image = ax.imshow(100 * share, cmap="Blues", vmin=0, vmax=100)
     if number <= 12:

@@ -17,7 +17,18 @@ from matplotlib.typing import ColorType
 from torch import Tensor
 from torch.nn import functional as F
 
-from ram_agent.figures import FAINT, INK, LABEL, POINTS, TITLE, as_array, canvas_margin, overhang, panel_size
+from ram_agent.figures import (
+    CLASS_NAME,
+    FAINT,
+    INK,
+    LABEL,
+    POINTS,
+    TITLE,
+    as_array,
+    canvas_margin,
+    overhang,
+    panel_size,
+)
 from ram_agent.fonts import shortened
 
 SCALE_COLOURS = ("#F0E442", "#56B4E9", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#0072B2", "#999999")
@@ -66,7 +77,8 @@ class Gaze(NamedTuple):
         if target < 0:
             return self.belief(-1, lane, "\n" if "\n" in between else " · "), INK
         mark, colour = self.mark(-1, lane)
-        return f"{self.classes[target]}{between}{self.classes[answer]}{mark}", colour
+        right, said = (shortened(self.classes[label], CLASS_NAME) for label in (target, answer))
+        return f"{right}{between}{said}{mark}", colour
 
     def mark(self, glimpse: int, lane: int) -> tuple[str, str]:
         """Whether the answer after a glimpse is right, as a mark to set behind it, and in colour."""
@@ -77,7 +89,7 @@ class Gaze(NamedTuple):
 
     def belief(self, glimpse: int, lane: int, between: str = " · ") -> str:
         """The answer after a glimpse and its probability in percent."""
-        name = self.classes[int(self.answers[glimpse, lane])]
+        name = shortened(self.classes[int(self.answers[glimpse, lane])], CLASS_NAME)
         return f"{name}{between}{100 * float(self.probability[glimpse, lane]):.0f} %"
 
     def named(self, lane: int, text: str, width: float, between: str = "\n") -> str:
@@ -195,11 +207,11 @@ def count_fixations(
     The first look is not counted where there are others: nobody chose it.
     """
     height, width = size
-    cell = max(height, width) / CELLS
-    rows, columns = math.ceil(height / cell), math.ceil(width / cell)
+    rows, columns = (max(1, round(CELLS * side / max(size))) for side in size)  # which cover the canvas exactly
     chosen = points[1:] if len(points) > 1 else points
-    x, y = np.moveaxis(chosen.reshape(-1, 2), -1, 0) / cell
-    column, row = np.clip(x, 0, columns - 1).astype(int), np.clip(y, 0, rows - 1).astype(int)
+    x, y = np.moveaxis(chosen.reshape(-1, 2), -1, 0)
+    column = np.clip(x * columns / width, 0, columns - 1).astype(int)
+    row = np.clip(y * rows / height, 0, rows - 1).astype(int)
     return np.bincount(row * columns + column, minlength=rows * columns).reshape(rows, columns).astype(float)
 
 

@@ -35,7 +35,8 @@ class ProgressBar:
         )
 
     def advance(self, episodes: int) -> None:
-        self._bar.update(episodes)
+        left = self._bar.total - self._bar.n if self._bar.total else episodes  # beyond its total a bar is none
+        self._bar.update(min(episodes, left))
 
     def show(self, *, error: float, reward: float) -> None:
         """Latest means: error in percent, reward."""

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import torch
 
+from ram_agent.algorithm import denormals_flushed
 from ram_agent.bench.report import Table
 from ram_agent.bench.settings import Settings, announce
 from ram_agent.bench.subject import NAMES, make_learner
@@ -116,7 +117,7 @@ def profile(learners: Mapping[str, Learner], settings: Settings) -> dict[str, li
             break
         for name, learner in learners.items():
             watch = Stopwatch(clock)
-            with watched(watch, parts(learner)):
+            with watched(watch, parts(learner)), denormals_flushed():
                 started = clock()
                 learner.running.add(learner.update())
                 whole = clock() - started

@@ -90,14 +90,12 @@ def _row(side: int, batch: int, kind: str, timings: dict[str, Timing], size: flo
     first, first_both = timings[f"{KINDS[0]} forward"], timings[f"{KINDS[0]} gradient"]
     forward, both, prepare = (timings.get(f"{kind} {name}") for name in ("forward", "gradient", "prepare"))
     assert forward
-    in_all = both or forward
-    if prepare:
-        in_all = in_all.plus(prepare, 1 / GLIMPSES)
+    in_all = _in_all(kind, timings)
     return (
         side,
         batch,
         kind,
-        in_all.ratio(first_both),
+        in_all.ratio(_in_all(KINDS[0], timings)),
         forward.ratio(first),
         both.ratio(first_both) if both else None,
         in_all.cost(1e6),
@@ -110,6 +108,13 @@ def _row(side: int, batch: int, kind: str, timings: dict[str, Timing], size: flo
         len(forward.seconds),
         None,
     )
+
+
+def _in_all(kind: str, timings: dict[str, Timing]) -> Timing:
+    """Forward, backward where there is one, and a glimpse's share of the preparation where there is any."""
+    both = timings.get(f"{kind} gradient", timings[f"{kind} forward"])
+    prepare = timings.get(f"{kind} prepare")
+    return both.plus(prepare, 1 / GLIMPSES) if prepare else both
 
 
 def least_bytes(

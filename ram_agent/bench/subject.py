@@ -1,11 +1,13 @@
 """What is measured: the three attentions at one task, cluttered 60×60, three scales of 12×12, six glimpses."""
 
+from collections.abc import Callable
 from functools import lru_cache
 
 import torch
 
 from envs.glimpse import GlimpseVectorEnv
 from envs.images import ImageData, load_images
+from ram_agent.algorithm import denormals_flushed
 from ram_agent.building import build_policy
 from ram_agent.config import parse_config
 from ram_agent.learner import LEARNERS, Learner
@@ -21,6 +23,16 @@ CORES = (("lstm", 256), ("rnn", 128))
 def digits(device: torch.device) -> ImageData:
     """The embedded digits: always at hand, as large as MNIST's, and speed does not depend on what they show."""
     return load_images("digits").to(device)
+
+
+def as_it_trains(update: Callable[[], object]) -> Callable[[], None]:
+    """An update, or a part of one, under the floating-point mode that a training has."""
+
+    def run() -> None:
+        with denormals_flushed():
+            update()
+
+    return run
 
 
 def make_learner(

@@ -6,7 +6,7 @@ from typing import Any
 
 from ram_agent.bench.report import Table
 from ram_agent.bench.settings import Settings, announce
-from ram_agent.bench.subject import CORES, GLIMPSES, NAMES, SIDE, digits, make_learner
+from ram_agent.bench.subject import CORES, GLIMPSES, NAMES, SIDE, as_it_trains, digits, make_learner
 from ram_agent.replay import WARM_UP
 from ram_agent.timing import Candidate, Cell, compare
 
@@ -30,7 +30,8 @@ def training_tables(settings: Settings) -> list[Table]:
             for _ in range(WARM_UP + 1 if "cuda_graph" in way else 0):  # recorded before anything is timed
                 learner.update()
             name = f"{name}, {core} {UNITS}, what {what}{added}"
-            candidates[name] = (lambda learner=learner: learner.running.add(learner.update()), batch * GLIMPSES)
+            update = as_it_trains(lambda learner=learner: learner.running.add(learner.update()))
+            candidates[name] = (update, batch * GLIMPSES)
             sizes[name] = _parameters(learner.policy)
     absent: dict[str, str] = {}
     for name in THEIRS:

@@ -1,6 +1,7 @@
 """`export`: a trained run as a folder to share."""
 
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -59,14 +60,16 @@ def export_run(given: Any) -> Prepared:
         policy = best_policy(saved, torch.device("cpu"))
         known = {name: saved[name] for name in ("training", "seed", "images", "sha256", "classes")}
         known |= {name: saved[name] for name in ("image_size",) if name in saved}  # younger than some checkpoints
+    placeless = _without_places(config)
+    known["training"] = known["training"] | {"trained_agent": placeless.training.trained_agent}
     assert isinstance(policy, RecurrentAttentionPolicy), "the agent of a run has an eye"
 
     def job() -> int:
-        write_export(target, policy, known, graph=not given.no_graph)
-        placeless = _without_places(config)
         write_whole(target / CONFIG, dump_config(placeless).encode())
         if results is not None:
-            write_results(target, results | {"config": placeless.model_dump(mode="json")})
+            bad = {look: reason.partition(". Diagnostic checkpoint")[0] for look, reason in _gone_bad(results).items()}
+            handed_on = {"config": placeless.model_dump(mode="json")} | ({"controls_gone_bad": bad} if bad else {})
+            write_results(target, results | handed_on)
         shown = [name for name in PICTURES if (folder / FIGURES / name).is_file()]
         for name in shown:
             shutil.copyfile(folder / FIGURES / name, target / name)
@@ -81,6 +84,7 @@ def export_run(given: Any) -> Prepared:
             graph_state=None if given.no_graph else policy.initial_state(1),
         )
         write_whole(target / "README.md", card.encode())
+        write_export(target, policy, known, graph=not given.no_graph)  # last: what it writes makes it an export
         print(target)
         if given.push_to_hub:
             try:
@@ -90,6 +94,11 @@ def export_run(given: Any) -> Prepared:
         return 0
 
     return job
+
+
+def _gone_bad(results: Mapping[str, Any]) -> Mapping[str, str]:
+    """Controls without a result, and why: with the places of files that are not handed on."""
+    return results.get("controls_gone_bad", {})
 
 
 def _without_places(config: Config) -> Config:

@@ -31,7 +31,7 @@ from ram_agent.replay import check_replayable
 from ram_agent.report import results_table
 from ram_agent.run_files import CONFIG, NOTICE, config_of, is_run
 from ram_agent.stable_baselines import algorithm_class
-from ram_agent.stored import UNWRITTEN
+from ram_agent.stored import UNWRITTEN, final_results
 from ram_agent.tracking import TrackingError, tracked, wandb_client
 
 NOT_WRITTEN = 4
@@ -121,8 +121,9 @@ def train_run(given: Any) -> Prepared:
                 raise
             try:
                 results, interrupted_by = run_experiment(config, world, folder, resume=bool(given.resume), ranks=ranks)
-            except KeyboardInterrupt:  # after the training, which is saved
-                print(f"  go on:     {train_command('--resume', folder)}", flush=True)
+            except KeyboardInterrupt:  # after the training, which is saved, and measured, perhaps
+                if not final_results(folder):
+                    print(f"  go on:     {train_command('--resume', folder)}", flush=True)
                 raise
         print("\n" + results_table(results) + "\n")
         if config.run.tensorboard:

@@ -17,7 +17,7 @@ import yaml
 from safetensors.torch import load_file
 
 from ram_agent.building import best_policy
-from ram_agent.checkpoint import CheckpointError, read_checkpoint
+from ram_agent.checkpoint import CheckpointError, read_checkpoint, write_checkpoint
 from ram_agent.cli import main
 from ram_agent.compare.gather import gather
 from ram_agent.config import dump_config, load_config
@@ -26,6 +26,7 @@ from ram_agent.experiment import run_experiment
 from ram_agent.export import AGENT, STEP, WEIGHTS, AgentStep, read_export
 from ram_agent.learner import LEARNERS, REINFORCE, Pathwise
 from ram_agent.policy import RecurrentAttentionPolicy
+from ram_agent.results import write_results
 from ram_agent.rollout import rollout
 from ram_agent.run_files import CHECKPOINT
 from tests.making import make_config, make_env, make_learner, make_policy, make_world, unchecked
@@ -44,6 +45,14 @@ def run(folder: Path, method: str = "reinforce", **sections: Any) -> Path:
     folder.mkdir(parents=True)
     run_experiment(config, make_world(config), folder)
     return folder
+
+
+def save_as(folder: Path, changed: dict[str, Any]) -> None:
+    """The checkpoint of a run with other entries, and no older one."""
+    saved = read_checkpoint(folder / CHECKPOINT)
+    for file in (folder / CHECKPOINT).parent.iterdir():
+        file.unlink()
+    write_checkpoint(folder / CHECKPOINT, saved | changed)
 
 
 @pytest.fixture(scope="module")
@@ -224,8 +233,15 @@ def test_it_says_nothing_of_the_machine_that_trained(tmp_path: Path) -> None:
     }
     config = load_config(trained / "config.yaml", here | {"training.trained_agent": "/home/ann/runs/before"})
     (trained / "config.yaml").write_text(dump_config(config))
+    training = read_checkpoint(trained / CHECKPOINT)["training"]
+    save_as(trained, {"training": training | {"trained_agent": "/home/ann/runs/before"}})
+    results = json.loads((trained / "results.json").read_text())
+    reason = "random: update 7: loss nan. Diagnostic checkpoint: /home/ann/runs/1/controls/random/checkpoints/x.pt"
+    write_results(trained, results | {"controls_gone_bad": {"random": reason}})
     with unchecked():
         assert main(["export", str(trained), "--out", str(tmp_path / "out")]) == 0
+    handed_on = json.loads((tmp_path / "out" / "results.json").read_text())
+    assert handed_on["controls_gone_bad"] == {"random": "random: update 7: loss nan"}
     shared = load_config(tmp_path / "out" / "config.yaml")
     assert (shared.images.source, shared.training.trained_agent) == ("photographs", "before")
     assert shared.model_dump(exclude={"images", "run", "training"}) == config.model_dump(
@@ -238,6 +254,16 @@ def test_it_says_nothing_of_the_machine_that_trained(tmp_path: Path) -> None:
         assert not [
             name for name in archive.namelist() if str(Path(__file__).parents[2]).encode() in archive.read(name)
         ]
+
+
+def test_a_name_of_images_that_markdown_would_read_is_shown_as_it_is(tmp_path: Path) -> None:
+    trained = run(tmp_path / "run")
+    save_as(trained, {"images": "cats|dogs & ~more~"})
+    with unchecked():
+        assert main(["export", str(trained), "--out", str(tmp_path / "out"), "--no-graph"]) == 0
+    card = (tmp_path / "out" / "README.md").read_text()
+    assert r"cats\|dogs \& \~more\~ | % | 95 % interval |" in card
+    assert r"on cats\|dogs \& \~more\~." in card
 
 
 def test_what_was_trained_on_a_gpu_is_not_asked_for_one(tmp_path: Path) -> None:

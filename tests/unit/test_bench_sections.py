@@ -87,6 +87,15 @@ def test_canvases_beyond_the_memory_bound_are_skipped_with_a_word(monkeypatch: p
     assert len(rows) == 3 * 3 + 1
 
 
+def test_the_kernel_that_ratios_are_against_has_the_ratio_1() -> None:
+    """In all, with its share of the preparation, which a Gaussian has."""
+    rows = [row for row in sensor_tables(SMOKE)[0].records() if row["kernel"] == "gaussian"]
+    assert rows
+    for row in rows:
+        for ratio in ("ratio", "ratio forward", "ratio with gradient"):
+            assert row[ratio] == pytest.approx(1)
+
+
 def test_the_picture_has_a_curve_for_each_kernel_over_the_sides_that_were_measured() -> None:
     table = sensor_tables(SMOKE)[0]
     (axes,) = cost_by_canvas(table).axes

@@ -5,6 +5,7 @@ from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -103,6 +104,20 @@ def test_fixations_are_counted_where_the_windows_are():
     assert counts.shape == (30, 15)
     assert counts.sum() == 3
     assert counts[0, 0] == counts[29, 14] == counts[0, 14] == 1
+
+
+@pytest.mark.parametrize(
+    ("size", "cells"), [((84, 84), (30, 30)), ((42, 42), (30, 30)), ((28, 100), (8, 30)), ((5, 100), (2, 30))]
+)
+def test_cells_cover_the_canvas_and_no_more(size: tuple[int, int], cells: tuple[int, int]):
+    """A look in each pixel's middle: all cells have about as many, the last ones too."""
+    rows, columns = np.mgrid[: size[0], : size[1]]
+    points = np.stack([columns + 0.5, rows + 0.5], axis=-1).reshape(1, -1, 2).astype(float)
+    counts = count_fixations(points, size)
+    assert counts.shape == cells
+    fair = counts.size and counts.sum() / counts.size
+    assert counts.min() > 0.3 * fair
+    assert counts.max() < 2.5 * fair
 
 
 METRICS = """step,images,time/seconds,eval/error

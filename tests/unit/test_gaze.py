@@ -43,6 +43,15 @@ def test_paths_put_canvas_windows_and_dots_where_the_sensor_had_them() -> None:
         np.testing.assert_allclose(dots, (gaze.boxes[:, lane, 0, :2] + gaze.boxes[:, lane, 0, 2:]) / 2, rtol=1e-6)
 
 
+def test_names_of_classes_that_fill_a_line_are_cut_in_the_middle() -> None:
+    names = ("n02085620-Chihuahua_and_others", "German_short-haired_pointer_dog", *map(str, range(8)))
+    gaze = make_gaze(lanes=2)._replace(classes=names)
+    told = [ax.get_title() for ax in glimpse_paths(gaze).axes]
+    assert told[0] == "n0208562…_others →\nn0208562…_others ✓"
+    ticks = confusion_matrix(np.eye(10, dtype=np.int64), names).axes[0].get_xticklabels()
+    assert [tick.get_text() for tick in ticks][:2] == ["n0208562…_others", "German_s…ter_dog"]
+
+
 def test_a_photograph_is_drawn_reduced_with_its_windows_where_they_were() -> None:
     gaze = make_gaze(lanes=1, size=(24, 36), channels=3)
     small = gaze.reduced(10)  # by 4

@@ -37,6 +37,7 @@ from ram_agent.config import TrainingConfig
 from ram_agent.controls import CONTROLS
 from ram_agent.learner import LEARNERS, REINFORCE, Learner, Pathwise, StraightThrough
 from ram_agent.parallel import Ranks
+from ram_agent.progress import ProgressBar
 from ram_agent.rollout import rollout
 from ram_agent.run_files import CHECKPOINT
 from tests.making import make_env, make_images, make_learner, make_policy
@@ -1013,6 +1014,15 @@ def test_progress_bar_callback_counts_every_step(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(callback, "_on_training_end", lambda: (counted.append(callback.pbar.n), callback.pbar.close()))
     learner.learn(2 * 8 * LOOKS, callback=callback)
     assert counted == [2 * 8 * LOOKS]
+
+
+def test_a_bar_is_full_where_the_last_update_goes_beyond_its_total() -> None:
+    bar = ProgressBar(1000, 0, shown=True, title="training")
+    with bar:
+        for _ in range(16):
+            bar.advance(64)
+        assert bar._bar.n == 1000
+        assert "100%" in str(bar._bar)
 
 
 def test_callbacks_may_come_as_a_list_or_not_at_all(tmp_path: Path) -> None:

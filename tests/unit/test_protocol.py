@@ -19,6 +19,7 @@ from ram_agent.evaluation import TEST_SEED
 from ram_agent.experiment import run_experiment
 from ram_agent.kinds import rebuild_policy
 from ram_agent.policy import Policy
+from ram_agent.stored import final_results
 from tests.making import make_config, make_world
 
 IMAGES = {"validation": 37, "test": 61}
@@ -160,6 +161,19 @@ def test_nothing_but_validation_is_shown_before_the_end_and_then_the_test_set_to
     stored = [protocol.results[f"test_error{part}"] for part in ("", "_sampled", "_voted")]
     assert stored == [mean.error, sampled.error, voted.error]
     assert len(set(stored)) == 3, "they are to be told apart"
+
+
+def test_a_ctrl_c_while_pictures_are_drawn_finds_a_finished_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its numbers stand in results.json, and whoever has these has the last row of the curves, too."""
+    monkeypatch.setattr(experiment, "write_pictures", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+    config = make_config(training={"episodes": 32, "batch": 8})
+    with pytest.raises(KeyboardInterrupt):
+        run_experiment(config, make_world(config), tmp_path)
+    results = final_results(tmp_path)
+    assert results is not None
+    assert float(whole_rows(tmp_path / "metrics.csv")[-1]["test/error"]) == pytest.approx(results["test_error"])
 
 
 def test_the_signal_is_measured_on_training_images_at_the_exploration_of_the_time(protocol: Protocol) -> None:
