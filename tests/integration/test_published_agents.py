@@ -5,6 +5,7 @@ Oracle: the row's own `results.json`, written when it was trained.
 
 import json
 import os
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from ram_agent.cli.world import ConfiguredWorld
 from ram_agent.config import Config, load_config
 from ram_agent.evaluation import evaluate
 from ram_agent.export import read_export
+from ram_agent.heads import LearnedWindowHead
 from ram_agent.learner import REINFORCE
 from ram_agent.policy import Policy
 from ram_agent.stored import final_results
@@ -37,6 +39,13 @@ WRONG = {
     "translated60_hard_best_8": 10,
 }
 """Of the first 1,000 test scenes, by an agent that has its row's error on all 10,000."""
+SAYS = {
+    "cluttered100_hard_reinforce_8": (-0.2417, 0.4811, 2.082, -2.057, 0.448),
+    "cluttered60_hard_reinforce_6": (-0.1700, 0.3400, 2.621, -2.214, 2.943),
+    "mnist28_hard_best_7": (0.0203, -0.5270, -0.046, -0.407, 6.418),
+    "translated60_hard_best_8": (0.0582, 0.3386, -0.284, -0.858, 1.768),
+}
+"""After two looks at a ramp: where it would look next, and its first three logits, as on the day it was published."""
 ROUNDED = 2
 """Scenes that another processor, which rounds otherwise, may see otherwise."""
 MNIST = os.environ.get("RAM_AGENT_DATA")
@@ -83,6 +92,20 @@ def test_an_agent_was_trained_as_its_row_was(agent: str) -> None:
     low, high = row(agent)["test_error_ci95"]
     card = (RESULTS / "agents" / agent / "README.md").read_text()
     assert f"| mean location | {row(agent)['test_error']:.2f} | {low:.2f} to {high:.2f} |" in card
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("agent", AGENTS)
+def test_an_agent_is_what_was_published(agent: str) -> None:
+    """Without MNIST, too: neither its weights nor what our code makes of them have changed."""
+    _, _, policy = published(agent)
+    assert isinstance(policy.window_head, LearnedWindowHead)
+    shape, window = policy.blueprint.glimpse_shape, torch.zeros(1, 2)
+    ramp = torch.linspace(0, 1, prod(shape)).reshape(1, *shape)
+    _, state = policy.look(ramp, window, policy.initial_state(1))
+    hidden, _ = policy.look(ramp.flip(-1), window + 0.5, state)
+    said = [*policy.window_head.mean(hidden)[0].tolist(), *policy.answer(hidden)[0, :3].tolist()]
+    assert said == pytest.approx(SAYS[agent], abs=2e-3)
 
 
 @pytest.mark.skipif(not MNIST, reason="RAM_AGENT_DATA names no folder with MNIST")
