@@ -256,7 +256,7 @@ def test_pictures_are_those_of_the_lanes() -> None:
     [
         ({"tensors": True}, "^tensors: got True"),
         ({"autoreset_mode": AutoresetMode.NEXT_STEP}, "^autoreset_mode: got .*NEXT_STEP.*SAME_STEP"),
-        ({"grid": 1}, "^grid: got 1, expected at least 2"),
+        ({"grid": 1}, "^grid: got 1, expected a whole number, at least 2"),
     ],
 )
 def test_settings_that_stable_baselines3_could_not_use_are_refused_by_name(

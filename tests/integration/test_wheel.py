@@ -83,7 +83,7 @@ def test_the_wheel_declares_the_command_and_carries_the_licence(wheel: Path) -> 
     with zipfile.ZipFile(wheel) as archive:
         held = archive.namelist()
         (entry_points,) = (name for name in held if name.endswith(".dist-info/entry_points.txt"))
-        assert "ram-agent = ram_agent.cli:main" in archive.read(entry_points).decode()
+        assert "ram-agent = ram_agent.__main__:main" in archive.read(entry_points).decode()
         assert any(name.endswith(".dist-info/licenses/LICENSE") for name in held)
 
 
