@@ -14,7 +14,9 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from envs.glimpse import GlimpseVectorEnv
-from ram_agent.config import PolicyConfig
+from ram_agent.building import build_learner
+from ram_agent.cli.world import ConfiguredWorld
+from ram_agent.config import PolicyConfig, parse_config
 from ram_agent.controls import CONTROLS
 from ram_agent.full_image import NETWORKS, FullImagePolicy, WholeCanvas
 from ram_agent.learner import LEARNERS, Learner, Pathwise
@@ -85,6 +87,38 @@ def test_an_update_asks_the_device_for_nothing(kind: str, precision: str, monkey
         for _ in range(2):
             learner.running.add(learner.update())
     assert learner.updates == 3
+
+
+@pytest.mark.parametrize(
+    ("sensor", "training"),
+    [
+        ("crop", {"method": "straight_through", "lookahead": 3}),
+        ("crop", {"method": "reinforce", "baseline": "leave_one_out", "episodes_per_image": 4, "batch": 2}),
+        ("gaussian", {"method": "pathwise", "lookahead": 3, "classify_every_look": True}),
+        ("stn", {"method": "pathwise", "lookahead": 3}),
+    ],
+    ids=lambda part: part if isinstance(part, str) else part["method"],
+)
+@pytest.mark.parametrize("encoder", ["conv", "shared"])
+def test_nor_does_one_of_the_agents_of_the_tables(
+    encoder: str, sensor: str, training: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Filters, Muon, a scan, looking ahead, averages, clutter and distorted images."""
+    config = parse_config(
+        {
+            "images": {"source": "digits"},
+            "scene": {"kind": "cluttered", "height": 40, "width": 44, "affine": 0.15, "elastic": 1.5},
+            "sensor": {"kind": sensor, "size": 8, "scales": 2},
+            "environment": {"glimpses": 4},
+            "policy": {"encoder": encoder, "filters": 4, "scan": 3},
+            "training": {"batch": 6, "optimizer": "muon", "weight_average": 60, "episodes": 960} | training,
+        }
+    )
+    learner = build_learner(config, ConfiguredWorld(config))
+    learner.running.add(learner.update())
+    with nothing_comes_back(monkeypatch):
+        for _ in range(2):
+            learner.running.add(learner.update())
 
 
 def make_control(control: str, sensor: str = "crop", **settings: Any) -> Learner:

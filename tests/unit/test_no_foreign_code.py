@@ -26,6 +26,7 @@ def offences(source: str) -> Iterator[str]:
         if isinstance(node, ast.Import | ast.ImportFrom):
             names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else [node.module or ""]
             yield from (f"import {name}" for name in names if name.partition(".")[0] in MODULES)
+            yield from _under_other_names(node)
         elif isinstance(node, ast.Attribute) and ast.unparse(node) in ANYWHERE:
             yield ast.unparse(node)
         elif isinstance(node, ast.Call):
@@ -40,6 +41,16 @@ def offences(source: str) -> Iterator[str]:
             for name, value in NEVER.items():
                 if isinstance(settings.get(name), ast.Constant) and settings[name].value is value:  # type: ignore[attr-defined]
                     yield f"{name}={value}"
+
+
+def _under_other_names(node: ast.Import | ast.ImportFrom) -> Iterator[str]:
+    """What would be called by a name that the search does not know."""
+    told = {name.rpartition(".")[0] for name in ANYWHERE | NEEDS.keys()}
+    for alias in node.names:
+        if isinstance(node, ast.ImportFrom) and f"{node.module}.{alias.name}" in ANYWHERE | NEEDS.keys():
+            yield f"from {node.module} import {alias.name}"
+        if isinstance(node, ast.Import) and alias.name in told and alias.asname and alias.asname not in told:
+            yield f"import {alias.name} as {alias.asname}"
 
 
 def test_there_is_something_to_look_at() -> None:
@@ -71,6 +82,10 @@ def test_a_file_of_the_tree_lets_no_foreign_code_run(path: Path) -> None:
         "yaml.load(text, Loader=yaml.SafeLoader)",
         "yaml.safe_load(text) if safe else yaml.unsafe_load(text)",
         "subprocess.run(text, shell=True)",
+        "from torch import load",
+        "from os import system as run",
+        "from yaml import unsafe_load",
+        "import yaml as y; y.load(text)",
     ],
 )
 def test_the_search_finds_each_of_them(line: str) -> None:
@@ -85,6 +100,8 @@ def test_the_search_finds_each_of_them(line: str) -> None:
         "np.load(path, allow_pickle=False)",
         "yaml.safe_load(t)",
         "re.compile(t)",
+        "import numpy as np",
+        "from torch import Tensor",
     ],
 )
 def test_and_nothing_else(line: str) -> None:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+import envs.mnist
 from envs.images import load_images
 from tests.image_files import FILES, cycle, idx, refused, write_idx
 
@@ -106,3 +107,13 @@ def test_real_mnist_has_its_published_numbers() -> None:
     both = torch.cat([data.train.pixels, data.validation.pixels]).float() / 255
     assert both.mean().item() == pytest.approx(0.1307, abs=1e-4)  # the numbers of every MNIST tutorial
     assert both.std().item() == pytest.approx(0.3081, abs=1e-4)
+
+
+@pytest.mark.skipif(not REAL_MNIST, reason="RAM_AGENT_DATA names no folder with MNIST")
+def test_what_a_download_is_held_against_are_the_files_that_are_published() -> None:
+    """All other tests have stand-ins for both tables."""
+    there = [file for file in Path(str(REAL_MNIST)).rglob("*.gz") if file.name in envs.mnist.PACKED_SHA256]
+    if not there:
+        pytest.skip("MNIST lies there unpacked")
+    for file in there:
+        assert hashlib.sha256(file.read_bytes()).hexdigest() == envs.mnist.PACKED_SHA256[file.name]
