@@ -81,13 +81,12 @@ def keep_checkpoint(path: Path, content: dict[str, Any], keep: int) -> None:
         _name_too(path, _number(path, 1))
     older = numbered(path)
     newest = _number(path, 1 + max(older, default=0))
-    own = _numbers(path)  # another agent's checkpoints may lie in the same folder, in the same manifest
-    others = {
-        name: digest
-        for name, digest in _read_sums(folder).items()
-        if not own.fullmatch(name) and (folder / name).exists()
-    }
-    sums = others | {file.name: _sum_of(file) for file in older.values()}
+    own, listed = _numbers(path), _read_sums(folder)
+    # Another agent's checkpoints may lie in the same folder, in the same manifest. And a file that was damaged since it
+    # was listed must not be given a new digest.
+    sums = {name: digest for name, digest in listed.items() if not own.fullmatch(name) and (folder / name).exists()}
+    for file in older.values():
+        sums[file.name] = listed.get(file.name) or sha256(file.read_bytes()).hexdigest()
     write_whole(newest, encoded)
     sums[newest.name] = sha256(encoded).hexdigest()
     _write_sums(folder, sums)
@@ -101,7 +100,8 @@ def keep_checkpoint(path: Path, content: dict[str, Any], keep: int) -> None:
 
 def numbered(path: Path) -> dict[int, Path]:
     """The checkpoints that are kept for `path`, by number."""
-    matches = [(_numbers(path).fullmatch(file.name), file) for file in path.parent.glob(f"{path.stem}-*{path.suffix}")]
+    pattern = _numbers(path)
+    matches = [(pattern.fullmatch(file.name), file) for file in path.parent.glob(f"{path.stem}-*{path.suffix}")]
     return dict(sorted((int(match[1]), file) for match, file in matches if match))
 
 
@@ -221,11 +221,6 @@ def _name_too(file: Path, name: Path) -> None:
         return
     os.replace(partial, name)
     sync_folder(name.parent)
-
-
-def _sum_of(file: Path) -> str:
-    """The digest that stands in the manifest: a file that was damaged since must not be given a new one."""
-    return _read_sums(file.parent).get(file.name) or sha256(file.read_bytes()).hexdigest()
 
 
 def _read_sums(folder: Path) -> dict[str, str]:

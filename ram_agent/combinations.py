@@ -109,10 +109,12 @@ def _check_scales(config: "Config") -> None:
     shows the same, smaller, and is pooled from four times as many pixels.
     """
     sensor, longest = config.sensor, max(config.scene.height, config.scene.width)
+    if sensor.kind != "crop":
+        return
     enough = 1
     while sensor.size * 2 ** (enough - 1) < longest * (1 + sensor.reach):
         enough += 1
-    if sensor.kind == "crop" and sensor.scales > enough + TO_SPARE:
+    if sensor.scales > enough + TO_SPARE:
         raise ValueError(
             f"sensor.scales: expected at most {enough + TO_SPARE} of crops of {sensor.size} samples on a canvas of "
             f"{longest} pixels, all of which scale {enough} holds wherever it looks, got {sensor.scales}; "

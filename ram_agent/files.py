@@ -54,6 +54,11 @@ def is_partial(path: Path) -> bool:
     return re.fullmatch(r"\..+\.[0-9a-f]{8}", path.name) is not None and path.is_file()
 
 
+def holds_something(folder: Path) -> bool:
+    """Whether there is more in a folder than a writer that was killed has left."""
+    return any(not is_partial(entry) for entry in folder.iterdir())
+
+
 @contextmanager
 def held(path: Path, *, shared: bool = False) -> Iterator[None]:
     """Hold a folder or file within the block against all who hold it likewise; it is free once this process has ended.

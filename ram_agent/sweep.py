@@ -15,7 +15,7 @@ from typing import Any, Literal, NamedTuple
 from ram_agent.checkpoint import is_checkpointed
 from ram_agent.compare.statistics import interval_over_seeds
 from ram_agent.config import Config, ConfigError, load_config
-from ram_agent.files import in_use, is_partial
+from ram_agent.files import holds_something, in_use
 from ram_agent.run_files import CHECKPOINT, CONFIG
 from ram_agent.stored import final_results, whole_results
 from ram_agent.table import Job
@@ -75,7 +75,7 @@ def command(job: Job, standing: Standing) -> list[str]:
     train = [sys.executable, *([] if at_home else ["-P"]), "-m", "ram_agent", "train"]
     if standing == "to resume":
         return [*train, "--resume", str(job.folder), *_changed_since(job), "--run.progress", "false"]
-    leftovers = job.folder.is_dir() and any(not is_partial(entry) for entry in job.folder.iterdir())
+    leftovers = job.folder.is_dir() and holds_something(job.folder)
     return [*train, str(job.settings), *(["--run.overwrite", "true"] if leftovers else [])]
 
 

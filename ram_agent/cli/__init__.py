@@ -19,6 +19,7 @@ from ram_agent.cli.render import render_options, render_run
 from ram_agent.cli.search import search_options, search_settings
 from ram_agent.cli.sweep import sweep_options, sweep_table
 from ram_agent.cli.train import train_options, train_run
+from ram_agent.config import ConfigError
 from ram_agent.finite import NumbersGoneBad
 from ram_agent.machine import memory_reason, ran_out_of_memory
 from ram_agent.options import Parser
@@ -82,7 +83,7 @@ def _main(arguments: Sequence[str], program: str) -> int:
         return job()
     except BrokenPipeError:
         raise
-    except (Refused, CheckpointError, TrackingError, OSError) as error:
+    except (Refused, ConfigError, CheckpointError, TrackingError, OSError) as error:
         print(f"{program}: error: {error}", file=sys.stderr)
         return 2
     except (MemoryError, RuntimeError) as error:

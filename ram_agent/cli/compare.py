@@ -56,6 +56,7 @@ def compare_runs(given: Any) -> Prepared:
     exported = [run for run in gathered.runs if is_export(run.folder)]
     beside = [run for run in gathered.runs if not is_export(run.folder)]
     placed = [run.config.images for run in beside]
+    placeless = [run.config.images for run in exported if run.config.images not in placed]
     # An export keeps the name of its images, not where they lie; a run beside it may know, best one on the very same.
     known = {
         export.config.images: max(namesakes, key=lambda run: run.sha256 == export.sha256).config.images
@@ -64,12 +65,12 @@ def compare_runs(given: Any) -> Prepared:
     }
 
     def world_of(config: Config) -> ConfiguredWorld:
-        placeless = config.images in [run.config.images for run in exported] and config.images not in placed
-        if placeless and (near := known.get(config.images)):
+        by_name = config.images in placeless
+        if by_name and (near := known.get(config.images)):
             config = changed_config(config, {"images.source": near.source, "images.folder": near.folder})
         config = changed_config(config, changed)
         source = config.images
-        if placeless and not lies_here(source.source):
+        if by_name and not lies_here(source.source):
             raise ConfigError(NO_PLACE.format(source.source, "compare a run on the same images with it"))
         if source not in loaded:
             try:

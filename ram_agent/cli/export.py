@@ -1,7 +1,6 @@
 """`export`: a trained run as a folder to share."""
 
 import shutil
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -67,9 +66,11 @@ def export_run(given: Any) -> Prepared:
     def job() -> int:
         write_whole(target / CONFIG, dump_config(placeless).encode())
         if results is not None:
-            bad = {look: reason.partition(". Diagnostic checkpoint")[0] for look, reason in _gone_bad(results).items()}
-            handed_on = {"config": placeless.model_dump(mode="json")} | ({"controls_gone_bad": bad} if bad else {})
-            write_results(target, results | handed_on)
+            handed_on = results | {"config": placeless.model_dump(mode="json")}
+            if bad := results.get("controls_gone_bad"):  # whose reasons name files that are not handed on
+                reasons = {look: reason.partition(". Diagnostic checkpoint")[0] for look, reason in bad.items()}
+                handed_on |= {"controls_gone_bad": reasons}
+            write_results(target, handed_on)
         shown = [name for name in PICTURES if (folder / FIGURES / name).is_file()]
         for name in shown:
             shutil.copyfile(folder / FIGURES / name, target / name)
@@ -94,11 +95,6 @@ def export_run(given: Any) -> Prepared:
         return 0
 
     return job
-
-
-def _gone_bad(results: Mapping[str, Any]) -> Mapping[str, str]:
-    """Controls without a result, and why: with the places of files that are not handed on."""
-    return results.get("controls_gone_bad", {})
 
 
 def _without_places(config: Config) -> Config:

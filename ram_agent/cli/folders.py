@@ -8,7 +8,7 @@ from envs.images import SOURCES
 from ram_agent.cli.outputs import check_folder
 from ram_agent.config import Config, ConfigError
 from ram_agent.export import is_export
-from ram_agent.files import held, is_partial
+from ram_agent.files import held, holds_something, is_partial
 from ram_agent.layers import SHIPPED, nearest
 from ram_agent.run_files import WRITTEN, check_run, is_run
 
@@ -54,7 +54,7 @@ def new_run_folder(config: Config) -> Path:
                 number += 1
     folder = Path(config.run.folder)
     check_folder("run.folder", folder)
-    if folder.exists() and (not folder.is_dir() or any(not is_partial(entry) for entry in folder.iterdir())):
+    if folder.exists() and (not folder.is_dir() or holds_something(folder)):
         if is_export(folder):
             raise ConfigError(f"run.folder: {folder} is an export; choose another: -i {folder} begins with its weights")
         if not config.run.overwrite:

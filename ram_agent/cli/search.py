@@ -77,10 +77,7 @@ def search_settings(given: Any) -> Prepared:
     def job() -> int:
         if world.dataset.notice:
             loud(world.images.notice)
-        try:
-            interrupted_by = search.run(given.trials)
-        except ConfigError as error:
-            raise Refused(str(error)) from None
+        interrupted_by = search.run(given.trials)
         if search.best:
             print(f"\n  best on validation: {search.best.value:.2f} % [{world.dataset.name}]")
             print(f"  train it:  {train_command(out / 'best.yaml')}")

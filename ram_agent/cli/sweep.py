@@ -7,7 +7,7 @@ from typing import Any
 
 from ram_agent.cli.folders import find_config
 from ram_agent.cli.outputs import check_folder
-from ram_agent.cli.prepared import Prepared, Refused
+from ram_agent.cli.prepared import Prepared
 from ram_agent.cli.watch import PAGE, watch_command
 from ram_agent.config import ConfigError
 from ram_agent.files import held
@@ -62,10 +62,7 @@ def sweep_table(given: Any) -> Prepared:
         out.mkdir(parents=True, exist_ok=True)
         with held(out):  # another table's sweep would take the jobs that wait here for its own
             on_ray = given.backend == "ray" and left
-            try:
-                workers = RayWorkers(given.workers, threads) if on_ray else LocalWorkers(given.workers)
-            except ConfigError as error:
-                raise Refused(str(error)) from None
+            workers = RayWorkers(given.workers, threads) if on_ray else LocalWorkers(given.workers)
             runner = Runner(
                 out, standings, workers, keep_going=given.keep_going, say=lambda line: print(line, flush=True)
             )

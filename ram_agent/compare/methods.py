@@ -131,7 +131,8 @@ def _named_once(settings: dict[str, str]) -> dict[str, str]:
 
 def _settings_of_all(runs: Sequence[Run]) -> list[dict[str, str]]:
     """A run that does not know its images counts as one on those of the others with its settings, if they agree."""
-    every = [settings_of(run, by_name=_names_alone(runs)) for run in runs]
+    by_name = _names_alone(runs)
+    every = [settings_of(run, by_name=by_name) for run in runs]
     known: dict[tuple[str, ...], set[str]] = {}
     keys = [
         (run.config.name, run.look, *(value for name, value in mine.items() if name != "images.sha256"))
