@@ -144,9 +144,10 @@ with open(folder + "/results.json", "w") as file:
 @pytest.fixture(scope="module")
 def on_ray() -> Iterator[RayWorkers]:
     """A Ray cluster of this machine alone, with two places."""
-    ray = pytest.importorskip("ray", reason="Ray is an extra")
+    ray = pytest.importorskip("ray", reason="Ray is an extra: pip install -e '.[ray]'")
     with pytest.MonkeyPatch.context() as patch:
         patch.delenv("RAY_ADDRESS", raising=False)
+        patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
         yield RayWorkers(2, 1)
     ray.shutdown()
 
