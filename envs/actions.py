@@ -15,13 +15,17 @@ from envs.rules import Action
 from envs.seeds import holds_whole_numbers
 
 GONE_BAD = "comes of a policy whose weights have gone bad: go back to an earlier one, and lower its learning rate"
+MADE_WITH = {"label": "another reward", "belief": "reward='log_probability'", "answer": "early_answer=True"}
+"""Parts that only some environments go by, and what those are made with."""
+SLACK = 1e-3
+"""How far rounding may take a probability beyond 0 or 1."""
 
 
 def as_action(actions: Any, shapes: Mapping[str, tuple[int, ...]], classes: int, device: torch.device) -> Action:
     """Parts of a batch of actions, by name, each of its shape: `window`, `label` or `belief`, perhaps `answer`.
 
-    Raises `ValueError` where a part is missing, of another shape, or of values that its space does not have; but
-    windows are clipped, and so are beliefs.
+    Raises `ValueError` where a part is missing, of another shape, of values that its space does not have, or one that
+    the rules do not go by; but windows are clipped.
     """
     try:
         given = {name: actions[name] for name in shapes}
@@ -30,6 +34,11 @@ def as_action(actions: Any, shapes: Mapping[str, tuple[int, ...]], classes: int,
         lacks = [name for name in shapes if name not in actions] if isinstance(actions, Mapping) else []
         got = f"one without {' and '.join(map(repr, lacks))}" if lacks else type(actions).__name__
         raise ValueError(f"actions: expected a dict with {names}, got {got}") from None
+    if idle := [name for name in MADE_WITH if name not in shapes and name in actions]:
+        raise ValueError(
+            f"actions: got {idle[0]!r}, which this environment does not go by; leave it out, or make the environment "
+            f"with {MADE_WITH[idle[0]]}"
+        )
     given = {name: part if isinstance(part, Tensor) else np.asarray(part) for name, part in given.items()}
     found = {name: tuple(part.shape) for name, part in given.items()}
     if found != dict(shapes):
@@ -45,17 +54,19 @@ def as_action(actions: Any, shapes: Mapping[str, tuple[int, ...]], classes: int,
 
 
 def as_numbers(name: str, given: Tensor | np.ndarray, device: torch.device) -> Tensor:
-    """Real numbers of each lane; raises `ValueError` for NaN in an array."""
+    """Real numbers of each lane; raises `ValueError` for NaN in an array, and for a belief that is no probability."""
     if isinstance(given, Tensor):
         return given.to(device, torch.float32)
     numbers = np.array(given, dtype=np.float32)
-    if np.isnan(numbers).any():
+    wrong = np.isnan(numbers)
+    if name == "belief":
+        wrong |= (numbers < -SLACK) | (numbers > 1 + SLACK)
+    if wrong.any():
         lanes = np.atleast_2d(numbers)
-        lane = np.argwhere(np.isnan(lanes))[0, 0]
-        expected = "numbers in [-1, 1]" if name == "window" else "probabilities"
-        raise ValueError(
-            f"actions: {name} of lane {lane}: got {lanes[lane].tolist()}, expected {expected}; NaN {GONE_BAD}"
-        )
+        lane = np.argwhere(np.atleast_2d(wrong))[0, 0]
+        expected = "probabilities, 0 to 1" if name == "belief" else "numbers in [-1, 1]"
+        remedy = f"NaN {GONE_BAD}" if np.isnan(lanes[lane]).any() else "of logits take the softmax"
+        raise ValueError(f"actions: {name} of lane {lane}: got {lanes[lane].tolist()}, expected {expected}; {remedy}")
     return torch.from_numpy(numbers).to(device)
 
 

@@ -5,6 +5,7 @@ Everything is fixed-point, so that a distorted scene, like any other, is the sam
 
 from dataclasses import dataclass
 from functools import cache
+from numbers import Real
 
 import torch
 from jaxtyping import Float, Int, UInt8
@@ -38,10 +39,10 @@ class Distortion:
     elastic: float = 0.0
 
     def __post_init__(self) -> None:
-        if not 0 <= self.affine <= 0.5:
-            raise DistortionError(f"scene.affine: got {self.affine}, expected 0 (none) to 0.5")
-        if not 0 <= self.elastic <= 64:
-            raise DistortionError(f"scene.elastic: got {self.elastic}, expected 0 (none) to 64 pixels")
+        if not (isinstance(self.affine, Real) and 0 <= self.affine <= 0.5):
+            raise DistortionError(f"scene.affine: got {self.affine!r}, expected 0 (none) to 0.5")
+        if not (isinstance(self.elastic, Real) and 0 <= self.elastic <= 64):
+            raise DistortionError(f"scene.elastic: got {self.elastic!r}, expected 0 (none) to 64 pixels")
 
     def __bool__(self) -> bool:
         return self.affine > 0 or self.elastic > 0

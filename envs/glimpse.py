@@ -53,7 +53,8 @@ class GlimpseVectorEnv(VectorEnv[dict[str, Any], dict[str, Any], Any]):
         `stn`, 6 for `gaussian`. The label rides on every action; only that of the last step counts. NaN, and labels
         that there are not, are refused in arrays; in tensors they are not looked for (a GPU would have to be waited
         for): such a label is wrong, and NaN has the eye look anywhere and comes back in the observation's window.
-        `moves`, `reward` and `early_answer` change what an action is: see `envs.rules.Rules`.
+        `moves`, `reward` and `early_answer` change what an action is: see `envs.rules.Rules`. A part that only other
+        rules have is refused.
 
     Rewards
         1 at the last step if the label is right, else 0; 0 before. Denser ones and a cost per look: `envs.rules.Rules`.
@@ -158,6 +159,8 @@ class GlimpseVectorEnv(VectorEnv[dict[str, Any], dict[str, Any], Any]):
             )
         self.images = images.to(self.device)
         self.sensor = make_sensor(sensor, size=glimpse_size, scales=scales) if isinstance(sensor, str) else sensor
+        if not isinstance(self.sensor, Sensor):
+            raise ValueError(f"sensor: got {sensor!r}, expected 'crop', 'gaussian', 'stn' or a Sensor")
         if np.shape(size) != (2,) or not all(isinstance(side, Real) for side in size):
             raise ValueError(f"size: got {size!r}, expected (height, width) of the canvas in pixels")
         height, width = size
@@ -200,9 +203,14 @@ class GlimpseVectorEnv(VectorEnv[dict[str, Any], dict[str, Any], Any]):
                     f"first_window: got {first_window!r}, expected 'random', 'centre' or {len(rest)} numbers in [-1, 1]"
                 )
             return rest, first_window == "random"
-        fixed = torch.as_tensor(first_window, dtype=torch.float32, device=self.device).clone()
+        try:
+            fixed = torch.as_tensor(first_window, dtype=torch.float32, device=self.device).clone()
+        except (TypeError, ValueError, RuntimeError):  # no numbers
+            fixed = torch.zeros(0)
         if fixed.shape != rest.shape or not bool((fixed.abs() <= 1).all()):
-            raise ValueError(f"first_window: got {first_window!r}, expected {len(rest)} numbers in [-1, 1]")
+            raise ValueError(
+                f"first_window: got {first_window!r}, expected 'random', 'centre' or {len(rest)} numbers in [-1, 1]"
+            )
         return fixed, False
 
     # ---------------------------------------------------------------- Gymnasium's face
@@ -238,7 +246,11 @@ class GlimpseVectorEnv(VectorEnv[dict[str, Any], dict[str, Any], Any]):
         action = as_action(actions, self._action_shapes, len(self.images.classes), self.device)
         over = self._over
         if self._looks.min() == 0 or (over.any() and self.autoreset_mode != AutoresetMode.NEXT_STEP):
-            raise ResetNeeded("an episode is over or never began: call reset() before the next step()")
+            raise ResetNeeded(
+                "an episode is over or never began: call reset() before the next step(); where some lanes are over, "
+                'reset(options={"reset_mask": over}); or make the environment with autoreset_mode="NEXT_STEP" or '
+                '"SAME_STEP", which resets by itself'
+            )
         # What a lane keeps from earlier steps it keeps as a value: their graph would otherwise grow for ever.
         self._window, self._glimpse = self._window.detach(), self._glimpse.detach()
         answering = ~over & ((self._looks == self.glimpses) | action.answer)
@@ -394,7 +406,8 @@ class GlimpseVectorEnv(VectorEnv[dict[str, Any], dict[str, Any], Any]):
             self._episodes = self._where(lanes & named, torch.zeros_like(self._episodes), self._episodes)
 
     def _scenes_named(self, scene: Any) -> Tensor:
-        """`options["scene"]`, for every lane. Raises `ValueError` where it is no whole number, or not one a lane."""
+        """`options["scene"]`, for every lane. Raises `ValueError` where it is no whole number from 0 up, or not one a
+        lane; of a tensor the numbers are not looked at."""
         if isinstance(scene, Tensor):
             named = scene.to(self.device)
         else:  # by a copy of NumPy's: torch takes neither all strides nor all byte orders
@@ -402,10 +415,12 @@ class GlimpseVectorEnv(VectorEnv[dict[str, Any], dict[str, Any], Any]):
                 numbers = np.array(scene)
             except ValueError:  # of no one shape
                 numbers = np.array(np.nan)
-            whole = numbers.dtype.kind in "iu"
+            whole = numbers.dtype.kind in "iu" and (numbers >= 0).all()
             named = torch.from_numpy(numbers.astype(np.int64) if whole else np.array(np.nan)).to(self.device)
         if not holds_whole_numbers(named) or named.shape not in ((), (1,), (self.num_envs,)):
-            raise ValueError(f"scene: got {scene!r}, expected a whole number, or one for each of {self.num_envs} lanes")
+            raise ValueError(
+                f"scene: got {scene!r}, expected a whole number from 0 up, or one for each of {self.num_envs} lanes"
+            )
         return named.long().expand(self.num_envs)
 
     def _where(self, lanes: np.ndarray, new: Tensor, kept: Tensor) -> Tensor:

@@ -23,7 +23,8 @@ NAMED = 5
 
 
 def _visible(folder: Path) -> list[Path]:
-    return sorted(entry for entry in folder.iterdir() if not entry.name.startswith("."))
+    """In the order of their names, by which images are dealt: paths are in another one on Windows."""
+    return sorted((entry for entry in folder.iterdir() if not entry.name.startswith(".")), key=lambda entry: entry.name)
 
 
 def is_picture(path: Path) -> bool:

@@ -1,7 +1,8 @@
 """What an action means and what it pays: how the eye moves, who ends an episode, when there is a reward."""
 
 from dataclasses import dataclass
-from math import isfinite
+from math import inf
+from numbers import Real
 from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
@@ -24,7 +25,8 @@ class Action(NamedTuple):
     window: Float[Tensor, "lanes parameters"]
     label: Int[Tensor, " lanes"]
     belief: Float[Tensor, "lanes classes"] | None
-    """Probabilities, where the reward asks for them; the label is then the likeliest class."""
+    """Probabilities, where the reward asks for them; the label is then the likeliest class. Those that do not add up
+    to 1 are divided by their sum."""
     answer: Bool[np.ndarray, " lanes"]
     """Lanes that ask to end their episode with this label."""
 
@@ -56,12 +58,12 @@ class Rules:
                 raise ValueError(f"{name}: got {getattr(self, name)!r}, expected one of {', '.join(kinds)}")
         if not isinstance(self.early_answer, bool | np.bool_):
             raise ValueError(f"early_answer: got {self.early_answer!r}, expected True or False")
-        if not 0 < self.farthest_move <= 2:
+        if not (isinstance(self.farthest_move, Real) and 0 < self.farthest_move <= 2):
             raise ValueError(
-                f"farthest_move: got {self.farthest_move}, expected above 0 and at most 2, the canvas's whole width"
+                f"farthest_move: got {self.farthest_move!r}, expected above 0 and at most 2, the canvas's whole width"
             )
-        if not (self.look_cost >= 0 and isfinite(self.look_cost)):
-            raise ValueError(f"look_cost: got {self.look_cost}, expected 0 or a positive number")
+        if not (isinstance(self.look_cost, Real) and 0 <= self.look_cost < inf):
+            raise ValueError(f"look_cost: got {self.look_cost!r}, expected 0 or a positive number")
 
     @property
     def plain(self) -> bool:

@@ -25,7 +25,13 @@ class GlimpseEnv(gymnasium.Env[dict[str, Any], dict[str, Any]]):
         if "autoreset_mode" in settings:
             raise ValueError(
                 f"autoreset_mode: got {settings['autoreset_mode']!r}, expected none: a single environment is reset by "
-                "its user, or by gymnasium.wrappers.Autoreset"
+                "its user, or by gymnasium.wrappers.Autoreset; to make_vec with single environments give "
+                'vector_kwargs={"autoreset_mode": ...}'
+            )
+        if "num_envs" in settings:
+            raise ValueError(
+                f"num_envs: got {settings['num_envs']!r}, expected none: a single environment has one lane; "
+                "gymnasium.make_vec makes more"
             )
         self.vector = self.vector_class(1, render_mode=render_mode, **settings)
         self.render_mode = render_mode

@@ -67,7 +67,8 @@ def join_ranks() -> Ranks:
     if torch.cuda.is_available():
         torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
     if not torch.distributed.is_initialized():
-        torch.distributed.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+        nccl = torch.cuda.is_available() and torch.distributed.is_nccl_available()  # which Windows has not
+        torch.distributed.init_process_group("nccl" if nccl else "gloo")
     return Ranks(torch.distributed.get_rank(), torch.distributed.get_world_size())
 
 

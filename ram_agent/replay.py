@@ -45,7 +45,8 @@ def record_cuda(function: Callable[[], Result], generator: torch.Generator) -> C
     gc.collect()  # recordings that nobody needs any more: each holds the memory of an update
     with torch.cuda.device(generator.device):
         graph = torch.cuda.CUDAGraph()
-        graph.register_generator_state(generator)
+        if torch.__version__ < "2.14":  # from then on nothing needs it, and it warns
+            graph.register_generator_state(generator)
         torch.cuda.synchronize()
         with torch.cuda.graph(graph, stream=torch.cuda.Stream()):
             result = function()

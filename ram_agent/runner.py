@@ -200,5 +200,5 @@ def _how_it_ended(job: Job, outcome: Outcome) -> str:
     if outcome.status >= 0:
         return f"exit status {outcome.status}: {last_line(job.log)}"
     number = -outcome.status
-    memory = ", out of memory?" if number == signal.SIGKILL else ""
+    memory = ", out of memory?" if number == getattr(signal, "SIGKILL", None) else ""
     return f"ended by signal {number} ({signal.strsignal(number)}{memory}): {last_line(job.log)}"

@@ -184,7 +184,8 @@ class Search:
         journal, storages = self.out / "journal.log", self.optuna.storages
         _mend(journal)
         try:
-            return storages.JournalStorage(storages.journal.JournalFileBackend(str(journal)))
+            lock = storages.journal.JournalFileOpenLock(str(journal))  # the usual one is a link: not everybody's
+            return storages.JournalStorage(storages.journal.JournalFileBackend(str(journal), lock_obj=lock))
         except OSError:
             raise
         except Exception as error:  # whatever Optuna meets in what it has not written

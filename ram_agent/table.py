@@ -49,7 +49,7 @@ class Table(Section):
         for number, name in enumerate(names):
             if not re.fullmatch(r"[A-Za-z0-9_-][A-Za-z0-9._-]*", name):
                 raise ValueError(f"rows.{number}.name: got {name!r}, expected letters, digits, '_', '-' and '.'")
-            if name in names[:number]:
+            if name.casefold() in (earlier.casefold() for earlier in names[:number]):  # a folder each, on any disk
                 raise ValueError(f"rows.{number}.name: got {name!r} a second time; give each row a name of its own")
         if len(set(self.seeds)) < len(self.seeds):
             raise ValueError(f"seeds: expected each once, got {', '.join(map(str, self.seeds))}")

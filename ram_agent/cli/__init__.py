@@ -5,6 +5,7 @@ import signal
 import sys
 from argparse import Namespace
 from collections.abc import Callable, Sequence
+from io import TextIOWrapper
 from typing import Any
 
 import ram_agent
@@ -43,6 +44,8 @@ def main(arguments: Sequence[str] | None = None, program: str = "ram-agent") -> 
 
     A `program` of another name is one command's own: its help and its errors go by that name alone.
     """
+    if isinstance(sys.stdout, TextIOWrapper):  # a name that a file's or a terminal's encoding lacks costs no table
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         try:
             with plainly():
@@ -51,7 +54,7 @@ def main(arguments: Sequence[str] | None = None, program: str = "ram-agent") -> 
             sys.stdout.flush()
     except BrokenPipeError:  # whoever read has had enough (`| head`): no error, and nobody to say more to
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 128 + signal.SIGPIPE
+        return 128 + getattr(signal, "SIGPIPE", 13)  # not on Windows
 
 
 def parse_command(arguments: Sequence[str], program: str = "ram-agent") -> Namespace:

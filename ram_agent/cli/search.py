@@ -1,6 +1,5 @@
 """`search`: settings that Optuna suggests, judged by the validation error."""
 
-import shlex
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +8,7 @@ from ram_agent.cli.notice import loud
 from ram_agent.cli.outputs import check_folder
 from ram_agent.cli.prepared import Prepared, Refused
 from ram_agent.cli.train import check_means
-from ram_agent.cli.watch import train_command
+from ram_agent.cli.watch import as_typed, train_command
 from ram_agent.cli.world import ConfiguredWorld
 from ram_agent.config import Config, ConfigError, changed_config, load_config
 from ram_agent.options import Parser, add_config_options, help_by_config, overrides
@@ -82,7 +81,7 @@ def search_settings(given: Any) -> Prepared:
             print(f"\n  best on validation: {search.best.value:.2f} % [{world.dataset.name}]")
             print(f"  train it:  {train_command(out / 'best.yaml')}")
         if interrupted_by:
-            print(f"  interrupted; the same command goes on: {shlex.join(['ram-agent', *given.arguments])}")
+            print(f"  interrupted; the same command goes on: {as_typed(['ram-agent', *given.arguments])}")
             return 128 + interrupted_by
         if not search.best:
             raise Refused(

@@ -1,14 +1,13 @@
 """`sweep`: every row of a table with every seed."""
 
 import argparse
-import shlex
 from pathlib import Path
 from typing import Any
 
 from ram_agent.cli.folders import find_config
 from ram_agent.cli.outputs import check_folder
 from ram_agent.cli.prepared import Prepared
-from ram_agent.cli.watch import PAGE, watch_command
+from ram_agent.cli.watch import PAGE, as_typed, watch_command
 from ram_agent.config import ConfigError
 from ram_agent.files import held
 from ram_agent.machine import cores
@@ -57,7 +56,7 @@ def sweep_table(given: Any) -> Prepared:
         if given.dry_run:
             width = max((len(str(each)) for each in left), default=0)
             for each in left:
-                print(f"  {each!s:{width}}  {standings[each]:9}  {shlex.join(command(each, standings[each]))}")
+                print(f"  {each!s:{width}}  {standings[each]:9}  {as_typed(command(each, standings[each]))}")
             return 0
         out.mkdir(parents=True, exist_ok=True)
         with held(out):  # another table's sweep would take the jobs that wait here for its own
@@ -73,7 +72,7 @@ def sweep_table(given: Any) -> Prepared:
             for each, reason in jobs_so.items():
                 print(f"  {how}: {each}, {reason}\n          all it said: {each.log}")
         if status > 128:
-            print(f"  interrupted; the same command goes on: {shlex.join(['ram-agent', *given.arguments])}")
+            print(f"  interrupted; the same command goes on: {as_typed(['ram-agent', *given.arguments])}")
         return status
 
     return job

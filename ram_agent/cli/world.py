@@ -72,6 +72,8 @@ def find_device(name: str) -> torch.device:
     """A device that is there; `auto` takes CUDA where it is. Raises `ConfigError`."""
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
+    if name.partition(":")[0] == "mps":  # no doubles, which distortions and signals need; older ones lose large reads
+        raise ConfigError(f"run.device: got {name!r}, which lacks what is calculated here, expected auto, cpu or cuda")
     try:
         return torch.empty(0, device=name).device
     except (RuntimeError, AssertionError) as error:  # torch without CUDA asserts

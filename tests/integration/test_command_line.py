@@ -280,6 +280,19 @@ def test_a_reader_that_has_had_enough_is_no_error() -> None:
         assert process.stderr.read() == ""
 
 
+def test_a_letter_that_the_encoding_lacks_is_printed_by_its_number() -> None:
+    """As in a file on Windows: the name of a class is no reason to lose the table that it stands in."""
+    code = """if True:
+        from ram_agent import cli
+        cli.COMMANDS["bench"] = cli.COMMANDS["bench"][0], lambda given: lambda: print("µ, 狐") or 0
+        raise SystemExit(cli.main(["bench"]))
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, env=os.environ | {"PYTHONIOENCODING": "ascii"}, capture_output=True
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"\\xb5, \\u72d0\n", b"")
+
+
 INTERRUPTED = """
 import runpy, sys
 class Finder:
@@ -488,6 +501,7 @@ def test_bench_measures_only_what_it_was_asked_for(forked: Callable[..., Outcome
         (["--updates", "1"], "--updates: expected 2 or more, got 1"),
         (["--batch", "0"], "--batch: expected 1 or more, got 0"),
         (["--device", "nonsense"], "run.device: got 'nonsense'"),
+        (["--device", "mps"], "run.device: got 'mps', which lacks what is calculated here, expected auto, cpu or cuda"),
         (["--plot", "{tmp}/some.png", "memory"], "--plot: draws the sensor section"),
         (["--json", "{tmp}"], "--json: {tmp} is a folder, expected a file"),
         (["--plot", "{tmp}/a.jpg"], "--plot: got {tmp}/a.jpg, expected a name that ends in .png"),
@@ -562,7 +576,7 @@ def test_what_cannot_be_written_is_one_line_before_the_work_begins(
             ["--training.method", "pathwise"],
             ["training.method: expected reinforce or straight_through for a crop sensor"],
         ),
-        (["--environment.first_window", "0.1,0.2,0.3"], ["first_window", "expected 2 numbers"]),
+        (["--environment.first_window", "0.1,0.2,0.3"], ["first_window", "'centre' or 2 numbers"]),
         (
             ["--scene.height", "20", "--sensor.size", "4"],
             ["scene.height, scene.width: a 20x60 canvas cannot hold images of 28x28"],

@@ -602,7 +602,7 @@ def test_a_centred_and_a_fixed_first_window_are_what_was_asked_for(kind: str) ->
     assert_same(observation["window"], np.tile(fixed, (3, 1)))
 
 
-@pytest.mark.parametrize("first", ["corner", [0.0], [0.0, 0.0, 0.0], [0.0, 1.5], [0.0, float("nan")]])
+@pytest.mark.parametrize("first", ["corner", None, ["a", "b"], [0.0], [0.0, 0.0, 0.0], [0.0, 1.5], [0.0, float("nan")]])
 def test_a_first_window_that_makes_no_sense_is_refused_by_name(first: Any) -> None:
     with unchecked(), pytest.raises(ValueError, match=r"^first_window: got .* expected .*2 numbers in \[-1, 1\]"):
         make_env(2, first_window=first)
@@ -622,6 +622,9 @@ def test_a_first_window_that_makes_no_sense_is_refused_by_name(first: Any) -> No
         ({"size": 60}, r"size: got 60, expected \(height, width\)"),
         ({"lanes": True}, "num_envs: got True"),
         ({"sensor": "fovea"}, "sensor kind: got 'fovea'"),
+        ({"sensor": None}, "^sensor: got None, expected 'crop', 'gaussian', 'stn' or a Sensor"),
+        ({"affine": None}, "^scene.affine: got None, expected 0"),
+        ({"elastic": "1.5"}, "^scene.elastic: got '1.5', expected 0"),
         ({"scene": "messy"}, "scene.kind: got 'messy'"),
         ({"split": "tset"}, "split: .*'tset'"),
         ({"size": (9, 22)}, "scene.height, scene.width: a 9x22 canvas cannot hold images of 10x12"),
@@ -795,13 +798,19 @@ def test_an_autoreset_mode_that_is_none_is_refused() -> None:
         GlimpseEnv(**SMALL, autoreset_mode="SAME_STEP")
 
 
+def test_a_single_environment_has_one_lane() -> None:
+    with pytest.raises(ValueError, match=r"^num_envs: got 3, expected none: .* gymnasium\.make_vec makes more"):
+        GlimpseEnv(**SMALL, num_envs=3)
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
         ({"scenes": 3}, r"options: got \['scenes'\], expected 'scene' and 'reset_mask' alone"),
         ({"scene": torch.tensor([True, False])}, r"scene: got tensor\(\[ True, False\]\), expected a whole number"),
-        ({"scene": 1.7}, "scene: got 1.7, expected a whole number, or one for each of 2 lanes"),
-        ({"scene": [1, 2, 3]}, r"scene: got \[1, 2, 3\], expected a whole number, or one for each of 2 lanes"),
+        ({"scene": 1.7}, "scene: got 1.7, expected a whole number from 0 up, or one for each of 2 lanes"),
+        ({"scene": [1, 2, 3]}, r"scene: got \[1, 2, 3\], expected a whole number from 0 up, or one for each of 2"),
+        ({"scene": [0, -1]}, r"scene: got \[0, -1\], expected a whole number from 0 up, or one for each of 2 lanes"),
     ],
 )
 def test_options_that_are_none_are_refused_by_name(options: dict[str, Any], message: str) -> None:

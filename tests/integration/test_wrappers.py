@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from gymnasium import wrappers
 from gymnasium.vector import AutoresetMode
-from gymnasium.wrappers.vector import RecordEpisodeStatistics
+from gymnasium.wrappers import vector as vector_wrappers
 
 from envs import TASKS
 from envs.discrete import DiscreteGlimpseEnv, DiscreteGlimpseVectorEnv
@@ -105,9 +105,31 @@ def test_numpy_to_torch_works_where_its_library_is_there(kind: type[GlimpseEnv])
     assert type(observation["glimpse"]).__module__ == "torch"
 
 
-@pytest.mark.parametrize("kind", [GlimpseVectorEnv, DiscreteGlimpseVectorEnv])
+VECTOR_KINDS = [GlimpseVectorEnv, DiscreteGlimpseVectorEnv]
+ANY_MODE = ("DictInfoToList", "TransformReward", "ClipReward", "NormalizeReward")
+NOT_SAME_STEP = ("FlattenObservation", "FilterObservation")
+
+
+@pytest.mark.parametrize("kind", VECTOR_KINDS)
+@pytest.mark.parametrize("mode", ["NEXT_STEP", "SAME_STEP"])
+@pytest.mark.parametrize("name", [*ANY_MODE, *NOT_SAME_STEP])
+def test_these_vector_wrappers_work(name: str, mode: str, kind: type[GlimpseVectorEnv]) -> None:
+    wrapper, settings = getattr(vector_wrappers, name), WORK.get(name, {})
+    env = kind(2, autoreset_mode=mode, **SMALL)
+    if name in NOT_SAME_STEP and mode == "SAME_STEP":
+        with pytest.raises((ValueError, AssertionError), match=r"NEXT_STEP|SAME_STEP"):
+            wrapper(env, **settings)
+        return
+    wrapped = wrapper(env, **settings)
+    wrapped.reset(seed=0)
+    for _ in range(8):  # three episodes, and what lies between
+        observation, *_ = wrapped.step(wrapped.action_space.sample())
+        assert observation in wrapped.observation_space
+
+
+@pytest.mark.parametrize("kind", VECTOR_KINDS)
 def test_vector_statistics_work_on_both(kind: type[GlimpseVectorEnv]) -> None:
-    env = RecordEpisodeStatistics(kind(2, autoreset_mode=AutoresetMode.SAME_STEP, **SMALL))
+    env = vector_wrappers.RecordEpisodeStatistics(kind(2, autoreset_mode=AutoresetMode.SAME_STEP, **SMALL))
     env.reset(seed=0)
     for _ in range(3):
         *_, info = env.step(env.action_space.sample())
@@ -121,6 +143,9 @@ def test_the_table_lists_what_is_tested_and_nothing_else() -> None:
             expected = {"yes": WORK, "no": REFUSE, "needs": ("RecordVideo", "NumpyToTorch")}[answer]
             assert name in expected, name
     assert {f"`{name}`" for name in (*WORK, *REFUSE)} <= set(re.findall(r"`\w+`", rows))
+    assert f"`gymnasium.wrappers.vector`: {', '.join(f'`{name}`' for name in ANY_MODE)} | yes |" in rows
+    others = ", ".join(f"`{name}`" for name in NOT_SAME_STEP)
+    assert f'{others} there | yes, but for `autoreset_mode="SAME_STEP"`' in rows
 
 
 @pytest.mark.parametrize("name", TASKS)

@@ -62,7 +62,9 @@ REFUSED = {
         (np.array([0.5, 0, 0]), "answer: got float64, expected whole numbers from 0 to 1"),
     ],
     "belief": [
-        (np.full((LANES, 10), np.nan), r"belief of lane 0: got \[nan.*expected probabilities; NaN comes of a policy")
+        (np.full((LANES, 10), np.nan), r"belief of lane 0: got \[nan.*expected probabilities.*; NaN comes of a policy"),
+        (np.full((LANES, 10), -2.3), r"belief of lane 0: got \[-2.29.*expected probabilities, 0 to 1; of logits take"),
+        (np.eye(LANES, 10) * 50, r"belief of lane 0: got \[50.0.*expected probabilities, 0 to 1; of logits take"),
     ],
     "window": [(np.array([[0, 0], [0, np.nan], [0, 0]]), r"window of lane 1: got \[0.0, nan\], expected numbers in")],
 }
@@ -79,6 +81,30 @@ def test_what_an_array_cannot_mean_is_refused_before_anything_moves(part: str, g
     with pytest.raises(ValueError, match=said):
         env.step(whole | {part: given})
     np.testing.assert_array_equal(env.step(whole)[0]["window"], twin.step(whole)[0]["window"])
+
+
+@pytest.mark.parametrize(
+    ("part", "rules", "remedy"),
+    [
+        ("answer", {}, "early_answer=True"),
+        ("belief", {}, "reward='log_probability'"),
+        ("label", {"reward": "log_probability"}, "another reward"),
+    ],
+)
+def test_a_part_that_nothing_goes_by_is_refused(part: str, rules: dict[str, Any], remedy: str) -> None:
+    """An answer that is not heard would be taken for one that was."""
+    env = make_env(**rules)
+    belief = np.full((LANES, 10), 0.1)
+    action = {"window": WINDOW, **({"belief": belief} if rules else {"label": LABEL})}
+    given = {"answer": np.ones(LANES, dtype=int), "belief": belief, "label": LABEL}[part]
+    with pytest.raises(ValueError, match=f"^actions: got '{part}', which .* leave it out, or make .* with {remedy}$"):
+        env.step(action | {part: given})
+    env.step(action)
+
+
+def test_a_probability_may_be_off_by_rounding() -> None:
+    env = make_env(reward="log_probability")
+    env.step({"window": WINDOW, "belief": np.eye(LANES, 10) * (1 + 1e-6) - 1e-7})
 
 
 def test_the_twin_takes_unsigned_numbers_and_refuses_labels_and_answers_that_there_are_not() -> None:

@@ -162,7 +162,7 @@ def scan_of(config: Config) -> str:
 
 
 def by_reinforce(config: Config, value: str) -> str:
-    return value if config.training.method == "reinforce" else "none"
+    return value if config.training.method == "reinforce" else "–"
 
 
 def slope_of(config: Config) -> str:

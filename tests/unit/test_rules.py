@@ -244,6 +244,8 @@ def test_torch_actions_are_taken_as_numpy_actions_are() -> None:
         ({"farthest_move": 2.5}, "^farthest_move: got 2.5"),
         ({"look_cost": -0.1}, "^look_cost: got -0.1"),
         ({"look_cost": float("nan")}, "^look_cost: got nan"),
+        ({"look_cost": "0.1"}, "^look_cost: got '0.1'"),
+        ({"farthest_move": None}, "^farthest_move: got None"),
     ],
 )
 def test_rules_that_make_no_sense_are_refused_by_name(rules: dict[str, Any], message: str) -> None:

@@ -153,6 +153,10 @@ def test_rows_seeds_and_overrides_become_configs_a_row_before_the_table_before_t
         ({"rows": [{"config": "smoke", "nam": "x"}]}, ["rows.0.nam: unknown setting (did you mean name?)"]),
         ({"rows": [{"config": "smok"}]}, ["rows.0 (smok): config smok: no such file (did you mean smoke?)"]),
         ({"rows": [{"config": "smoke"}] * 2}, ["rows.1.name: got 'smoke' a second time"]),
+        (
+            {"rows": [{"config": "smoke"}, {"config": "smoke", "name": "Smoke"}]},  # one folder on many a disk
+            ["rows.1.name: got 'Smoke' a second time"],
+        ),
         ({"rows": [{"config": "smoke", "name": ".."}]}, ["rows.0.name: got '..', expected letters"]),
         ({"rows": [{"config": "smoke", "name": "a/b"}]}, ["rows.0.name: got 'a/b'"]),
         ({"set": {"run.seed": 3}}, ["set.run.seed: the sweep sets it"]),

@@ -3,10 +3,12 @@
 import shlex
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
-from ram_agent.cli.watch import watch_command
+from ram_agent.cli import watch
+from ram_agent.cli.watch import as_typed, watch_command
 
 RUN = Path("runs") / "default"
 
@@ -51,3 +53,10 @@ def test_a_python_without_the_script_runs_the_module(programs: Path) -> None:
 @pytest.mark.parametrize("name", ["two words", "it's", "$HOME", "a&b"])
 def test_a_shell_reads_the_folder_as_it_is_called(name: str, programs: Path) -> None:
     assert shlex.split(watch_command(Path("runs") / name))[-1] == f"runs/{name}"
+
+
+def test_the_shell_of_windows_gets_double_quotes_and_none_for_a_backslash(monkeypatch: pytest.MonkeyPatch) -> None:
+    words = ["ram-agent", "train", "--resume", "runs\\default", "two words"]
+    assert as_typed(words) == "ram-agent train --resume 'runs\\default' 'two words'"
+    monkeypatch.setattr(watch, "os", SimpleNamespace(name="nt"))
+    assert as_typed(words) == 'ram-agent train --resume runs\\default "two words"'
