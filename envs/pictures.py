@@ -45,12 +45,7 @@ def read_picture_folder(folder: Path, size: tuple[int, int] | None = None) -> di
         raise refusal("split folders", folder, "one folder a split", found, "merge those that mean the same")
     parts = {split: _read_class_folders(top, size) for top, split in tops.items() if split}
     channels = max(part.pixels.shape[3] for part in parts.values())  # likewise of all splits
-    return {split: part._replace(pixels=_in_channels(part.pixels, channels)) for split, part in parts.items()}
-
-
-def _in_channels(pixels: np.ndarray, channels: int) -> np.ndarray:
-    """Pictures (..., C) with one channel as RGB where that is wanted."""
-    return np.broadcast_to(pixels, (*pixels.shape[:-1], channels))
+    return {split: part._replace(pixels=in_channels(part.pixels, channels)) for split, part in parts.items()}
 
 
 def _below(folder: Path) -> int:
@@ -96,7 +91,7 @@ def _read_class_folders(folder: Path, size: tuple[int, int] | None) -> Part:
             raise refusal("picture size", file, expected, found, remedy)
         pictures.append(pixels)
     channels = max(pixels.shape[2] for pixels in pictures)  # one colour picture makes all of them RGB
-    stacked = np.stack([_in_channels(pixels, channels) for pixels in pictures])
+    stacked = np.stack([in_channels(pixels, channels) for pixels in pictures])
     labels = np.array([entry.name for entry, group in files.items() for _ in group])
     return Part(stacked, str(folder), labels, str(folder))
 
@@ -157,12 +152,12 @@ def lay(pixels: UInt8[np.ndarray, "tall wide channels"], within: tuple[int, int]
     return Laid(laid, (column, row), (wide / width, tall / height))
 
 
-def in_channels(pixels: UInt8[np.ndarray, "height width channels"], channels: int) -> np.ndarray:
+def in_channels(pixels: UInt8[np.ndarray, "*batch height width channels"], channels: int) -> np.ndarray:
     """Grey pictures in three equal channels, coloured ones by their luminance (ITU-R 601, as Pillow has it)."""
-    if pixels.shape[2] == channels:
+    if pixels.shape[-1] == channels:
         return pixels
     if channels == 3:
-        return pixels.repeat(3, axis=2)
+        return np.broadcast_to(pixels, (*pixels.shape[:-1], 3))
     return np.asarray(Image.fromarray(pixels).convert("L"))[..., None]
 
 

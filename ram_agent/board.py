@@ -111,9 +111,9 @@ class Board:
         assert self.writer is not None
         return self.writer._get_file_writer()
 
-    def text(self, tag: str, text: str, step: int = 0) -> None:
+    def text(self, tag: str, text: str) -> None:
         if self.writer:
-            self.writer.add_text(tag, text, step)
+            self.writer.add_text(tag, text, 0)
 
     def picture(self, tag: str, encoded: bytes, size: tuple[int, int], step: int) -> None:
         """A PNG or a GIF (height, width) as an image summary; TensorBoard plays GIFs."""

@@ -101,7 +101,7 @@ def keep_checkpoint(path: Path, content: dict[str, Any], keep: int) -> None:
 def numbered(path: Path) -> dict[int, Path]:
     """The checkpoints that are kept for `path`, by number."""
     pattern = _numbers(path)
-    matches = [(pattern.fullmatch(file.name), file) for file in path.parent.glob(f"{path.stem}-*{path.suffix}")]
+    matches = [(pattern.fullmatch(file.name), file) for file in path.parent.glob("*")]
     return dict(sorted((int(match[1]), file) for match, file in matches if match))
 
 

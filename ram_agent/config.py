@@ -30,6 +30,9 @@ SB3Method = Literal["a2c", "ppo", "recurrent_ppo"]
 THEIRS = "default: Stable-Baselines3's"
 
 
+PAIRS = (tuple[int, int] | None, tuple[float, float], tuple[float, float] | None)
+
+
 class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True, allow_inf_nan=False)
 
@@ -39,12 +42,22 @@ class Section(BaseModel):
         """YAML takes 1e3 for a text: asked for, it is a whole number. And `yes` for a truth, which is no number."""
         if not isinstance(given, dict):
             return given
-        whole = {name for name, field in cls.model_fields.items() if field.annotation in (int, int | None)}
-        numbers = whole | {
-            name for name, field in cls.model_fields.items() if field.annotation in (float, float | None)
-        }
-        told = {name: str(value) for name, value in given.items() if name in numbers and isinstance(value, bool)}
-        return {name: _as_whole(value) if name in whole else value for name, value in (given | told).items()}
+        kinds = {name: field.annotation for name, field in cls.model_fields.items()}
+        whole = {name for name, kind in kinds.items() if kind in (int, int | None)}
+        numbers = whole | {name for name, kind in kinds.items() if kind in (float, float | None, *PAIRS)}
+        told = given | {name: _truths_as_texts(value) for name, value in given.items() if name in numbers}
+        return {name: _as_whole(value) if name in whole else value for name, value in told.items()}
+
+
+def _truths_as_texts(value: Any) -> Any:
+    if isinstance(value, list | tuple):
+        return [_truths_as_texts(each) for each in value]
+    return str(value) if isinstance(value, bool) else value
+
+
+def _from_home(path: str | None) -> str | None:
+    """A shell writes out `~`, YAML does not."""
+    return os.path.expanduser(path) if path else path
 
 
 def _as_whole(value: Any) -> Any:
@@ -201,6 +214,7 @@ class TrainingConfig(Section):
         min_length=1,
         description="a run or an export whose weights training begins with; default: fresh ones",
     )
+    _expanded = field_validator("trained_agent")(_from_home)
     episodes: int = Field(
         default=1_200_000,
         ge=1,
@@ -378,17 +392,15 @@ class RunConfig(Section):
         default=12, ge=0, le=MOST_PICTURES, description="test images in the pictures of glimpse paths; 0: no pictures"
     )
 
-    @field_validator("folder")
-    @classmethod
-    def _from_home(cls, given: str | None) -> str | None:
-        """A shell writes out `~`, YAML does not."""
-        return os.path.expanduser(given) if given else given
+    _expanded = field_validator("folder")(_from_home)
 
 
 class Config(Section):
     """A whole experiment."""
 
-    name: str = Field(default="default", pattern=r"^[A-Za-z0-9._-]+$", description="name of the experiment")
+    name: str = Field(
+        default="default", pattern=r"^[A-Za-z0-9_-][A-Za-z0-9._-]*$", description="name of the experiment"
+    )
     images: ImagesConfig = ImagesConfig()
     scene: SceneConfig = SceneConfig()
     sensor: SensorConfig = SensorConfig()

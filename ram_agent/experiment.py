@@ -9,23 +9,22 @@ from typing import Any
 import torch
 
 from ram_agent.agents import Agent, assist, train_agent
-from ram_agent.animation import gaze_frames
 from ram_agent.config import Config, changed_config, dump_config
 from ram_agent.evaluation import Evaluation
 from ram_agent.figures import confusion_matrix, error_by_glimpse, learning_curves
 from ram_agent.files import write_whole
 from ram_agent.finite import NumbersGoneBad
-from ram_agent.gaze import glimpse_paths, glimpse_strip, of_each_class
+from ram_agent.gaze import of_each_class
 from ram_agent.interruption import STOPPING, Interruption
 from ram_agent.machine import memory_reason, ran_out_of_memory
 from ram_agent.parallel import ALONE, Ranks
-from ram_agent.pictures import write_figure, write_gif
+from ram_agent.pictures import write_figure
 from ram_agent.precision import set_products, warn_of_slow_products, with_precision
 from ram_agent.progress import warn
 from ram_agent.provenance import code
 from ram_agent.results import describe_run, measure, write_results
 from ram_agent.run_files import CONFIG, FIGURES, NOTICE, RESULTS
-from ram_agent.spectator import watch
+from ram_agent.spectator import watch, write_gaze
 from ram_agent.stored import UNWRITTEN
 from ram_agent.threads import fastest_threads
 from ram_agent.world import World
@@ -142,12 +141,8 @@ def write_pictures(
     target = folder / FIGURES
     target.mkdir(exist_ok=True)
     if config.run.pictures:
-        lanes = min(world.images_in("test"), config.run.pictures)
-        scenes = of_each_class(world.labels_in("test"), lanes)
-        gaze = watch(agent.learner.policy, world.environment("test", lanes), scenes)
-        write_figure(glimpse_paths(gaze), target / "glimpse_paths.png")
-        write_gif(gaze_frames(gaze), target / "glimpse_paths.gif")
-        write_figure(glimpse_strip(gaze, 0), target / "glimpse_strip.png")
+        scenes = of_each_class(world.labels_in("test"), config.run.pictures)
+        write_gaze(watch(agent.learner.policy, world.environment("test", len(scenes)), scenes), target)
     errors = {"learned": results} | results["controls"]
     by_glimpse = {f"{look} [{world.dataset.name}]": measured["error_by_glimpse"] for look, measured in errors.items()}
     write_figure(error_by_glimpse(by_glimpse), target / "error_by_glimpse.png")

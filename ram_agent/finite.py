@@ -18,10 +18,8 @@ class NumbersGoneBad(ArithmeticError):
 class Found(NamedTuple):
     """The first update with a number that is none."""
 
-    updates: int
-    """That were sound since the guard was last asked."""
     skipped: int
-    """That were not, with all after them: none of them changed a parameter. Buffers follow what is shown."""
+    """Updates from it on: none of them changed a parameter. Buffers follow what is shown."""
     values: dict[str, float]
     """Of the terms, in that update."""
 
@@ -64,7 +62,7 @@ class Guard:
         self._sound.zero_()
         if not bad:
             return None
-        return Found(round(sound), looked - round(sound), dict(zip(self.terms, values, strict=True)))
+        return Found(looked - round(sound), dict(zip(self.terms, values, strict=True)))
 
     def reset(self) -> None:
         """Other weights came in."""

@@ -239,10 +239,6 @@ def centres(boxes: Float[np.ndarray, "*batch 4"]) -> Float[np.ndarray, "*batch 2
     return (boxes[..., :2] + boxes[..., 2:]) / 2
 
 
-def _view_width(height: int, width: int) -> float:
-    return width + 2 * canvas_margin(height, width)
-
-
 def image_grid(
     widths: Sequence[float],
     heights: Sequence[float],
@@ -277,7 +273,8 @@ def show_path(ax: Axes, gaze: Gaze, lane: int, width: float) -> None:
     boxes = as_array(gaze.boxes[:, lane, 0])
     for box, colour in zip(boxes, time_colours(len(boxes)), strict=True):
         ax.add_patch(outline(box, colour, 1.1))
-    view = _view_width(*gaze.canvas.shape[-2:])
+    tall, wide = gaze.canvas.shape[-2:]
+    view = wide + 2 * canvas_margin(tall, wide)
     draw_path(ax, centres(boxes), time_colours(len(boxes)), unit=72 * width / view)
     text, colour = gaze.verdict(lane, " →\n" if gaze.has_long_names else " → ")
     ax.set_title(gaze.named(lane, text, width), fontsize=TITLE, color=colour, pad=4, parse_math=False)

@@ -109,10 +109,6 @@ class Signal(Periodic):
         self.env, self.batches, self.board = env, batches, board
 
     def act(self) -> None:
-        self.measure()
-
-    def measure(self) -> None:
-        """Measure now."""
         learner = self.model
         ratios = gradient_signal(
             learner.policy,

@@ -157,7 +157,7 @@ def _plain(text: str) -> Any:
         return ""
     try:
         value = yaml.safe_load(text)
-    except yaml.YAMLError:
+    except (yaml.YAMLError, ValueError, RecursionError):  # a date that there is not, say: no value, whatever the field
         return text
     if isinstance(value, str) and "," in value:
         return [_plain(part.strip()) for part in value.split(",")]

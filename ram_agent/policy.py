@@ -24,7 +24,7 @@ class Blueprint(NamedTuple):
     classes: int
     head: str
     config: PolicyConfig
-    colours: int = 1
+    colours: int
     """Planes of a scale that filters which are `shared` see together."""
 
     def as_plain(self) -> dict[str, Any]:

@@ -46,8 +46,3 @@ def check_run(folder: Path) -> None:
 def agent_folder(run: Path, look: str) -> Path:
     """Where the agent that learns to look lies (`learned`), or one of the controls that are trained beside it."""
     return run if look == "learned" else run / CONTROLS / look
-
-
-def run_of(agent: Path) -> Path:
-    """The run that an `agent_folder` belongs to."""
-    return agent.parents[1] if agent.parent.name == CONTROLS else agent

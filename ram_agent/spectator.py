@@ -1,11 +1,14 @@
 """Who watches a trained agent, for pictures alone: what it looked at, what it saw there, what it thought."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import torch
 
+from ram_agent.animation import gaze_frames
 from ram_agent.evaluation import TEST_SEED, at_rest
-from ram_agent.gaze import Gaze
+from ram_agent.gaze import Gaze, glimpse_paths, glimpse_strip
+from ram_agent.pictures import write_figure, write_gif
 from ram_agent.policy import Policy
 from ram_agent.precision import products_in_full
 from ram_agent.rollout import GlimpseEnvironment, rollout
@@ -34,3 +37,12 @@ def watch(policy: Policy, env: GlimpseEnvironment, scenes: Sequence[int] | None 
         probability=probability.cpu(),
         classes=tuple(env.class_names),
     ).reduced()
+
+
+def write_gaze(gaze: Gaze, folder: Path) -> list[Path]:
+    """The pictures of a gaze: the paths of all scenes, the first four of them moving, the first one look by look."""
+    paths, moving, strip = (folder / name for name in ("glimpse_paths.png", "glimpse_paths.gif", "glimpse_strip.png"))
+    write_figure(glimpse_paths(gaze), paths)
+    write_gif(gaze_frames(gaze), moving)
+    write_figure(glimpse_strip(gaze, 0), strip)
+    return [paths, moving, strip]

@@ -17,7 +17,16 @@ from typing import Annotated, Any
 
 from pydantic import Field, model_validator
 
-from ram_agent.config import Config, ConfigError, Section, field_names, load_config, nearest, parse_section
+from ram_agent.config import (
+    Config,
+    ConfigError,
+    Section,
+    changed_config,
+    field_names,
+    load_config,
+    nearest,
+    parse_section,
+)
 from ram_agent.layers import read_yaml
 
 SWEEP = "sweep.json"
@@ -112,7 +121,7 @@ def read_jobs(path: Path, out: Path, threads: int, find: Callable[[str], Path]) 
             try:
                 config = load_config(find(row.config), changed)
                 if not config.run.threads and "run.threads" not in changed:
-                    config = load_config(find(row.config), changed | {"run.threads": threads})
+                    config = changed_config(config, {"run.threads": threads})
             except ConfigError as error:
                 raise ConfigError(f"table {path}: rows.{number} ({row.folder}): {error}") from None
             jobs.append(Job(row.folder, seed, folder, config))

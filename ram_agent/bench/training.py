@@ -4,9 +4,13 @@ import warnings
 from itertools import product
 from typing import Any
 
+from stable_baselines3 import A2C
+
+from envs.sb3 import make_sb3_env
 from ram_agent.bench.report import Table
 from ram_agent.bench.settings import Settings, announce
 from ram_agent.bench.subject import CORES, GLIMPSES, NAMES, SIDE, as_it_trains, digits, make_learner
+from ram_agent.extras import to_install
 from ram_agent.replay import WARM_UP
 from ram_agent.timing import Candidate, Cell, compare
 
@@ -37,8 +41,8 @@ def training_tables(settings: Settings) -> list[Table]:
     for name in THEIRS:
         try:
             model = stable_baselines(name, batch, settings)
-        except ImportError as error:
-            absent[name] = f"not available: {error}"
+        except ImportError:
+            absent[name] = f"not installed: {to_install('sb3-contrib', 'bench')}"
             continue
         candidates[name] = (lambda model=model: _learn_once(model), batch * GLIMPSES)
         sizes[name] = _parameters(model.policy)
@@ -61,21 +65,17 @@ def training_tables(settings: Settings) -> list[Table]:
 
 
 def stable_baselines(name: str, lanes: int, settings: Settings) -> Any:
-    """A Stable-Baselines3 algorithm on our environment. Raises `ImportError` where a part of it is not installed."""
-    from envs.sb3 import make_sb3_env  # pyright: ignore[reportMissingImports]
-
+    """A Stable-Baselines3 algorithm on our environment. Raises `ImportError` where it is an extra's."""
     shared: dict[str, Any] = {"n_steps": GLIMPSES, "device": settings.device, "seed": 0}
+    env = make_sb3_env(lanes, images=digits(settings.device), device=settings.device)
     if name == "A2C":
-        from stable_baselines3 import A2C
-
-        env = make_sb3_env(lanes, images=digits(settings.device), device=settings.device)
         return A2C("MultiInputPolicy", env, policy_kwargs={"net_arch": [UNITS, UNITS]}, **shared)
-    from sb3_contrib import RecurrentPPO  # pyright: ignore[reportMissingImports]
+    from sb3_contrib import RecurrentPPO
 
     memory = {"lstm_hidden_size": UNITS, "shared_lstm": True, "enable_critic_lstm": False}
     return RecurrentPPO(
         "MultiInputLstmPolicy",
-        make_sb3_env(lanes, images=digits(settings.device), device=settings.device),
+        env,
         batch_size=lanes * GLIMPSES,
         n_epochs=10 if "10" in name else 1,
         policy_kwargs={**memory, "net_arch": {"pi": [UNITS // 2], "vf": []}},

@@ -54,7 +54,7 @@ def new_run_folder(config: Config) -> Path:
                 number += 1
     folder = Path(config.run.folder)
     check_folder("run.folder", folder)
-    if folder.exists() and (not folder.is_dir() or holds_something(folder)):
+    if folder.exists() and holds_something(folder):
         if is_export(folder):
             raise ConfigError(f"run.folder: {folder} is an export; choose another: -i {folder} begins with its weights")
         if not config.run.overwrite:

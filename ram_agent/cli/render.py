@@ -7,18 +7,16 @@ from typing import Any
 import numpy as np
 import torch
 
-from ram_agent.animation import gaze_frames
 from ram_agent.cli.outputs import check_folder
 from ram_agent.cli.picture_files import file_names
 from ram_agent.cli.prepared import Prepared
 from ram_agent.cli.trained import Trained, other_data_options, trained_agent
 from ram_agent.config import MOST_PICTURES, ConfigError
 from ram_agent.evaluation import evaluate
-from ram_agent.gaze import glimpse_paths, glimpse_strip, of_each_class
+from ram_agent.gaze import of_each_class
 from ram_agent.options import Parser, overrides
-from ram_agent.pictures import write_figure, write_gif
 from ram_agent.run_files import FIGURES
-from ram_agent.spectator import watch
+from ram_agent.spectator import watch, write_gaze
 from ram_agent.world import whole_split
 
 COUNT = 12
@@ -53,10 +51,7 @@ def render_options(commands: Any) -> Parser:
 
 
 def render_run(given: Any) -> Prepared:
-    """Write glimpse_paths.png, glimpse_paths.gif (of the first four), glimpse_strip.png (of the first).
-
-    With `--wrong` of the first images that are answered wrongly.
-    """
+    """Write the pictures of a gaze; with `--wrong` over the first images that are answered wrongly."""
     if given.count is not None and not 1 <= given.count <= MOST_PICTURES:
         raise ConfigError(
             f"--count: expected 1 to {MOST_PICTURES} images, got {given.count:,}; more make a picture taller than "
@@ -101,11 +96,7 @@ def render_run(given: Any) -> Prepared:
         if trained.shown:
             names = file_names([each.file for each in trained.shown])
             gaze = gaze._replace(target=torch.full_like(gaze.target, -1), names=names[:count])
-        files = [target / name for name in ("glimpse_paths.png", "glimpse_paths.gif", "glimpse_strip.png")]
-        write_figure(glimpse_paths(gaze), files[0])
-        write_gif(gaze_frames(gaze), files[1])
-        write_figure(glimpse_strip(gaze, 0), files[2])
-        print("\n".join(map(str, files)))
+        print("\n".join(map(str, write_gaze(gaze, target))))
         return 0
 
     return job

@@ -160,9 +160,10 @@ def _config_path(given: Any) -> Path:
     if given.resume:
         return run_folder(given.resume) / CONFIG
     agent = overrides(given).get("training.trained_agent")
-    if given.config or not agent or not is_run(Path(agent)):
+    folder = Path(agent or "").expanduser()
+    if given.config or not agent or not is_run(folder):
         return _config_file(given.config or "default")
-    return config_of(Path(agent))
+    return config_of(folder)
 
 
 def _config_file(name: str) -> Path:

@@ -33,11 +33,11 @@ class Trained(NamedTuple):
     world: ConfiguredWorld
     shown: tuple[Shown, ...]
     """The picture files that it is to be shown, scene by scene; none where its images have labels."""
-    unfinished: str = ""
+    unfinished: str
     """Which weights these are, where the run has no results yet."""
-    classes: tuple[str, ...] = ()
+    classes: tuple[str, ...]
     """Those that its images are of, with or without a test image."""
-    unmeasured: str = ""
+    unmeasured: str
     """What is to be said of those without."""
 
 

@@ -62,10 +62,10 @@ class ConfiguredWorld:
         }
 
     def images_in(self, split: str) -> int:
-        return len(self.images.split(split))  # type: ignore[arg-type]
+        return len(self.images.split(split))
 
     def labels_in(self, split: str) -> Sequence[int]:
-        return self.images.split(split).labels.tolist()  # type: ignore[arg-type]
+        return self.images.split(split).labels.tolist()
 
 
 def find_device(name: str) -> torch.device:

@@ -24,7 +24,7 @@ from ram_agent.timing import compare as time_in_turn
 from ram_agent.world import LANES, World, check_images
 
 PICTURED = 6
-"""Of those, in the picture of glimpse paths: the first ones of each class, whatever became of them."""
+"""Test images in the picture of glimpse paths: the first ones of each class, whatever became of them."""
 BATCHES = (1, 256)
 ROUNDS, LIMIT = 9, 20.0
 """Timings of each method, and the seconds after which no further round begins."""

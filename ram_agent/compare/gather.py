@@ -14,7 +14,7 @@ from ram_agent.checkpoint import CheckpointError, read_newest
 from ram_agent.config import Config, ConfigError, load_config
 from ram_agent.export import is_export
 from ram_agent.full_image import NETWORKS
-from ram_agent.run_files import CHECKPOINT, CONFIG, CONTROLS, METRICS, RESULTS, agent_folder, check_run, is_run, run_of
+from ram_agent.run_files import CHECKPOINT, CONFIG, CONTROLS, METRICS, RESULTS, agent_folder, check_run, is_run
 from ram_agent.signal import ESTIMATORS
 from ram_agent.stored import UNWRITTEN, TestErrors, read_errors, read_results
 from ram_agent.table import SWEEP, seed_folder
@@ -183,7 +183,7 @@ def _agent(
         gaps.append("results.json has no test error for it.")
     elif not gap and learned:
         gaps.append("It was interrupted and has no test error; `--resume` goes on with it.")
-    facts = results or _facts_of_checkpoint(folder / CHECKPOINT)
+    facts = results or _facts_of_checkpoint(folder / CHECKPOINT, config.environment.glimpses)
     dataset = _mapping(facts.get("dataset"))
     validation = _number(_mapping(facts.get("validation_errors")).get(look))
     # Where results.json is that of an interruption, the run may have gone on since.
@@ -254,18 +254,16 @@ def _results(folder: Path) -> tuple[dict[str, Any], str]:
     return results, ""
 
 
-def _facts_of_checkpoint(path: Path) -> dict[str, Any]:
+def _facts_of_checkpoint(path: Path, glimpses: int) -> dict[str, Any]:
     """What a checkpoint knows of what `results.json` would say: the images, the pixels seen, the processes."""
     try:
         saved = read_newest(path)
         planes, height, width = saved["blueprint"]["glimpse_shape"]
         dataset = {"name": saved["images"], "sha256": saved["sha256"]}
         processes = saved["learner"]["processes"]
-        config = load_config(run_of(path.parents[1]) / CONFIG)
-    except (CheckpointError, ConfigError, KeyError, TypeError, ValueError):
+    except (CheckpointError, KeyError, TypeError, ValueError):
         return {}
-    pixels = config.environment.glimpses * planes * height * width
-    return {"dataset": dataset, "glimpse_pixels": pixels, "processes": processes}
+    return {"dataset": dataset, "glimpse_pixels": glimpses * planes * height * width, "processes": processes}
 
 
 def _read_metrics(path: Path) -> tuple[list[dict[str, float]], str]:

@@ -3,7 +3,7 @@
 None where a number is not known or has no part; errors and differences are in percent and percentage points.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from statistics import fmean
 from typing import Any
 
@@ -43,14 +43,10 @@ def _method(subject: Subject, settings: Settings) -> dict[str, Any]:
         "parameters": subject.parameters or next((run.parameters for run in method.runs if run.parameters), None),
         "flops": subject.flops,
         "pixels": pixels.pop() if len(pixels) == 1 else None,
-        "milliseconds": _by_batch(subject.milliseconds),
+        "milliseconds": subject.milliseconds or None,
         "device": subject.device or None,
         "seeds": [_run(run) for run in method.runs],
     }
-
-
-def _by_batch(milliseconds: Mapping[int, float] | None) -> dict[str, float] | None:
-    return {str(batch): time for batch, time in milliseconds.items()} if milliseconds else None
 
 
 def _run(run: Run) -> dict[str, Any]:

@@ -36,8 +36,8 @@ Measure = Callable[[Run, Validated], float | None]
 def validation_curves(methods: Mapping[str, Sequence[Run]], images: str) -> Figure | None:
     """Validation error against episodes, seconds of updates and pixels seen, an ink a method.
 
-    Of several seeds the mean as a line and the range as a shade; what enters no mean is thin (see `seeds.bundle`). None
-    where no run has a curve. A run that does not know one of the three is left out of that panel.
+    Of several seeds the mean as a line and the range as a shade; what enters no mean is thin (see `curves.bundle`).
+    None where no run has a curve. A run that does not know one of the three is left out of that panel.
     """
     measures = (
         ("episodes", lambda run, point: point.episodes),

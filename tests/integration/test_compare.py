@@ -412,6 +412,16 @@ def test_three_seeds_that_are_one_agent_thrice_have_no_interval_over_seeds(runs:
     assert cells[4] == "{:.2f} to {:.2f}".format(*results(runs / "soft")["test_error_ci95"])
 
 
+def test_an_unfinished_run_in_a_folder_called_controls_is_none(runs: Path, tmp_path: Path) -> None:
+    run = tmp_path / "controls" / "a"
+    shutil.copytree(runs / "soft", run)
+    (run / "results.json").unlink()
+    assert main(["compare", str(run), "--no-time", "--no-evaluate", "--out", str(tmp_path / "out")]) == 0
+    (method,) = read_numbers(tmp_path / "out")["methods"]
+    stored = results(runs / "soft")
+    assert (method["pixels"], method["seeds"][0]["sha256"]) == (stored["glimpse_pixels"], stored["dataset"]["sha256"])
+
+
 def test_an_unfinished_run_shows_its_validation_error(runs: Path, mended: str):
     lowest = results(runs / "soft")["validation_error"]
     assert row(mended, "no_results", "digits")[3] == f"not finished; lowest validation error {lowest:.2f} %"

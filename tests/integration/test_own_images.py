@@ -297,7 +297,7 @@ def test_render_writes_the_names_of_picture_files_above_them(
 ) -> None:
     """With their folders where two are called the same."""
     drawn: list[Figure] = []
-    monkeypatch.setattr("ram_agent.cli.render.write_figure", lambda figure, _: drawn.append(figure))
+    monkeypatch.setattr("ram_agent.spectator.write_figure", lambda figure, _: drawn.append(figure))
     other = tmp_path / "000.png"
     other.write_bytes((photographs / "fox" / "000.png").read_bytes())
     files = [photographs / "owl" / "001.jpg", photographs / "fox" / "000.png"]

@@ -69,6 +69,13 @@ def test_as_many_are_kept_as_were_asked_for_at_every_save(last: int, path: Path)
         assert list(numbered(path)) == list(range(max(1, number + 1 - last), number + 1))
 
 
+@pytest.mark.parametrize("name", ["best[1].pt", "a*b.pt", "a?.pt"])
+def test_a_name_is_no_pattern(name: str, path: Path) -> None:
+    path = path.with_name(name)
+    keep(path, 1, 2, 3, 4, last=3)
+    assert [file.name for file in numbered(path).values()] == [f"{path.stem}-00000{number}.pt" for number in (2, 3, 4)]
+
+
 def test_two_agents_in_one_folder_share_its_manifest(path: Path) -> None:
     other = path.with_name("agent-2.pt")  # whose numbered ones begin as those of the first
     for number in range(1, 5):

