@@ -92,10 +92,11 @@ def test_these_wrappers_refuse_a_dict_of_observations_or_actions(name: str, kind
 @pytest.mark.parametrize("kind", KINDS)
 def test_record_video_works_where_moviepy_is_there(kind: type[GlimpseEnv], tmp_path: Path) -> None:
     pytest.importorskip("moviepy", reason="RecordVideo writes its files with moviepy")
-    env = wrappers.RecordVideo(kind(**SMALL), str(tmp_path), episode_trigger=lambda _: True, disable_logger=True)
+    videos = tmp_path / "videos"  # of a folder that is there it warns
+    env = wrappers.RecordVideo(kind(**SMALL), str(videos), episode_trigger=lambda _: True, disable_logger=True)
     play(env)
     env.close()
-    assert list(tmp_path.glob("*.mp4"))
+    assert list(videos.glob("*.mp4"))
 
 
 @pytest.mark.parametrize("kind", KINDS)
