@@ -6,7 +6,7 @@ import numpy as np
 
 
 def noise_seed(seed: int, number: int, purpose: str = "noise") -> int:
-    """For each batch of a run, and each purpose, its own: 64 bits of SHA-256."""
+    """For each batch of a run, and each purpose, its own: 64 bits of SHA-256 (a generator on the CPU uses 32)."""
     digest = sha256(f"{purpose} {seed} {number}".encode()).digest()
     return int.from_bytes(digest[:8], "little")
 

@@ -16,6 +16,7 @@ from ram_agent.compare.gather import Run
 from ram_agent.config import Config
 from ram_agent.evaluation import TEST_SEED, evaluate
 from ram_agent.export import read_trained
+from ram_agent.full_image import WholeCanvas
 from ram_agent.gaze import Gaze, centres, count_fixations, of_each_class
 from ram_agent.policy import Policy
 from ram_agent.rollout import GlimpseEnvironment, rollout
@@ -103,12 +104,20 @@ def _in_matrices() -> Iterator[None]:
 def count_flops(agent: Revived) -> float:
     """Floating-point operations of one evaluation episode of one image.
 
-    Counted are products of matrices and convolutions, a multiplication and an addition as two; the rest is not.
+    Counted are products of matrices and convolutions, a multiplication and an addition as two; the rest is not. An eye
+    is a part of its agent's cost; of a network over the whole canvas, which has none, what the environment reads is
+    taken off.
     """
     env = agent.few(8)
+    shown = _shown(env, agent.world.images_in("test"))
     with _in_matrices(), FlopCounterMode(display=False) as counter:
-        rollout(agent.policy, env, **_shown(env, agent.world.images_in("test")))
-    return counter.get_total_flops() / env.num_envs
+        rollout(agent.policy, env, **shown)
+    counted = counter.get_total_flops()
+    if isinstance(env, WholeCanvas):
+        with FlopCounterMode(display=False) as counter:
+            env.reset(seed=shown["seed"], options={"scene": shown["scenes"]})
+        counted -= counter.get_total_flops()
+    return counted / env.num_envs
 
 
 def milliseconds(agents: Mapping[str, Revived]) -> dict[str, dict[int, float]]:

@@ -202,7 +202,8 @@ def _cost(compared: Compared) -> list[Block]:
         facts |= {"threads": 1, "device": listed(list(devices))}
         where = ", ".join(f"{name} {value}" for name, value in facts.items())
         text += (
-            " Milliseconds are medians of rounds in turn, measured here on one thread, with the making of the scenes; "
+            " Milliseconds are medians of rounds in turn, measured here on one thread, with the making of the scenes "
+            "and, of a network over the whole canvas, too, one read by the eye of its run; "
             f"{where}."
         )
     return [Heading("Cost per image"), Paragraph(text), Table(tuple(columns), tuple(rows))]

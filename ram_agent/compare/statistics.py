@@ -4,12 +4,12 @@ Errors and differences are in percent and percentage points. SciPy is imported w
 second, and a training needs none of it.
 """
 
-import math
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool, Int
+from jaxtyping import Bool, Float
 
 from ram_agent.evaluation import wilson
 
@@ -56,12 +56,12 @@ class Paired:
     split: Split | None
     """None where a method has several seeds."""
     p: float
-    """Of as large a difference by chance alone, two-sided: McNemar's with one seed each, else by flipped signs."""
+    """Of as large a difference by chance alone, two-sided: see `paired`."""
     images: int
 
 
 def over_seeds(errors: Sequence[float]) -> Estimate | None:
-    """The mean over seeds with Student's 95 % interval (of two seeds, 12.7 standard errors wide).
+    """The mean over seeds with Student's 95 % interval (of two seeds, 12.7 standard errors to either side).
 
     None for one seed, and where all ended alike, as they may on few test images: that tells nothing of their scatter.
     """
@@ -131,8 +131,9 @@ def paired(first: Bool[np.ndarray, "seeds images"], second: Bool[np.ndarray, "ot
     Per image the share of wrong answers over the seeds; of its differences the mean and the normal approximation's 95 %
     interval. Few images on which the two differ are too few for that approximation, hence a test besides. With one seed
     each it is McNemar's exact one (1947): the images that only one has right split evenly if neither is better. Shares
-    of several seeds do not: of three seeds one is wrong more often than one alone. There every sign of a difference is
-    as likely as the other (Fisher 1935), their sizes kept.
+    of several seeds do not: of three seeds one is wrong more often than one alone. With as many seeds each, every sign
+    of a difference is as likely as the other (Fisher 1935), their sizes kept. With unlike numbers it is not, and
+    what is as likely is every deal of an image's wrong answers to the seeds of both.
     """
     differences = first.mean(axis=0) - second.mean(axis=0)
     images = len(differences)
@@ -143,8 +144,8 @@ def paired(first: Bool[np.ndarray, "seeds images"], second: Bool[np.ndarray, "ot
     if len(first) == len(second) == 1:
         split = Split(int((differences < 0).sum()), int((differences > 0).sum()))
         return Paired(difference, split, _mcnemar(split), images)
-    steps = math.lcm(len(first), len(second))
-    return Paired(difference, None, _by_flipped_signs(np.rint(steps * differences).astype(int)), images)
+    p = _by_flipped_signs(first, second) if len(first) == len(second) else _by_exchange(first, second)
+    return Paired(difference, None, p, images)
 
 
 def _mcnemar(split: Split) -> float:
@@ -154,18 +155,37 @@ def _mcnemar(split: Split) -> float:
     return float(binomtest(split.only_first_right, uneven).pvalue) if uneven else 1.0
 
 
-def _by_flipped_signs(steps: Int[np.ndarray, " images"]) -> float:
-    """The chance of a sum at least as far from 0 if every sign were as likely as the other. Exact.
+def _by_flipped_signs(first: Bool[np.ndarray, "seeds images"], second: Bool[np.ndarray, "seeds images"]) -> float:
+    """The chance of a sum at least as far from 0 if every sign of a difference were as likely as the other. Exact."""
+    steps = first.sum(axis=0) - second.sum(axis=0)
+    sizes = Counter(np.abs(steps).tolist())
+    chances = _of_sums([(np.eye(size + 1)[[0, -1]].mean(axis=0), count) for size, count in sizes.items()])
+    sums = np.abs(2 * np.arange(len(chances)) - (len(chances) - 1))
+    return float(np.clip(chances[sums >= abs(steps.sum())].sum(), 0, 1))
 
-    Of n steps of one size as many keep their sign as heads are tossed with n coins. The sum over all sizes has for its
-    spectrum the product of theirs.
+
+def _by_exchange(first: Bool[np.ndarray, "seeds images"], second: Bool[np.ndarray, "others images"]) -> float:
+    """The chance of a difference at least as far from 0 if an image's wrong answers fell to any seeds alike. Exact.
+
+    Of k wrong answers those of the first method are then as many as marked balls in a draw without replacement.
     """
-    sizes, counts = np.unique(np.abs(steps[steps != 0]), return_counts=True)
-    most = int(sizes @ counts)
+    from scipy.stats import hypergeom
+
+    ours, both = len(first), len(first) + len(second)
+    wrong = Counter((first.sum(axis=0) + second.sum(axis=0)).tolist())
+    chances = _of_sums([(hypergeom.pmf(np.arange(min(k, ours) + 1), both, k, ours), n) for k, n in wrong.items()])
+    share = ours * (first.sum() + second.sum())  # of the first method, times the seeds of both
+    distances = np.abs(both * np.arange(len(chances)) - share)
+    return float(np.clip(chances[distances >= abs(both * first.sum() - share)].sum(), 0, 1))
+
+
+def _of_sums(parts: Sequence[tuple[Float[np.ndarray, " _"], int]]) -> Float[np.ndarray, " sums"]:
+    """The chances of the sums 0, 1, … of independent numbers: of each kind the chances of 0, 1, …, and how many there
+    are. The spectrum of a sum is the product of its parts'.
+    """
+    most = int(sum((len(chances) - 1) * count for chances, count in parts))
     turns = np.exp(-2j * np.pi * np.arange((most + 1) // 2 + 1) / (most + 1))
     spectrum = np.ones_like(turns)
-    for size, count in zip(sizes, counts, strict=True):
-        spectrum *= ((1 + turns**size) / 2) ** count
-    chances = np.fft.irfft(spectrum, most + 1)  # of 0 … `most` steps that kept their sign
-    sums = np.abs(2 * np.arange(most + 1) - most)
-    return float(np.clip(chances[sums >= abs(steps.sum())].sum(), 0, 1))
+    for chances, count in parts:
+        spectrum *= np.polynomial.polynomial.polyval(turns, chances) ** count
+    return np.fft.irfft(spectrum, most + 1)

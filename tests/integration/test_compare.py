@@ -6,6 +6,7 @@ import math
 import re
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,7 +16,7 @@ import pytest
 import torch
 import yaml
 
-from ram_agent.building import build_policy
+from ram_agent.building import build_policy, seen_by
 from ram_agent.cli import main
 from ram_agent.cli.world import ConfiguredWorld
 from ram_agent.compare.examine import Revived, count_flops, examine, revive
@@ -265,6 +266,18 @@ def test_operations_of_a_whole_layer_are_those_of_its_matrices(tmp_path: Path):
     weights = sum(weight.numel() for weight in matrices if weight.dim() > 1)
     assert count_flops(Revived(run, policy, world)) == 2 * 3 * weights
     assert (torch.backends.mkldnn.enabled, torch.backends.cudnn.enabled) == libraries
+
+
+@pytest.mark.parametrize("kind", ["crop", "gaussian", "stn"])
+def test_operations_of_a_network_over_the_canvas_are_those_of_its_layers_whatever_the_eye(kind: str, tmp_path: Path):
+    """An environment reads through its eye all the same, Gaussian by products."""
+    config = make_config(sensor={"kind": kind}, training={} if kind == "crop" else {"method": "pathwise"})
+    world = make_world(config)
+    policy = build_policy(seen_by("fc", world.environment("test", 4)), config, "fc").eval()
+    (tmp_path / "config.yaml").write_text(dump_config(config))
+    (run,) = gather([tmp_path]).runs
+    weights = sum(weight.numel() for weight in policy.parameters() if weight.dim() > 1)
+    assert count_flops(Revived(replace(run, look="fc"), policy, world)) == 2 * weights
 
 
 def test_where_they_look_is_counted_evenly_over_a_test_set_that_may_lie_class_by_class(
