@@ -1,7 +1,7 @@
 """Files of pictures, PNG and GIF: written whole or not at all."""
 
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -18,12 +18,12 @@ SHOWN, HELD = 500, 2000
 """Milliseconds of each frame of an animation, and of its last."""
 
 
-def write_figure(figure: Figure, path: str | Path) -> None:
-    """Write a PNG; `path` holds either the whole picture or what it held before."""
+def write_figure(figure: Figure, path: str | Path, notes: Mapping[str, str] | None = None) -> None:
+    """Write a PNG, with `notes` as its text; `path` holds either the whole picture or what it held before."""
     buffer = io.BytesIO()
     FigureCanvasAgg(figure)
     legible(figure)
-    figure.savefig(buffer, format="png", dpi=DPI, metadata={"Software": None})
+    figure.savefig(buffer, format="png", dpi=DPI, metadata={"Software": None, **(notes or {})})
     write_whole(Path(path), buffer.getvalue())
 
 
