@@ -21,7 +21,7 @@ from ram_agent.gaze import count_fixations, glimpse_paths, glimpse_strip
 from ram_agent.pictures import encode_gif
 from ram_agent.rollout import GlimpseEnvironment
 from ram_agent.sensor import to_pixels
-from ram_agent.signal import gradient_signal
+from ram_agent.signal import TAG, gradient_signal
 from ram_agent.spectator import watch
 from ram_agent.writing import Writing
 
@@ -122,7 +122,7 @@ class Signal(Periodic):
         if not ratios:
             return
         for estimator, ratio in ratios.items():
-            self.board.logger.record(f"gradient/snr_{estimator}", ratio)
+            self.board.logger.record(TAG + estimator, ratio)
         self.board.logger.dump(learner.episodes)
 
 

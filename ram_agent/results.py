@@ -4,6 +4,7 @@ import json
 import platform
 from collections.abc import Iterable, Mapping
 from importlib.metadata import PackageNotFoundError, version
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from ram_agent.progress import tell
 from ram_agent.provenance import code
 from ram_agent.rollout import GlimpseEnvironment
 from ram_agent.run_files import RESULTS
+from ram_agent.signal import TAG
 from ram_agent.words import count
 from ram_agent.world import World, whole_split
 
@@ -89,6 +91,7 @@ def describe_run(config: Config, world: World, agents: list[Agent]) -> dict[str,
         "validation_errors": {agent.look: agent.best.error for agent in agents},
         "best_at_episode": agents[0].best.episodes,
         "learning_curve": validations(agents[0].board.metrics.rows),
+        "gradient_signal": signals(agents[0].board.metrics.rows),
         "episodes": learner.episodes,
         "seconds": learner.seconds,
         "episodes_per_second": learner.episodes / max(learner.seconds, 1e-9),
@@ -111,6 +114,16 @@ def validations(rows: Iterable[Mapping[str, Any]]) -> list[dict[str, int | float
         for row in rows
         if row.get("eval/error") not in (None, "")
     ]
+
+
+def signals(rows: Iterable[Mapping[str, Any]]) -> list[dict[str, int | float]]:
+    """The signal-to-noise ratio of each estimator's gradient where it was measured, likewise."""
+    points = []
+    for row in rows:
+        found = {name: float(value) for name, value in row.items() if name.startswith(TAG) and value not in (None, "")}
+        if ratios := {name.removeprefix(TAG): ratio for name, ratio in found.items() if isfinite(ratio)}:
+            points.append({"episodes": int(row["step"])} | ratios)
+    return points
 
 
 def versions() -> dict[str, str]:

@@ -30,6 +30,8 @@ from ram_agent.precision import training_products
 from ram_agent.rollout import Episode, GlimpseEnvironment, rollout
 from ram_agent.schedule import noise_seed
 
+TAG = "gradient/snr_"
+"""What the name of an estimator has before it in TensorBoard and `metrics.csv`."""
 ESTIMATORS = ("none", "learned", "leave_one_out", "pathwise", "straight_through")
 """In the order in which they are shown."""
 PER_IMAGE = 4

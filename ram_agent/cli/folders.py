@@ -21,8 +21,8 @@ FEW = 12
 
 
 def find_config(name: str, kind: str = "config", below: str = ".") -> Path:
-    """A path as it is, or the name of a config that came with the package, in `below`; a folder may have that name,
-    too. Raises `ConfigError`.
+    """A path as it is, or the name of a config that came with the package, in `below`, alone or as `configs/NAME.yaml`,
+    wherever that was typed; a folder may have that name, too. Raises `ConfigError`.
     """
     path = Path(name)
     shipped = {file.stem: file for file in sorted((SHIPPED / below).glob("*.yaml"))}
@@ -30,6 +30,8 @@ def find_config(name: str, kind: str = "config", below: str = ".") -> Path:
         return shipped[name]
     if path.exists():
         return path
+    if path == Path("configs", f"{path.stem}.yaml") and path.stem in shipped:
+        return shipped[path.stem]
     close = get_close_matches(path.stem, sorted(shipped), n=len(shipped), cutoff=0.0)
     of_each = {each.partition("_")[0]: each for each in reversed(close)}  # the closest of each task
     some = close if len(close) <= FEW else sorted(of_each.values(), key=close.index)

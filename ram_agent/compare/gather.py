@@ -15,12 +15,9 @@ from ram_agent.config import Config, ConfigError, load_config
 from ram_agent.export import is_export
 from ram_agent.full_image import NETWORKS
 from ram_agent.run_files import CHECKPOINT, CONFIG, CONTROLS, METRICS, RESULTS, agent_folder, check_run, is_run
-from ram_agent.signal import ESTIMATORS
+from ram_agent.signal import ESTIMATORS, TAG
 from ram_agent.stored import UNWRITTEN, TestErrors, read_errors, read_results
 from ram_agent.table import SWEEP, seed_folder
-
-SIGNAL = "gradient/snr_"
-"""What the columns of `metrics.csv` begin with that hold an estimator's gradient signal-to-noise."""
 
 
 @dataclass(frozen=True)
@@ -307,10 +304,10 @@ def _stored_curve(results: Mapping[str, Any]) -> list[Validated]:
 
 def _signal(rows: Sequence[Mapping[str, float]]) -> dict[str, tuple[tuple[int, float], ...]]:
     """An estimator that never had a finite number is left out."""
-    columns = {column for row in rows for column in row if column.startswith(SIGNAL)}
+    columns = {column for row in rows for column in row if column.startswith(TAG)}
     return {
-        estimator: tuple((int(row["step"]), row[SIGNAL + estimator]) for row in rows if SIGNAL + estimator in row)
-        for estimator in sorted((column.removeprefix(SIGNAL) for column in columns), key=estimator_order)
+        estimator: tuple((int(row["step"]), row[TAG + estimator]) for row in rows if TAG + estimator in row)
+        for estimator in sorted((column.removeprefix(TAG) for column in columns), key=estimator_order)
     }
 
 

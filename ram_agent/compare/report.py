@@ -10,11 +10,12 @@ from ram_agent.compare.curves import SIGNAL_OVER
 from ram_agent.compare.document import Block, Bullets, Gallery, Heading, Paragraph, Picture, Table
 from ram_agent.compare.errors import differences, error_table, how_to_read
 from ram_agent.compare.examine import BATCHES, PICTURED
-from ram_agent.compare.gather import SIGNAL, Run
+from ram_agent.compare.gather import Run
 from ram_agent.compare.methods import differing, of_other_names
 from ram_agent.compare.subjects import Compared, Pictures, Subject
 from ram_agent.full_image import NETWORKS
 from ram_agent.machine import machine
+from ram_agent.signal import TAG
 from ram_agent.timing import show
 from ram_agent.words import NOTHING, count, listed, mean
 from ram_agent.world import LANES
@@ -139,7 +140,7 @@ def _signal(compared: Compared, pictures: Pictures) -> list[Block]:
             rows.append((method.name, estimator, f"{fmean(map(median, seeds)):.3g}", str(len(seeds)), evaluations))
         if not runs and method.runs[0].look == "learned":
             without.append(method.name)
-    columns = f"`{SIGNAL}<estimator>`"
+    columns = f"`{TAG}<estimator>`"
     if not rows:
         said = f"Gradient signal-to-noise through training is left out: no run's metrics.csv has a column {columns}."
         return [Paragraph(said)]

@@ -1,5 +1,6 @@
 """The command line, as a user types it: what it prints, what it leaves, and what it says to a mistake."""
 
+import csv
 import json
 import os
 import re
@@ -196,6 +197,12 @@ def test_the_results_say_all_that_it_takes_to_judge_and_repeat_them(run: Path) -
         "episodes": results["best_at_episode"],
         "validation_error": results["validation_error"],
     }
+    with (run / "metrics.csv").open() as file:
+        rows = [row for row in csv.DictReader(file) if row.get("gradient/snr_none")]
+    assert [(point["episodes"], point["none"], point["leave_one_out"]) for point in results["gradient_signal"]] == [
+        (int(row["step"]), float(row["gradient/snr_none"]), float(row["gradient/snr_leave_one_out"])) for row in rows
+    ]
+    assert rows
     assert re.fullmatch("[0-9a-f]{64}", results["dataset"]["sha256"])
     assert results["versions"]["torch"] == torch.__version__
     policy = read_checkpoint(run / "checkpoints" / "agent.pt")["learner"]["policy"]

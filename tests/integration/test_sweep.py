@@ -148,6 +148,7 @@ def on_ray() -> Iterator[RayWorkers]:
     with pytest.MonkeyPatch.context() as patch:
         patch.delenv("RAY_ADDRESS", raising=False)
         patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+        patch.setenv("RAY_worker_niceness", "0")  # else its trainings wait for whatever else the machine does
         yield RayWorkers(2, 1)
     ray.shutdown()
 
@@ -173,6 +174,19 @@ def test_ray_runs_two_jobs_at_a_time(on_ray: RayWorkers, tmp_path: Path, monkeyp
     assert max(a1["started"], b1["started"]) < min(a1["ended"], b1["ended"])
     for start in (job["started"] for job in (a1, b1, a2, b2)):  # two places, not four
         assert sum(job["started"] <= start < job["ended"] for job in (a1, b1, a2, b2)) <= 2
+
+
+def test_ray_is_handed_whole_trainings_by_the_command_line(
+    on_ray: RayWorkers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ram_agent.cli.sweep.RayWorkers", lambda *_: on_ray)  # Ray starts once a process
+    table = tmp_path / "table.yaml"
+    table.write_text("rows: [{config: smoke}]\nseeds: [1, 2]\nset: {training.episodes: 200, images.source: digits}")
+    options = ["--backend", "ray", "--workers", "2", "--out", str(tmp_path / "out")]
+    assert main(["sweep", str(table), *options]) == 0
+    for seed in (1, 2):
+        results = json.loads((tmp_path / "out" / "smoke" / f"seed{seed}" / "results.json").read_text())
+        assert (results["episodes"], results["seed"]) == (200, seed)
 
 
 def test_a_signal_reaches_the_jobs_on_ray_and_those_that_wait_there_never_start(

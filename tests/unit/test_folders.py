@@ -33,6 +33,22 @@ def test_a_folder_of_ones_own_does_not_hide_the_config_of_its_name(
     assert find_config("smoke") == Path("smoke")
 
 
+@pytest.mark.parametrize(
+    ("name", "below"),
+    [("configs/smoke.yaml", "."), ("configs/table_smoke.yaml", "tables"), ("configs/hard.yaml", "spaces")],
+)
+def test_what_is_shipped_may_be_named_as_if_it_lay_here(
+    name: str, below: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert find_config(name, "config", below) == SHIPPED / below / Path(name).name
+    with pytest.raises(ConfigError, match="no such file"):
+        find_config(f"other/{name}", "config", below)
+    (tmp_path / "configs").mkdir()
+    (tmp_path / name).write_text("{}")
+    assert find_config(name, "config", below) == Path(name)
+
+
 @pytest.mark.parametrize("asked", ["nosuch", "cluttered60_hard_bst_6"])
 def test_a_name_that_there_is_not_is_told_one_of_each_task_the_nearest_first(asked: str) -> None:
     with pytest.raises(ConfigError) as caught:
