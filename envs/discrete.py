@@ -104,6 +104,7 @@ class DiscreteGlimpseVectorEnv(GlimpseVectorEnv):
 
     def __init__(self, num_envs: int = 1, *, grid: int = 9, **settings: Any) -> None:
         super().__init__(num_envs, **settings)
+        self.grid = grid
         self._actions = GridActions(self, grid)
         values = self.sensor.scales * self.images.channels * self.sensor.size**2
         glimpse = spaces.Box(0.0, 1.0, (values,), np.float32)
