@@ -30,6 +30,8 @@ SB3Method = Literal["a2c", "ppo", "recurrent_ppo"]
 THEIRS = "default: Stable-Baselines3's"
 
 
+PLAIN_NAME = "[A-Za-z0-9_-][A-Za-z0-9._-]*"
+"""What may name a folder anywhere."""
 PAIRS = (tuple[int, int] | None, tuple[float, float], tuple[float, float] | None)
 
 
@@ -398,9 +400,7 @@ class RunConfig(Section):
 class Config(Section):
     """A whole experiment."""
 
-    name: str = Field(
-        default="default", pattern=r"^[A-Za-z0-9_-][A-Za-z0-9._-]*$", description="name of the experiment"
-    )
+    name: str = Field(default="default", pattern=f"^{PLAIN_NAME}$", description="name of the experiment")
     images: ImagesConfig = ImagesConfig()
     scene: SceneConfig = SceneConfig()
     sensor: SensorConfig = SensorConfig()

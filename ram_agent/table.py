@@ -18,6 +18,7 @@ from typing import Annotated, Any
 from pydantic import Field, model_validator
 
 from ram_agent.config import (
+    PLAIN_NAME,
     Config,
     ConfigError,
     Section,
@@ -56,7 +57,7 @@ class Table(Section):
     def _distinct(self) -> "Table":
         names = [row.folder for row in self.rows]
         for number, name in enumerate(names):
-            if not re.fullmatch(r"[A-Za-z0-9_-][A-Za-z0-9._-]*", name):
+            if not re.fullmatch(PLAIN_NAME, name):
                 raise ValueError(f"rows.{number}.name: got {name!r}, expected letters, digits, '_', '-' and '.'")
             if name.casefold() in (earlier.casefold() for earlier in names[:number]):  # a folder each, on any disk
                 raise ValueError(f"rows.{number}.name: got {name!r} a second time; give each row a name of its own")
