@@ -6,7 +6,7 @@ from typing import Any
 
 from stable_baselines3 import A2C
 
-from envs.sb3 import make_sb3_env
+from envs.sb3 import GlimpseVecEnv, make_sb3_env
 from ram_agent.bench.report import Table
 from ram_agent.bench.settings import Settings, announce
 from ram_agent.bench.subject import CORES, GLIMPSES, NAMES, SIDE, as_it_trains, digits, make_learner
@@ -67,20 +67,23 @@ def training_tables(settings: Settings) -> list[Table]:
 def stable_baselines(name: str, lanes: int, settings: Settings) -> Any:
     """A Stable-Baselines3 algorithm on our environment. Raises `ImportError` where it is an extra's."""
     shared: dict[str, Any] = {"n_steps": GLIMPSES, "device": settings.device, "seed": 0}
-    env = make_sb3_env(lanes, images=digits(settings.device), device=settings.device)
     if name == "A2C":
-        return A2C("MultiInputPolicy", env, policy_kwargs={"net_arch": [UNITS, UNITS]}, **shared)
+        return A2C("MultiInputPolicy", _env(lanes, settings), policy_kwargs={"net_arch": [UNITS, UNITS]}, **shared)
     from sb3_contrib import RecurrentPPO
 
     memory = {"lstm_hidden_size": UNITS, "shared_lstm": True, "enable_critic_lstm": False}
     return RecurrentPPO(
         "MultiInputLstmPolicy",
-        env,
+        _env(lanes, settings),
         batch_size=lanes * GLIMPSES,
         n_epochs=10 if "10" in name else 1,
         policy_kwargs={**memory, "net_arch": {"pi": [UNITS // 2], "vf": []}},
         **shared,
     )
+
+
+def _env(lanes: int, settings: Settings) -> GlimpseVecEnv:
+    return make_sb3_env(lanes, images=digits(settings.device), device=settings.device)
 
 
 def _learn_once(model: Any) -> None:

@@ -14,8 +14,9 @@ from ram_agent.checkpoint import CheckpointError, read_newest
 from ram_agent.config import Config, ConfigError, load_config
 from ram_agent.export import is_export
 from ram_agent.full_image import NETWORKS
+from ram_agent.results import signals
 from ram_agent.run_files import CHECKPOINT, CONFIG, CONTROLS, METRICS, RESULTS, agent_folder, check_run, is_run
-from ram_agent.signal import ESTIMATORS, TAG
+from ram_agent.signal import ESTIMATORS
 from ram_agent.stored import UNWRITTEN, TestErrors, read_errors, read_results
 from ram_agent.table import SWEEP, seed_folder
 
@@ -159,9 +160,9 @@ def _agent(
     unfinished = bool(gap or results.get("interrupted"))
     gaps = [gap] if gap and learned else []
     rows, trouble = _read_metrics(folder / METRICS)
-    curve = tuple(_validated(rows))
+    curve, signal = tuple(_validated(rows)), signals(rows)
     if trouble:
-        curve = tuple(_stored_curve(results)) if learned else ()
+        curve, signal = (tuple(_stored_curve(results)), _stored_signal(results)) if learned else ((), [])
         said = "the learning curve has no times" if curve else "no learning curve"
         if not is_export(folder):
             gaps.append(f"{trouble}: {said}.")
@@ -211,7 +212,7 @@ def _agent(
         ),
         curve=curve,
         gaps=tuple(gaps),
-        signal=_signal(rows),
+        signal=_by_estimator(signal),
         versions=_texts(facts.get("versions")),
         given_up=given_up,
     )
@@ -302,12 +303,23 @@ def _stored_curve(results: Mapping[str, Any]) -> list[Validated]:
     return points
 
 
-def _signal(rows: Sequence[Mapping[str, float]]) -> dict[str, tuple[tuple[int, float], ...]]:
+def _stored_signal(results: Mapping[str, Any]) -> list[dict[str, int | float]]:
+    """The signal-to-noise ratios of `results.json`, likewise."""
+    try:
+        return [
+            {name: ratio for name, ratio in point.items() if isfinite(ratio)} | {"episodes": int(point["episodes"])}
+            for point in results["gradient_signal"]
+        ]
+    except (AttributeError, KeyError, TypeError, ValueError):
+        return []
+
+
+def _by_estimator(points: Sequence[Mapping[str, int | float]]) -> dict[str, tuple[tuple[int, float], ...]]:
     """An estimator that never had a finite number is left out."""
-    columns = {column for row in rows for column in row if column.startswith(TAG)}
+    names = {name for point in points for name in point} - {"episodes"}
     return {
-        estimator: tuple((int(row["step"]), row[TAG + estimator]) for row in rows if TAG + estimator in row)
-        for estimator in sorted((column.removeprefix(TAG) for column in columns), key=estimator_order)
+        name: tuple((int(point["episodes"]), float(point[name])) for point in points if name in point)
+        for name in sorted(names, key=estimator_order)
     }
 
 

@@ -211,6 +211,21 @@ def test_the_signal_of_the_gradient_is_read_by_estimator(tmp_path: Path):
     assert run.signal == {"learned": ((150, 0.5), (250, 0.25))}
 
 
+def test_without_metrics_the_signal_is_the_one_that_results_hold(tmp_path: Path):
+    """So that an export, which has no metrics, shows it, too."""
+    (tmp_path / "config.yaml").write_text("name: hard\n")
+    points = [{"episodes": 150, "none": 0.5, "learned": 0.75}, {"episodes": 250, "none": None}]
+    for stored, read in (
+        (points[:1], {"none": ((150, 0.5),), "learned": ((150, 0.75),)}),
+        (points, {}),
+        ([150], {}),
+        (None, {}),
+    ):
+        (tmp_path / "results.json").write_text(json.dumps({"interrupted": True, "gradient_signal": stored}))
+        (run,) = gather([tmp_path]).runs
+        assert run.signal == read
+
+
 def test_a_folder_named_twice_is_one_run(tmp_path: Path):
     (tmp_path / "config.yaml").write_text("name: hard\n")
     assert len(gather([tmp_path, tmp_path / ".." / tmp_path.name]).runs) == 1
