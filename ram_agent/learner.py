@@ -292,7 +292,8 @@ class StraightThrough(Pathwise):
     """Hard attention that does without a score function: what `Pathwise` does, past the rounding of a hard crop.
 
     The gradient is the straight-through one (Bengio et al. 2013) of the classification loss. It is biased as far as a
-    glimpse's slope over two pixels is not that of the loss, and its variance is a small part of the score function's.
+    glimpse's slope over two pixels is not that of the loss; early in training more of it is signal than of the score
+    function (docs/estimators.md).
     """
 
     method, head, unlearned = "straight_through", "straight_through", ()

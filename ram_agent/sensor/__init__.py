@@ -14,8 +14,9 @@ A glimpse holds K concentric scales of G × G samples. Neighbouring samples of s
     gaussian    x, y, stride_x, stride_y, sigma_x, sigma_y         exact
     stn         x, y, stride_x, stride_y                           exact almost everywhere
 
-`crop` and `stn` average 2^k × 2^k pixels into a sample of scale k, so that a coarse scale never aliases; `gaussian`
-widens its sigma with the stride. As an action every parameter is normalised to [-1, 1]; `Sensor.window` maps it.
+`crop` and `stn` average 2^k × 2^k pixels into a sample of scale k, `gaussian` doubles its sigma from scale to scale:
+up to stride 1 every pixel of a coarse scale counts. A wider stride leaves gaps between the boxes of `stn`, as between
+narrow filters of `gaussian`, whose sigma is a number of its own. As an action every parameter is normalised to [-1, 1]; `Sensor.window` maps it.
 """
 
 from ram_agent.sensor.base import Canvas, Retina, Sensor
