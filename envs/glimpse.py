@@ -313,7 +313,8 @@ class GlimpseVectorEnv(VectorEnv[dict[str, Any], dict[str, Any], Any]):
     def canvas(self) -> Tensor:
         """The scenes at hand, (N, C, H, W): for pictures and full-image controls; an agent never sees them."""
         if self._pixels is None:
-            return torch.zeros((self.num_envs, self.images.channels, *self.scenes.size), device=self.device)
+            nothing = torch.zeros((), device=self.device)  # a batch of canvases may be gigabytes: as one number
+            return nothing.expand(self.num_envs, self.images.channels, *self.scenes.size)
         return without_border(self._pixels, self.scenes.border)
 
     @property

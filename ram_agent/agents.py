@@ -10,7 +10,7 @@ from ram_agent.beginning import begin_with
 from ram_agent.board import Board
 from ram_agent.building import build_learner, seen_by
 from ram_agent.checkpoint import check_weights, fitting, is_checkpointed, read_newest
-from ram_agent.config import Config, dump_config
+from ram_agent.config import Config, TrainingConfig, dump_config
 from ram_agent.files import remove_partials
 from ram_agent.finite import NumbersGoneBad
 from ram_agent.gaze import of_each_class
@@ -35,6 +35,12 @@ class Agent:
     checkpoints: Checkpoints
 
     @property
+    def training(self) -> TrainingConfig:
+        """How it was trained, as it is told: of a control, whose windows nothing learns, with no method."""
+        training = self.learner.training
+        return training if self.look == "learned" else training.model_copy(update={"method": "none"})
+
+    @property
     def best(self) -> Best:
         assert self.validation.best is not None, "an agent is validated at the end of its training"
         return self.validation.best
@@ -57,14 +63,15 @@ def make_learner(
             if saved["best"]:
                 check_weights(learner.policy, Best(**saved["best"]).weights)
     elif look == "learned" and config.training.trained_agent:
-        begin_with(learner.policy, Path(config.training.trained_agent), world.dataset.classes if ranks.leads else ())
+        source, classes = Path(config.training.trained_agent), world.dataset.classes if ranks.leads else ()
+        learner.show_others_than(begin_with(learner.policy, source, classes))
     return learner, folder, saved
 
 
 def train_agent(
     config: Config,
     world: World,
-    folder: Path,
+    run_folder: Path,
     look: str,
     *,
     resume: bool,
@@ -73,16 +80,17 @@ def train_agent(
 ) -> list[Agent]:
     """Train the agent, or one control, watched over, logged and saved."""
     learner, folder, saved = make_learner(
-        config, world, folder, look, resume=resume, interruption=interruption, ranks=ranks
+        config, world, run_folder, look, resume=resume, interruption=interruption, ranks=ranks
     )
     remove_partials(folder)
     resume_at = learner.episodes if saved else -1 if resume else None
     told = any(folder.glob(EVENTS))
-    agent, callbacks = _watched(learner, config, world, folder, look, interruption, resume_at)
+    writing = Writing(folder, interruption.give_up if config.run.on_write_error == "stop" else None, within=run_folder)
+    agent, callbacks = _watched(learner, config, world, look, writing, resume_at)
     if saved:
         agent.validation.best = Best(**saved["best"]) if saved["best"] else None
     if not (saved and told):  # a resumed run may be the first that TensorBoard is told of
-        introduce(agent.board, config.model_copy(update={"training": learner.training}), world)
+        introduce(agent.board, config.model_copy(update={"training": agent.training}), world)
     try:
         learn(learner, callbacks, config, f"{look} [{world.dataset.name}]", anew=saved is None)
     except Exception as error:
@@ -105,16 +113,14 @@ def _watched(
     learner: Algorithm,
     config: Config,
     world: World,
-    folder: Path,
     look: str,
-    interruption: Interruption,
+    writing: Writing,
     resume_at: int | None,
 ) -> tuple[Agent, list[Periodic]]:
-    """An agent that is to be trained with its board in `folder`, and what is done beside its updates, in this order:
-    validation, signal-to-noise and pictures of one that learns to look, checkpoints.
+    """An agent that is to be trained with its board in the folder of `writing`, and what is done beside its updates, in
+    this order: validation, signal-to-noise and pictures of one that learns to look, checkpoints.
     """
-    total, every = learner.training.episodes, config.evaluation.every
-    writing = Writing(folder, interruption.give_up if config.run.on_write_error == "stop" else None)
+    total, every, folder = learner.training.episodes, config.evaluation.every, writing.folder
     board = Board(folder, world.dataset.name, tensorboard=config.run.tensorboard, resume_at=resume_at, writing=writing)
     learner.set_logger(board.logger)
     validating, images = whole_split(world, "validation")

@@ -46,6 +46,9 @@ ASK_EVERY = 16
 """Updates between two questions to a GPU whether all numbers are finite (on the CPU the answer costs nothing), and of
 ranks to each other whether to stop."""
 
+SHOWN = "images_shown"
+"""What an export calls how many images its training has been through."""
+
 KEPT = ("batch", "episodes_per_image", "optimizer")
 """Settings without which a training cannot go on: its updates are counted in episodes, its optimiser has a state."""
 
@@ -111,7 +114,8 @@ class Algorithm(ABC):
         self.num_timesteps = 0
         self.updates = 0
         self.earlier_updates = 0
-        """Those before `learn` began to count anew: what they showed and drew is not shown and drawn again."""
+        """Those before `learn` began to count anew, or of the training that this one begins with: what they showed and
+        drew is not shown and drawn again."""
         self.total_episodes = training.episodes
         self.trained = False
         """Whether the weights are those that a training ended with, or was judged by: they act as at its end."""
@@ -464,13 +468,32 @@ class Algorithm(ABC):
         learner = cls(policy, env, **settings | {"training": training.model_copy(update={"batch": batch})})
         with fitting(file):
             give_weights(learner.policy, judged_weights(saved))
+            learner.show_others_than(saved)
         learner.trained = True
         return learner
+
+    def show_others_than(self, saved: Mapping[str, Any]) -> None:
+        """Begin behind the images of the training that saved this: with its seed they would come once more, in the same
+        scenes and under the same noise.
+        """
+        if saved["seed"] == self.seed:
+            self.earlier_updates = -(-images_shown(saved) // (self.training.batch * self.ranks.size))
 
     @classmethod
     def saved_settings(cls, saved: Mapping[str, Any]) -> dict[str, Any]:
         """What a learner was made with that was saved, but for policy and environment."""
         return {"training": parse_section(TrainingConfig, saved["training"]), "seed": saved["seed"]}
+
+
+def images_shown(saved: Mapping[str, Any]) -> int:
+    """How many images a training had been through when this was saved, those counted that it began behind; of an export
+    that does not say, as many as it was to be through.
+    """
+    training = saved["training"]
+    if "learner" not in saved:
+        return saved.get(SHOWN, -(-training["episodes"] // training["episodes_per_image"]))
+    state = saved["learner"]
+    return (state["earlier_updates"] + state["updates"]) * state["processes"] * training["batch"]
 
 
 def _as_callback(callback: Callable[..., bool] | BaseCallback | list[BaseCallback] | None) -> BaseCallback:

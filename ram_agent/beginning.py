@@ -12,8 +12,8 @@ from ram_agent.progress import warn
 from ram_agent.run_files import config_of
 
 
-def begin_with(policy: Policy, source: Path, classes: Sequence[str] = ()) -> None:
-    """Give a policy the best weights of a run, or those of an export.
+def begin_with(policy: Policy, source: Path, classes: Sequence[str] = ()) -> Mapping[str, Any]:
+    """Give a policy the best weights of a run, or those of an export; returns all that was saved with them.
 
     Heads may differ where they have the same parameters: REINFORCE may begin where straight-through ended. Answers go
     by their number: where they are to mean other `classes` than they meant, as many, a line says so. Raises
@@ -33,7 +33,7 @@ def begin_with(policy: Policy, source: Path, classes: Sequence[str] = ()) -> Non
                 f"training.trained_agent: {source} learned other classes, and begins by answering {here!r} where it "
                 f"answered {theirs!r}"
             )
-        return
+        return saved
     with fitting(file):
         told = ", ".join(_differences(saved["blueprint"], policy.blueprint.as_plain()))
         as_many = saved["blueprint"]["classes"] == policy.blueprint.classes

@@ -18,7 +18,7 @@ from ram_agent.dashboard import layout_summary, settings_summaries
 from ram_agent.files import write_whole
 from ram_agent.fonts import legible
 from ram_agent.run_files import METRICS
-from ram_agent.writing import Attempted, Events, Writing, watch_events
+from ram_agent.writing import Attempted, EventFile, Events, Writing, watch_events
 
 
 class MetricsFile(KVWriter):
@@ -33,7 +33,13 @@ class MetricsFile(KVWriter):
         if resume_at is not None and path.exists():
             self.rows = [row for row in whole_rows(path) if int(row["step"]) <= resume_at]
             self._columns = {key: None for row in self.rows for key in row}
+            self.torn = True
+
+    def mend(self) -> None:
+        """Write all rows, where the file may not have them so."""
+        if self.torn:
             self._rewrite()
+            self.torn = False
 
     def write(self, key_values: dict[str, Any], key_excluded: dict[str, tuple[str, ...]], step: int = 0) -> None:
         row = {"step": step, "images": self.images}
@@ -42,7 +48,7 @@ class MetricsFile(KVWriter):
             for key, value in key_values.items()
             if isinstance(value, float | int) and "csv" not in (key_excluded.get(key) or ())
         }
-        anew = self.torn or not self.rows or not row.keys() <= self._columns.keys()
+        anew = self.torn or not self.rows or not row.keys() <= self._columns.keys() or not self.path.exists()
         self.rows.append(row)
         self._columns |= dict.fromkeys(row)
         self.torn = True
@@ -88,22 +94,30 @@ class Board:
         resume_at: int | None = None,
         writing: Writing | None = None,
     ) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
-        writing = writing or Writing(folder)
+        if writing is None:
+            folder.mkdir(parents=True, exist_ok=True)
+            writing = Writing(folder)
+        self.folder, self.resume_at = folder, resume_at
         self.metrics = MetricsFile(folder / METRICS, images, resume_at)
+        writing.attempt(METRICS, self.metrics.mend)
         self.writer: SummaryWriter | None = None
+        """None without TensorBoard, and as long as the disk does not take its file."""
         outputs: list[KVWriter] = [Attempted(self.metrics, METRICS, writing)]
         if tensorboard:
-            output = TensorBoardOutputFormat(str(folder))
-            self.writer = output.writer
-            events = watch_events(self._events.event_writer)
-            # Steps after the checkpoint happen again: at the start of a session TensorBoard forgets all from its step
-            # on. Of the first such start it forgets nothing, so that a run that begins must say so too.
-            self._events.add_event(
-                Event(step=0 if resume_at is None else resume_at + 1, session_log=SessionLog(status=SessionLog.START))
-            )
-            outputs.append(Attempted(Events(output, events), "TensorBoard's events", writing))
+            events, what = Events(folder, self._begin_events), "TensorBoard's events"
+            writing.attempt(what, events.open)
+            outputs.append(Attempted(events, what, writing))
         self.logger = Logger(str(folder), outputs)
+
+    def _begin_events(self) -> tuple[KVWriter, EventFile]:
+        output = TensorBoardOutputFormat(str(self.folder))
+        self.writer = output.writer
+        file = watch_events(self._events.event_writer)
+        # Steps after the checkpoint happen again: at the start of a session TensorBoard forgets all from its step
+        # on. Of the first such start it forgets nothing, so that a run that begins must say so too.
+        step = 0 if self.resume_at is None else self.resume_at + 1
+        self._events.add_event(Event(step=step, session_log=SessionLog(status=SessionLog.START)))
+        return output, file
 
     @property
     def _events(self) -> FileWriter:

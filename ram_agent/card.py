@@ -58,7 +58,7 @@ def model_card(
         lines += [f"![Where it looks on test images]({picture})", ""]
     lines += ["## Results", ""]
     if results is None:
-        lines += ["The run was not measured on the test set: it has not finished.", ""]
+        lines += ["Not measured on the test set: the run has not finished, or its results are of other weights.", ""]
     else:
         rows = {"mean location": results, **{f"control: {name}": r for name, r in results["controls"].items()}}
         lines += [

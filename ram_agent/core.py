@@ -49,7 +49,8 @@ class Core(nn.Module):
         self, features: Float[Tensor, "lanes features"], state: Memory
     ) -> tuple[Float[Tensor, "lanes hidden"], Memory]:
         after = self.cell(features, state if self.parts > 1 else state[0])
-        # Under autocast cells answer in half precision; what is remembered is kept whole.
+        # Under autocast cells answer in half precision, on a GPU from a state that was rounded so, too (PyTorch's list
+        # of what is); from look to look it is handed on whole.
         state = tuple(_whole(part) for part in (after if isinstance(after, tuple) else (after,)))
         return state[0], state
 

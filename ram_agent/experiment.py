@@ -156,7 +156,7 @@ def write_pictures(
 def _close(config: Config, agent: Agent, results: dict[str, Any]) -> None:
     measured = results if agent.look == "learned" else results.get("controls", {}).get(agent.look, {})
     if "test_error" in measured:
-        trained = config.model_copy(update={"training": agent.learner.training})
+        trained = config.model_copy(update={"training": agent.training})
         settings = {"look": agent.look, "seed": config.run.seed} | {
             f"{section}.{name}": value
             for section, values in trained.model_dump(mode="json").items()

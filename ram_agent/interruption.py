@@ -12,6 +12,9 @@ from ram_agent.parallel import Ranks
 
 STOPPING = "stopping: ends the update or validation at hand, then saves; once more ends now, and what was saved stays"
 
+ASKING = tuple(each for each in signal.Signals if each.name in ("SIGINT", "SIGTERM", "SIGHUP"))
+"""Signals that ask a training to save and end: Ctrl-C, `kill`, a terminal that is closed (not on Windows)."""
+
 
 @contextmanager
 def heard_by(receive: Callable[[int], object]) -> Iterator[None]:
@@ -27,11 +30,8 @@ def heard_by(receive: Callable[[int], object]) -> Iterator[None]:
 
 
 def _asking() -> list[signal.Signals]:
-    """Ctrl-C, `kill`, and a terminal that is closed, unless `nohup` has this process ignore that."""
-    asking = [signal.SIGINT, signal.SIGTERM]
-    if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # not on Windows
-        asking.append(signal.SIGHUP)
-    return asking
+    """Those of `ASKING`, a closed terminal only unless `nohup` has this process ignore that."""
+    return [each for each in ASKING if each.name != "SIGHUP" or signal.getsignal(each) is not signal.SIG_IGN]
 
 
 @dataclass

@@ -1,6 +1,6 @@
 """What a run has to show, in one table for people."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, get_args
 
 from ram_agent.config import FullImageKind, SB3Method
@@ -51,9 +51,10 @@ def results_table(results: Mapping[str, Any]) -> str:
         lines.append(f"  {'learned, sampled location':<28}{results['test_error_sampled']:7.2f}")
         lines.append(f"  {'learned, ' + str(results['votes']) + '-vote':<28}{results['test_error_voted']:7.2f}")
         differently = {look: _trained_differently(results, each) for look, each in results["controls"].items()}
+        shown = ", ".join(_shown_otherwise(results))
         for look, control in results["controls"].items():
             sees = "the whole canvas" if look in get_args(FullImageKind) else ""
-            told = ", ".join(filter(None, (sees, differently[look]))) or "trained alike"
+            told = ", ".join(filter(None, (sees, differently[look] or shown))) or "trained alike"
             lines.append(_row(f"{look}, {told}", control, dataset["name"]))
         for look, reason in results.get("controls_gone_bad", {}).items():
             lines.append(f"  {look}: no result, {reason.removeprefix(f'{look}: ')}")
@@ -62,7 +63,7 @@ def results_table(results: Mapping[str, Any]) -> str:
         lines.append(f"  error after each glimpse: {by_glimpse}")
         for look, control in results["controls"].items():
             if not differently[look]:
-                lines.append(f"  {_against(look, control, results)}")
+                lines.append(f"  {_against(f'{look}, {shown}' if shown else look, control, results)}")
         if tested < FEW:
             lines.append(f"  {TOO_FEW}")
     lines.append("")
@@ -91,6 +92,15 @@ def _trained_differently(results: Mapping[str, Any], control: Mapping[str, Any])
     if training.get("trained_agent"):
         return "from scratch"
     return "" if control["episodes"] == results["episodes"] else count(control["episodes"], "episode")
+
+
+def _shown_otherwise(results: Mapping[str, Any]) -> Iterator[str]:
+    """What a control, trained for as many episodes, is shown otherwise than the agent, whose method asks for it."""
+    training = results["config"]["training"]
+    if (per_image := training.get("episodes_per_image", 1)) > 1:
+        yield f"{per_image} times the images"
+    if training.get("lookahead"):
+        yield "not looking ahead"
 
 
 def _row(label: str, numbers: Mapping[str, Any], images: str) -> str:

@@ -12,10 +12,10 @@ from typing import Any
 from ram_agent.checkpoint import is_checkpointed
 from ram_agent.config import dump_config
 from ram_agent.files import write_whole
-from ram_agent.interruption import heard_by
+from ram_agent.interruption import ASKING, heard_by
 from ram_agent.run_files import CHECKPOINT
 from ram_agent.stored import final_results
-from ram_agent.sweep import Standing, command, in_order, last_line, standing_of, summarise
+from ram_agent.sweep import DigestOf, Standing, command, in_order, last_line, standing_of, summarise
 from ram_agent.table import SWEEP, Job
 from ram_agent.workers import Outcome, Running, Task, Workers
 from ram_agent.writing import Writing
@@ -46,10 +46,11 @@ class Runner:
         workers: Workers,
         *,
         keep_going: bool = True,
+        digest_of: DigestOf | None = None,
         say: Callable[[str], None] = print,
     ) -> None:
         self.out, self.standings, self.workers, self.keep_going = out, dict(standings), workers, keep_going
-        self.say = say
+        self.digest_of, self.say = digest_of, say
         self.waiting = in_order(standings)
         self.running: dict[Job, Running] = {}
         self.seen: set[Job] = set()
@@ -104,7 +105,8 @@ class Runner:
 
     def _start(self, job: Job) -> None:
         try:
-            standing = self.standings[job] = standing_of(job)  # who trains by hand may have been here since
+            # Who trains by hand may have been here since.
+            standing = self.standings[job] = standing_of(job, self.digest_of)
             results = final_results(job.folder)
         except ValueError as error:
             self._fail(job, str(error))
@@ -152,7 +154,7 @@ class Runner:
                 self._tell(job, "stopped, " + ("saved" if left == "to resume" else "before its first save"))
         else:
             # Killed from outside, it has done nothing wrong: the next sweep goes on with it.
-            self._fail(job, _how_it_ended(job, outcome), left if outcome.status < 0 else "failed")
+            self._fail(job, _how_it_ended(job, outcome), left if _killed(outcome) else "failed")
 
     def _done(self, job: Job, results: Mapping[str, Any]) -> None:
         record = self.records[job]
@@ -194,6 +196,11 @@ class Runner:
             "jobs": [asdict(record) for record in self.records.values()],
         }
         write_whole(self.out / SWEEP, (json.dumps(content, indent=2) + "\n").encode())
+
+
+def _killed(outcome: Outcome) -> bool:
+    """Whether a signal ended it: at once, or asked it to save and end."""
+    return outcome.status < 0 or outcome.status - 128 in ASKING
 
 
 def _how_it_ended(job: Job, outcome: Outcome) -> str:

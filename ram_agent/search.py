@@ -24,7 +24,7 @@ from ram_agent.agents import introduce, learn, make_learner
 from ram_agent.algorithm import Algorithm
 from ram_agent.board import Board
 from ram_agent.checkpoint import CheckpointError
-from ram_agent.config import Config, ConfigError, changed_config, dump_config
+from ram_agent.config import Config, ConfigError, changed_config, dump_config, parse_config
 from ram_agent.evaluation import Evaluation
 from ram_agent.experiment import settle, tune_torch
 from ram_agent.extras import to_install
@@ -168,14 +168,14 @@ class Search:
             direction="minimize",
             pruner=self.optuna.pruners.MedianPruner(n_startup_trials=5, n_warmup_steps=2),
         )
-        tree = self.config.model_dump(mode="json")
         ours = {
-            "config": tree | {"run": {"seed": self.config.run.seed}},
+            "config": _searched(self.config),
             "space": {name: range.model_dump(mode="json") for name, range in self.space.items()},
             "images": self.world_of(self.config).dataset.sha256,
         }
         for part, content in ours.items():
-            if study.user_attrs.get(part, content) != content:
+            theirs = study.user_attrs.get(part, content)
+            if (_of_today(theirs) if part == "config" else theirs) != content:
                 raise ConfigError(f"--out: {self.out} holds a search with another {part}; choose another folder")
             study.set_user_attr(part, content)
         return study
@@ -340,6 +340,20 @@ class Search:
             f"# Searched: {', '.join(self.space)}\n"
         )
         write_whole(self.out / "best.yaml", (header + dump_config(config)).encode())
+
+
+def _searched(config: Config) -> dict[str, Any]:
+    """What makes a search the same; how it is run does not, nor where the images lie, of which there is a digest."""
+    tree = config.model_dump(mode="json")
+    return tree | {"run": {"seed": config.run.seed}, "images": {"size": tree["images"]["size"]}}
+
+
+def _of_today(stored: dict[str, Any]) -> dict[str, Any]:
+    """What an earlier version wrote down, with the fields that have come since: nobody set them then."""
+    try:
+        return _searched(parse_config(stored))
+    except ConfigError:  # which this version refuses: another one
+        return stored
 
 
 def _check_scenes(world: World) -> None:

@@ -8,21 +8,25 @@ import json
 import statistics
 import sys
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from ram_agent.checkpoint import is_checkpointed
+from ram_agent.checkpoint import is_checkpointed, read_newest
 from ram_agent.compare.statistics import interval_over_seeds
-from ram_agent.config import Config, ConfigError, load_config
+from ram_agent.config import Config, ConfigError, ImagesConfig, load_config
 from ram_agent.files import holds_something, in_use
 from ram_agent.run_files import CHECKPOINT, CONFIG
 from ram_agent.stored import final_results, whole_results
 from ram_agent.table import Job
 
 Standing = Literal["done", "to resume", "new"]
+DigestOf = Callable[[ImagesConfig], str]
+"""The sha256 of images."""
 SETTLED = ("mnist", "digits")
 """What `images.source auto` comes to."""
+PLACES = {"images.source", "images.folder"}
+"""Fields that say where images lie, which may change while they stay the same."""
 KEPT = ("folder", "seed", "overwrite", "threads")
 """Of how a run is run, what stays as it was when the run goes on."""
 
@@ -30,8 +34,11 @@ KEPT = ("folder", "seed", "overwrite", "threads")
 # -------------------------------------------------------------------- jobs and their folders
 
 
-def standing_of(job: Job) -> Standing:
-    """Read from the folder. Raises `ConfigError` where that holds another experiment, or one that is being trained."""
+def standing_of(job: Job, digest_of: DigestOf | None = None) -> Standing:
+    """Read from the folder. Raises `ConfigError` where that holds another experiment, or one that is being trained.
+
+    By `digest_of` images that lie elsewhere than when the job ran are told from others; without, they are others.
+    """
     if in_use(job.log):
         raise ConfigError(f"{job.folder}: a process is training it (it holds {job.log}); wait for it, or end it")
     if in_use(job.folder):
@@ -39,13 +46,20 @@ def standing_of(job: Job) -> Standing:
     results = final_results(job.folder)
     if results is None and not is_checkpointed(job.folder / CHECKPOINT):
         return "new"
-    ran = load_config(job.folder / CONFIG)
-    if name := next(different(job.config, ran), None):
+    names = [*different(job.config, load_config(job.folder / CONFIG))]
+    if names and not (set(names) <= PLACES and _lie_elsewhere(job, results, digest_of)):
+        name = next((name for name in names if name not in PLACES), names[0])
         raise ConfigError(
             f"{job.folder}: was run with another {name} than the table asks for; "
             "choose another --out, or move the folder away"
         )
     return "to resume" if results is None else "done"
+
+
+def _lie_elsewhere(job: Job, results: Mapping[str, Any] | None, digest_of: DigestOf | None) -> bool:
+    """Whether the images that the table names are those of the run, at another place than then."""
+    trained_on = results["dataset"] if results else read_newest(job.folder / CHECKPOINT)
+    return digest_of is not None and digest_of(job.config.images) == trained_on["sha256"]
 
 
 def different(asked: Config, ran: Config) -> Iterator[str]:
@@ -80,13 +94,19 @@ def command(job: Job, standing: Standing) -> list[str]:
 
 
 def _changed_since(job: Job) -> Iterator[str]:
-    """Options for what the table says today of how a run is run. It keeps the threads that it began with: so it ends as
-    if it had never been stopped.
+    """Options for what the table says today of how a run is run, and of where its images lie. It keeps the threads that
+    it began with: so it ends as if it had never been stopped.
     """
-    ran = load_config(job.folder / CONFIG).run
-    for name, value in job.config.run.model_dump().items():
-        if name not in (*KEPT, "progress") and value != getattr(ran, name):
-            yield from (f"--run.{name}", value if isinstance(value, str) else json.dumps(value))
+    ran = load_config(job.folder / CONFIG)
+    moved = PLACES & {*different(job.config, ran)}
+    changed = {name: getattr(job.config.images, name.partition(".")[2]) for name in sorted(moved)}
+    changed |= {
+        f"run.{name}": value
+        for name, value in job.config.run.model_dump().items()
+        if name not in (*KEPT, "progress") and value != getattr(ran.run, name)
+    }
+    for name, value in changed.items():
+        yield from (f"--{name}", value if isinstance(value, str) else json.dumps(value))
 
 
 def last_line(log: Path) -> str:

@@ -132,8 +132,12 @@ class RayWorkers:
     def __init__(self, workers: int, threads: int) -> None:
         self.ray = ray = import_module("ray")
         self.lanes = 2**31
-        address = {} if "RAY_ADDRESS" in os.environ else {"num_cpus": workers * threads}
-        ray.init(include_dashboard=False, log_to_driver=False, **address)
+        # By itself Ray would take a cluster that was started on this machine, which has its own number of processors.
+        place = {} if "RAY_ADDRESS" in os.environ else {"address": "local", "num_cpus": workers * threads}
+        try:
+            ray.init(include_dashboard=False, log_to_driver=False, **place)
+        except (ConnectionError, RuntimeError, ValueError) as error:
+            raise ConfigError(f"--backend ray: Ray does not start: {' '.join(str(error).split())}") from None
         largest = max(node["Resources"].get("CPU", 0.0) for node in ray.nodes() if node["Alive"])
         if largest < threads:  # Ray would wait for such a machine for ever
             raise ConfigError(

@@ -8,11 +8,15 @@ import errno
 import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any
 
 from stable_baselines3.common.logger import KVWriter
 
 from ram_agent.progress import warn
+
+BLOCK = 4096
+"""Bytes; a disk that takes them in one piece has room to begin."""
 
 
 class Writing:
@@ -24,17 +28,21 @@ class Writing:
         give_up: Callable[[str], object] | None = None,
         say: Callable[[str], None] = warn,
         so: str = "training goes on and tries again; make room, or press Ctrl-C",
+        within: Path | None = None,
     ) -> None:
         self.folder, self.give_up, self.say = folder, give_up, say
+        self.within = within or folder
+        """The folder of the run, which nobody makes anew; in it `folder` is made where it is missing."""
         self.so = "stopping after this update" if give_up else so
         self.trouble: dict[str, str] = {}
         """What could not be written at the last attempt, and why."""
 
     def attempt(self, what: str, write: Callable[[], object]) -> None:
-        """Call `write`, unless the folder is gone; an `OSError` is not the end of the run."""
+        """Call `write`, unless the run's folder is gone; an `OSError` is not the end of the run."""
         try:
-            if not self.folder.is_dir():
-                raise FileNotFoundError(errno.ENOENT, "the run folder has vanished", str(self.folder))
+            if not self.within.is_dir():
+                raise FileNotFoundError(errno.ENOENT, "the run folder has vanished", str(self.within))
+            self.folder.mkdir(parents=True, exist_ok=True)
             write()
         except OSError as error:
             reason = f"cannot write {what} in {self.folder}: {error.strerror or error}"
@@ -116,17 +124,33 @@ def watch_events(writer: Any) -> EventFile:
 
 
 class Events(KVWriter):
-    """TensorBoard's output, in whose thread a disk fails unseen: this raises what it met."""
+    """TensorBoard's output, in whose thread a disk fails unseen: this raises what it met.
 
-    def __init__(self, output: KVWriter, file: EventFile) -> None:
-        self.output, self.file = output, file
+    It is begun, in `begin`, as soon as the disk takes it.
+    """
+
+    def __init__(self, folder: Path, begin: Callable[[], tuple[KVWriter, EventFile]]) -> None:
+        self.folder, self.begin = folder, begin
+        self.begun: tuple[KVWriter, EventFile] | None = None
+
+    def open(self) -> tuple[KVWriter, EventFile]:
+        if self.begun is None:
+            with TemporaryFile(dir=self.folder) as probe:  # what TensorBoard's thread meets at its start ends it, aloud
+                probe.write(bytes(BLOCK))
+                probe.flush()
+            self.begun = self.begin()
+        return self.begun
 
     def write(self, key_values: Mapping[str, Any], key_excluded: Mapping[str, Any], step: int = 0) -> None:
-        self.output.write(key_values, key_excluded, step)  # type: ignore[arg-type]
-        if self.file.error:
-            raise self.file.error
+        output, file = self.open()
+        output.write(key_values, key_excluded, step)  # type: ignore[arg-type]
+        if file.error:
+            raise file.error
 
     def close(self) -> None:
-        self.output.close()
-        if self.file.error:
-            raise self.file.error
+        if self.begun is None:
+            return
+        output, file = self.begun
+        output.close()
+        if file.error:
+            raise file.error

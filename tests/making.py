@@ -19,11 +19,12 @@ from ram_agent.rollout import Episode
 @contextmanager
 def unchecked() -> Iterator[None]:
     """Without the tests' type checks: what a user's wrong argument meets."""
+    before = jaxtyping.config.jaxtyping_disable
     jaxtyping.config.update("jaxtyping_disable", True)
     try:
         yield
     finally:
-        jaxtyping.config.update("jaxtyping_disable", False)
+        jaxtyping.config.update("jaxtyping_disable", before)
 
 
 @contextmanager
@@ -130,6 +131,6 @@ def make_learner(
 ) -> Learner:
     """A learner over its own small environment; `settings` are fields of `TrainingConfig`."""
     world = make_env(lanes, tensors=True, **({"sensor": "gaussian"} if method == "pathwise" else {}) | (env or {}))
-    head = head or {"reinforce": "sampled", "pathwise": "pathwise"}[method]
+    head = head or LEARNERS[method].head
     agent = make_policy(world, head=head, seed=seed, **(policy or {}))
     return LEARNERS[method](agent, world, seed=seed, **settings)

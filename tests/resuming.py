@@ -94,6 +94,7 @@ def drawn_fast() -> Iterator[None]:
 def train(config: Config, folder: Path, *, look: str = "learned", resume: bool = False) -> None:
     """One session of one agent, without the experiment around it."""
     interruption = Interruption()
+    folder.mkdir(parents=True, exist_ok=True)  # as the experiment would have
     with interruption.watching():
         agents = train_agent(config, make_world(config), folder, look, resume=resume, interruption=interruption)
     agents[0].board.close()

@@ -24,6 +24,7 @@ from ram_agent.config import ConfigError
 from ram_agent.finite import NumbersGoneBad
 from ram_agent.machine import memory_reason, ran_out_of_memory
 from ram_agent.options import Parser
+from ram_agent.progress import tell
 from ram_agent.tracking import TrackingError
 
 COMMANDS: dict[str, tuple[Callable[[Any], Parser], Callable[[Any], Prepared]]] = {
@@ -49,12 +50,32 @@ def main(arguments: Sequence[str] | None = None, program: str = "ram-agent") -> 
     try:
         try:
             with plainly():
-                return _main(sys.argv[1:] if arguments is None else arguments, program)
+                status = _main(sys.argv[1:] if arguments is None else arguments, program)
         finally:
-            sys.stdout.flush()
+            unsaid = _flush()
     except BrokenPipeError:  # whoever read has had enough (`| head`): no error, and nobody to say more to
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _hush()
         return 128 + getattr(signal, "SIGPIPE", 13)  # not on Windows
+    if unsaid:
+        tell(f"{program}: error: cannot write to standard output: {unsaid}")
+    return status or (2 if unsaid else 0)
+
+
+def _flush() -> str:
+    """Write out what was printed; why that cannot be, or nothing."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        _hush()
+        return error.strerror or str(error)
+    return ""
+
+
+def _hush() -> None:
+    """Python tries once more at its end, and would complain."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def parse_command(arguments: Sequence[str], program: str = "ram-agent") -> Namespace:
@@ -87,17 +108,17 @@ def _main(arguments: Sequence[str], program: str) -> int:
     except BrokenPipeError:
         raise
     except (Refused, ConfigError, CheckpointError, TrackingError, OSError) as error:
-        print(f"{program}: error: {error}", file=sys.stderr)
+        tell(f"{program}: error: {error}")
         return 2
     except (MemoryError, RuntimeError) as error:
         if not ran_out_of_memory(error):
             raise
         remedy = "take fewer or smaller glimpses or scales, or a smaller batch"
-        print(f"{program}: error: {memory_reason(error)}; {remedy}", file=sys.stderr)
+        tell(f"{program}: error: {memory_reason(error)}; {remedy}")
         return 2
     except NumbersGoneBad as error:
-        print(f"{program}: error: {error}", file=sys.stderr)
+        tell(f"{program}: error: {error}")
         return NUMBERS_GONE_BAD
     except KeyboardInterrupt:
-        print(f"{program}: interrupted", file=sys.stderr)
+        tell(f"{program}: interrupted")
         return 130

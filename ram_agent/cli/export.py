@@ -1,11 +1,13 @@
 """`export`: a trained run as a folder to share."""
 
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from ram_agent.algorithm import SHOWN, images_shown
 from ram_agent.building import best_policy
 from ram_agent.card import PICTURES, model_card
 from ram_agent.checkpoint import fitting, read_newest
@@ -19,8 +21,9 @@ from ram_agent.hub import hub_client, push
 from ram_agent.layers import OF_THE_MACHINE
 from ram_agent.options import Parser
 from ram_agent.policy import RecurrentAttentionPolicy
+from ram_agent.progress import warn
 from ram_agent.results import write_results
-from ram_agent.run_files import CHECKPOINT, CONFIG, FIGURES, NOTICE
+from ram_agent.run_files import CHECKPOINT, CONFIG, FIGURES, NOTICE, RESULTS
 from ram_agent.stored import final_results
 
 
@@ -53,12 +56,13 @@ def export_run(given: Any) -> Prepared:
             f"run {folder}: an agent of Stable-Baselines3's ({config.training.method}) is not exported; "
             "expected one trained by reinforce, straight_through or pathwise"
         )
-    results = final_results(folder)
+    results = _of_these_weights(final_results(folder), saved, folder)
     notice = folder / NOTICE
     with fitting(folder / CHECKPOINT):
         policy = best_policy(saved, torch.device("cpu"))
         known = {name: saved[name] for name in ("training", "seed", "images", "sha256", "classes")}
         known |= {name: saved[name] for name in ("image_size",) if name in saved}  # younger than some checkpoints
+        known[SHOWN] = images_shown(saved)
     placeless = _without_places(config)
     known["training"] = known["training"] | {"trained_agent": placeless.training.trained_agent}
     assert isinstance(policy, RecurrentAttentionPolicy), "the agent of a run has an eye"
@@ -95,6 +99,19 @@ def export_run(given: Any) -> Prepared:
         return 0
 
     return job
+
+
+def _of_these_weights(results: dict[str, Any] | None, saved: Mapping[str, Any], folder: Path) -> dict[str, Any] | None:
+    """The results, unless they are of other weights than the checkpoint's: where the newest is damaged, say."""
+    with fitting(folder / CHECKPOINT):
+        at = saved["best"]["episodes"] if saved["best"] else None
+    if results is None or results.get("best_at_episode", at) == at:
+        return results
+    warn(
+        f"{folder / RESULTS} tells the error of other weights, of episode {results['best_at_episode']:,}, than are at "
+        f"hand, of {'none' if at is None else f'{at:,}'}: exported without it; `ram-agent evaluate` measures them"
+    )
+    return None
 
 
 def _without_places(config: Config) -> Config:

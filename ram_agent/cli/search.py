@@ -12,6 +12,7 @@ from ram_agent.cli.watch import as_typed, train_command
 from ram_agent.cli.world import ConfiguredWorld
 from ram_agent.config import Config, ConfigError, changed_config, load_config
 from ram_agent.options import Parser, add_config_options, help_by_config, overrides
+from ram_agent.progress import say
 from ram_agent.search import Search, check_optuna
 from ram_agent.space import read_space
 
@@ -70,7 +71,7 @@ def search_settings(given: Any) -> Prepared:
         space,
         lambda changed: ConfiguredWorld(changed, world.images),
         out,
-        say=lambda line: print(line, flush=True),
+        say=say,
     )
 
     def job() -> int:
@@ -78,10 +79,10 @@ def search_settings(given: Any) -> Prepared:
             loud(world.images.notice)
         interrupted_by = search.run(given.trials)
         if search.best:
-            print(f"\n  best on validation: {search.best.value:.2f} % [{world.dataset.name}]")
-            print(f"  train it:  {train_command(out / 'best.yaml')}")
+            say(f"\n  best on validation: {search.best.value:.2f} % [{world.dataset.name}]")
+            say(f"  train it:  {train_command(out / 'best.yaml')}")
         if interrupted_by:
-            print(f"  interrupted; the same command goes on: {as_typed(['ram-agent', *given.arguments])}")
+            say(f"  interrupted; the same command goes on: {as_typed(['ram-agent', *given.arguments])}")
             return 128 + interrupted_by
         if not search.best:
             raise Refused(

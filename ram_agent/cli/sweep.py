@@ -8,10 +8,12 @@ from ram_agent.cli.folders import find_config
 from ram_agent.cli.outputs import check_folder
 from ram_agent.cli.prepared import Prepared
 from ram_agent.cli.watch import PAGE, as_typed, watch_command
+from ram_agent.cli.world import digest_of
 from ram_agent.config import ConfigError
 from ram_agent.files import held
 from ram_agent.machine import cores
 from ram_agent.options import Parser
+from ram_agent.progress import say
 from ram_agent.runner import Runner
 from ram_agent.sweep import Standing, command, in_order, standing_of, summarise, summary_table
 from ram_agent.table import SWEEP, Job, read_jobs
@@ -48,31 +50,29 @@ def sweep_table(given: Any) -> Prepared:
     # A training that has the machine to itself measures at its start how many are worth having, as by itself.
     alone = given.workers == 1 and given.backend == "local"
     jobs = read_jobs(path, out, 0 if alone else threads, find_config)
-    standings: dict[Job, Standing] = {each: standing_of(each) for each in jobs}
+    standings: dict[Job, Standing] = {each: standing_of(each, digest_of) for each in jobs}
     left = in_order(standings)
 
     def job() -> int:
-        print(f"{path}: {count(len(jobs), 'training')}, {len(jobs) - len(left)} done; to {out}", flush=True)
+        say(f"{path}: {count(len(jobs), 'training')}, {len(jobs) - len(left)} done; to {out}")
         if given.dry_run:
             width = max((len(str(each)) for each in left), default=0)
             for each in left:
-                print(f"  {each!s:{width}}  {standings[each]:9}  {as_typed(command(each, standings[each]))}")
+                say(f"  {each!s:{width}}  {standings[each]:9}  {as_typed(command(each, standings[each]))}")
             return 0
         out.mkdir(parents=True, exist_ok=True)
         with held(out):  # another table's sweep would take the jobs that wait here for its own
             on_ray = given.backend == "ray" and left
             workers = RayWorkers(given.workers, threads) if on_ray else LocalWorkers(given.workers)
-            runner = Runner(
-                out, standings, workers, keep_going=given.keep_going, say=lambda line: print(line, flush=True)
-            )
+            runner = Runner(out, standings, workers, keep_going=given.keep_going, digest_of=digest_of, say=say)
             status = runner.run()
-        print(f"\n{summary_table(summarise(jobs))}\n\n  written to {out / SWEEP}")
-        print(f"  watch it:  {watch_command(out)}\n             {PAGE}")
+        say(f"\n{summary_table(summarise(jobs))}\n\n  written to {out / SWEEP}")
+        say(f"  watch it:  {watch_command(out)}\n             {PAGE}")
         for how, jobs_so in (("failed", runner.failures), ("done, with trouble", runner.troubles)):
             for each, reason in jobs_so.items():
-                print(f"  {how}: {each}, {reason}\n          all it said: {each.log}")
+                say(f"  {how}: {each}, {reason}\n          all it said: {each.log}")
         if status > 128:
-            print(f"  interrupted; the same command goes on: {as_typed(['ram-agent', *given.arguments])}")
+            say(f"  interrupted; the same command goes on: {as_typed(['ram-agent', *given.arguments])}")
         return status
 
     return job

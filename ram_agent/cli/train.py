@@ -1,6 +1,5 @@
 """`train`: an agent and its controls, from a config or on from where a run was."""
 
-import sys
 import warnings
 from collections.abc import Mapping
 from contextlib import ExitStack
@@ -26,7 +25,7 @@ from ram_agent.files import held, write_whole
 from ram_agent.learner import check_gradient
 from ram_agent.options import Parser, add_config_options, help_by_config, overrides
 from ram_agent.parallel import join_ranks, leave_ranks
-from ram_agent.progress import tell, warn
+from ram_agent.progress import say, tell, warn
 from ram_agent.replay import check_replayable
 from ram_agent.report import results_table
 from ram_agent.run_files import CONFIG, NOTICE, config_of, is_run
@@ -111,7 +110,7 @@ def train_run(given: Any) -> Prepared:
             )
         if line := unmeasured(world.images, world.images.classes):
             warn(line)
-        print(f"run folder: {folder}", flush=True)
+        say(f"run folder: {folder}")
         with ExitStack() as following:
             try:
                 following.enter_context(tracked(config, folder))
@@ -123,16 +122,16 @@ def train_run(given: Any) -> Prepared:
                 results, interrupted_by = run_experiment(config, world, folder, resume=bool(given.resume), ranks=ranks)
             except KeyboardInterrupt:  # after the training, which is saved, and measured, perhaps
                 if not final_results(folder):
-                    print(f"  go on:     {train_command('--resume', folder)}", flush=True)
+                    say(f"  go on:     {train_command('--resume', folder)}")
                 raise
-        print("\n" + results_table(results) + "\n")
+        say("\n" + results_table(results) + "\n")
         if config.run.tensorboard:
-            print(f"  watch it:  {watch_command(folder)}\n             {PAGE}")
+            say(f"  watch it:  {watch_command(folder)}\n             {PAGE}")
         if interrupted_by:
-            print(f"  go on:     {train_command('--resume', folder)}")
+            say(f"  go on:     {train_command('--resume', folder)}")
             return 128 + interrupted_by
         if UNWRITTEN in results:
-            print(f"error: {results[UNWRITTEN]}", file=sys.stderr)
+            tell(f"error: {results[UNWRITTEN]}")
             return NOT_WRITTEN
         return NUMBERS_GONE_BAD if "controls_gone_bad" in results else 0
 

@@ -1,7 +1,7 @@
 """The environments of a configuration: here the agent is tied to them (and in `bench`, which measures both)."""
 
 from collections.abc import Sequence
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any, get_args
 
 import torch
@@ -10,7 +10,7 @@ from envs.glimpse import GlimpseVectorEnv
 from envs.images import ImageData, load_images
 from envs.sb3 import GlimpseVecEnv, make_sb3_env
 from envs.scenes import Split
-from ram_agent.config import Config, ConfigError
+from ram_agent.config import Config, ConfigError, ImagesConfig
 from ram_agent.sensor import make_sensor
 from ram_agent.world import Dataset
 
@@ -66,6 +66,16 @@ class ConfiguredWorld:
 
     def labels_in(self, split: str) -> Sequence[int]:
         return self.images.split(split).labels.tolist()
+
+
+def digest_of(images: ImagesConfig) -> str:
+    """The sha256 of images, read once."""
+    return _digest(images.source, images.folder, images.size)
+
+
+@cache
+def _digest(source: str, folder: str | None, size: tuple[int, int] | None) -> str:
+    return load_images(source, folder, size=size).sha256
 
 
 def find_device(name: str) -> torch.device:

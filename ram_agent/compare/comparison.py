@@ -63,7 +63,7 @@ def compare(gathered: Gathered, world_of: WorldOf | None, out: Path, *, timed: b
     found = json.dumps(numbers(compared, missing_of(compared)), indent=1, allow_nan=False, ensure_ascii=False) + "\n"
     files = {REPORT: markdown(blocks), "comparison.html": html(blocks, out, TITLE), "comparison.json": found}
     for name, text in files.items():
-        write_whole(out / name, text.encode())
+        write_whole(out / name, text.encode(errors="backslashreplace"))
     return [out / name for name in files]
 
 
@@ -182,10 +182,10 @@ def _adjusted(pairs: Sequence[Pair]) -> list[Pair]:
 
 
 def draw(compared: Compared, out: Path) -> Pictures:
-    """Write the plots that there is something to draw for, in place of those of an earlier comparison."""
-    if (out / REPORT).is_file():
-        for picture in (file for pattern in PICTURES for file in out.glob(pattern)):
-            picture.unlink()
+    """Write the plots that there is something to draw for, in place of those of an earlier comparison, which are there
+    until all of these are.
+    """
+    earlier = {file for pattern in PICTURES for file in out.glob(pattern)} if (out / REPORT).is_file() else set()
     names = {subject.method.name: _label(subject, compared.datasets) for subject in compared.subjects}
     images = compared.datasets[0] if len(compared.datasets) == 1 else "images in brackets"
     runs = {names[each.method.name]: each.method.runs for each in compared.subjects}
@@ -207,13 +207,18 @@ def draw(compared: Compared, out: Path) -> Pictures:
             map_of_looks.axes[0].set_title(f"images: {subject.method.runs[0].dataset}", fontsize=LABEL)
             write_figure(map_of_looks, out / name)
             fixations.append(Picture(name, names[subject.method.name]))
-    return Pictures(
+    pictures = Pictures(
         curves="validation_error.png" if curves else None,
         by_glimpse="error_by_glimpse.png" if by_glimpse else None,
         signal="gradient_signal.png" if signal else None,
         fixations=tuple(fixations),
         paths=tuple(_draw_paths(compared.subjects, names, out)),
     )
+    drawn = [pictures.curves, pictures.by_glimpse, pictures.signal, *pictures.paths]
+    drawn += [picture.file for picture in fixations]
+    for file in earlier - {out / name for name in drawn if name}:
+        file.unlink()
+    return pictures
 
 
 def _draw_paths(subjects: Sequence[Subject], names: Mapping[str, str], out: Path) -> list[str]:

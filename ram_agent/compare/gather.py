@@ -78,26 +78,33 @@ class Gathered:
 
     runs: tuple[Run, ...]
     left_out: tuple[str, ...]
-    """A sentence for each sweep with runs that have not begun, and for each folder whose configuration cannot be read,
-    by which nothing of it can be understood."""
+    """A sentence for each sweep with runs that have not begun, for each folder that is no run's, as a search's among
+    `runs/*`, and for each whose configuration cannot be read, by which nothing of it can be understood."""
 
 
 def gather(folders: Sequence[Path], *, controls: bool = True) -> Gathered:
     """Every agent of every run, with its `controls` or without, a folder named twice once; the folder of a sweep stands
     for all of its runs, each by the name of its row.
 
-    Raises `ConfigError` where a folder does not hold a run, or none has a configuration that can be read.
+    Raises `ConfigError` where there is no such folder, or none holds a run whose configuration can be read.
     """
-    found = [_runs(folder) for folder in folders]
-    left_out = [*dict.fromkeys(sentence for _, sentence in found if sentence)]
+    left_out: dict[str, None] = {}
+    errors: dict[Path, ConfigError] = {}
     different: dict[Path, Path] = {}
     rows: dict[Path, str] = {}
-    for folder, row in (pair for begun, _ in found for pair in begun.items()):
-        check_run(folder)
-        different.setdefault(folder.resolve(), folder)
-        rows[folder.resolve()] = row or rows.get(folder.resolve(), "")
+    for named in folders:
+        try:
+            begun, sentence = _runs(named)
+        except ConfigError as error:
+            if not named.is_dir():
+                raise
+            errors[named] = error
+            continue
+        left_out |= {sentence: None} if sentence else {}
+        for folder, row in begun.items():
+            different.setdefault(folder.resolve(), folder)
+            rows[folder.resolve()] = row or rows.get(folder.resolve(), "")
     runs: list[Run] = []
-    errors: dict[Path, ConfigError] = {}
     for place, folder in different.items():
         try:
             runs += _agents(folder, rows[place])
@@ -107,15 +114,15 @@ def gather(folders: Sequence[Path], *, controls: bool = True) -> Gathered:
         raise next(iter(errors.values()))
     if not controls:
         runs = [run for run in runs if run.look == "learned"]
-    left_out += [f"{folder} is left out: {error}." for folder, error in errors.items()]
-    return Gathered(tuple(runs), tuple(left_out))
+    return Gathered(tuple(runs), (*left_out, *(f"{folder} is left out: {error}." for folder, error in errors.items())))
 
 
 def _runs(folder: Path) -> tuple[dict[Path, str], str]:
     """The folder itself, or the runs of a sweep that have begun, in the order of its table, each with its row's name;
-    and a sentence about those that have not.
+    and a sentence about those that have not. Raises `ConfigError` where no run has begun.
     """
     if not (folder / SWEEP).is_file():
+        check_run(folder)
         return {folder: ""}, ""
     try:
         jobs = json.loads((folder / SWEEP).read_text(encoding="utf-8"))["jobs"]

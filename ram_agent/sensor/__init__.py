@@ -16,7 +16,8 @@ A glimpse holds K concentric scales of G × G samples. Neighbouring samples of s
 
 `crop` and `stn` average 2^k × 2^k pixels into a sample of scale k, `gaussian` doubles its sigma from scale to scale:
 up to stride 1 every pixel of a coarse scale counts. A wider stride leaves gaps between the boxes of `stn`, as between
-narrow filters of `gaussian`, whose sigma is a number of its own. As an action every parameter is normalised to [-1, 1]; `Sensor.window` maps it.
+narrow filters of `gaussian`, whose sigma is a number of its own. As an action every parameter is normalised to [-1, 1];
+`Sensor.window` maps it.
 """
 
 from ram_agent.sensor.base import Canvas, Retina, Sensor

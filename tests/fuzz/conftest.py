@@ -58,8 +58,8 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
         terminalreporter.line(f"{sum(dict(report.user_properties)['cases'] for report in reports):7,}  in all")
 
 
-@pytest.fixture(autouse=True, scope="session")
+@pytest.fixture(autouse=True, scope="module")
 def _shapes_unchecked() -> Iterator[None]:
-    """Shapes are checked by all other tests; here they would take most of the time."""
+    """Shapes are checked by all other tests, also after these; here they would take most of the time."""
     with unchecked():
         yield

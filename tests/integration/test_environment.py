@@ -519,8 +519,9 @@ def test_torch_and_numpy_environments_say_the_same(kind: str) -> None:
             assert_same(mine, other)
 
 
-@pytest.mark.parametrize("kind", ["gaussian", "stn"])
-def test_a_soft_glimpse_carries_the_sensors_gradient_through_the_environment(kind: str) -> None:
+@pytest.mark.parametrize("kind", ["crop", "gaussian", "stn"])
+def test_a_glimpse_carries_the_sensors_gradient_through_the_environment(kind: str) -> None:
+    """Whose canvases are bytes, where these are floats."""
     env = make_env(3, sensor=kind, tensors=True)
     env.reset(seed=0)
     window = torch.linspace(-0.5, 0.5, 3 * env.sensor.window_parameters).view(3, -1).requires_grad_()

@@ -310,6 +310,20 @@ def test_an_export_is_held_against_runs_with_the_errors_of_its_own(tmp_path: Pat
     assert "not finished" not in told
 
 
+def test_an_export_of_older_weights_than_were_measured_has_no_results(
+    runs: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As where the newest checkpoint is damaged, and one before it is read."""
+    trained = tmp_path / "run"
+    shutil.copytree(runs["reinforce"], trained)
+    best = read_checkpoint(trained / CHECKPOINT)["best"]
+    save_as(trained, {"best": best | {"episodes": best["episodes"] - 8}})
+    assert main(["export", str(trained), "--out", str(tmp_path / "out"), "--no-graph"]) == 0
+    assert "tells the error of other weights" in capsys.readouterr().err
+    assert not (tmp_path / "out" / "results.json").exists()
+    assert "not measured" in (tmp_path / "out" / "README.md").read_text(encoding="utf-8").lower()
+
+
 def test_an_export_of_a_run_that_is_not_finished_has_no_results(runs: dict[str, Path], tmp_path: Path) -> None:
     trained = tmp_path / "run"
     shutil.copytree(runs["reinforce"], trained)

@@ -208,6 +208,16 @@ def test_other_settings_resume_bit_equal(settings: dict[str, Any], tmp_path: Pat
     assert_same_runs(tmp_path / "parts", tmp_path / "whole")
 
 
+def test_a_training_that_began_with_another_resumes_bit_equal(tmp_path: Path) -> None:
+    """With its own weights, not with those that it began with."""
+    quiet = {"tensorboard": False, "pictures": 0}
+    train(configure("crop", run=quiet), tmp_path / "first")
+    other = configure("crop", training={"trained_agent": str(tmp_path / "first")}, run=quiet)
+    train(other, tmp_path / "whole")
+    train_stopped_and_resumed(other, tmp_path / "parts", 5)
+    assert_same_runs(tmp_path / "parts", tmp_path / "whole")
+
+
 CONTROLLED = list(zip(get_args(ControlKind), itertools.cycle(["crop", "gaussian"]), strict=False))
 
 

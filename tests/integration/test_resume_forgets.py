@@ -243,8 +243,14 @@ def other_scenes(patch: pytest.MonkeyPatch) -> None:
 
 
 def other_exploration(patch: pytest.MonkeyPatch) -> None:
-    original = Learner.window_std
-    patch.setattr(Learner, "window_std", lambda self, progress: original(self, progress) + 1e-6)
+    """The std itself is logged: what is drawn is changed behind its back."""
+    original = Learner._schedule
+
+    def schedule(self: Learner) -> None:
+        original(self)
+        self._std += 1e-6
+
+    patch.setattr(Learner, "_schedule", schedule)
 
 
 @pytest.mark.parametrize("change", [other_noise, other_scenes, other_exploration])

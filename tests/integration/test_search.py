@@ -453,6 +453,16 @@ def test_a_folder_of_another_search_is_refused(
         other.run(2)
 
 
+def test_a_search_of_an_earlier_version_goes_on(tmp_path: Path) -> None:
+    """Its journal knows nothing of a field that has come since, nor where the images lie today."""
+    search = search_of(tmp_path)
+    assert search.run(1) == 0
+    stored = search.config.model_dump(mode="json") | {"run": {"seed": search.config.run.seed}}
+    del stored["training"]["window_rate"]
+    search.study.set_user_attr("config", stored | {"images": {"source": "elsewhere", "folder": None, "size": None}})
+    assert search_of(tmp_path).run(2) == 0
+
+
 @pytest.mark.parametrize(
     "torn",
     [

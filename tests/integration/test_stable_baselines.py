@@ -204,6 +204,7 @@ def test_a_policy_is_rebuilt_from_its_blueprint(method: str) -> None:
 
 def train(config: Config, folder: Path, *, resume: bool = False) -> None:
     interruption = Interruption()
+    folder.mkdir(parents=True, exist_ok=True)
     with interruption.watching():
         train_agent(config, make_world(config), folder, "learned", resume=resume, interruption=interruption)
 

@@ -6,7 +6,7 @@ import os
 import shutil
 import subprocess
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from io import FileIO
 from pathlib import Path
 from types import SimpleNamespace
@@ -57,21 +57,22 @@ def fill(disk: Path) -> None:
                 raise
 
 
-def configure(on_write_error: str) -> Config:
+def configure(on_write_error: str, controls: Sequence[str] = ()) -> Config:
     """20 updates: a row every 2, a checkpoint every 4, an evaluation with its pictures after 8, 16 and 20."""
     return make_config(
         training={"episodes": 160},
-        evaluation={"every": 64, "signal": 0},
+        evaluation={"every": 64, "signal": 0, "controls": list(controls)},
         run={"on_write_error": on_write_error, "tensorboard": True, "checkpoint_every": 32},
     )
 
 
-def at_update(number: int, act: Callable[[], object], monkeypatch: pytest.MonkeyPatch) -> None:
+def at_update(number: int, act: Callable[[], object], monkeypatch: pytest.MonkeyPatch, head: str = "sampled") -> None:
+    """Of the agent that learns where to look, or of the control of that name."""
     original = Learner.update
 
     def update(self: Learner, on_step: Any = None) -> Any:
         facts = original(self, on_step)
-        if self.updates == number:
+        if self.updates == number and self.policy.blueprint.head == head:
             act()
         return facts
 
@@ -233,6 +234,53 @@ def test_a_run_folder_that_vanishes_is_not_made_anew_in_part(
     assert read_newest(elsewhere / CHECKPOINT, pytest.fail)["learner"]["updates"] == 4
     again = train(configure("continue"), elsewhere, resume=True)
     assert again["test_error"] == results["test_error"]
+
+
+def test_a_disk_that_is_full_when_a_control_begins_costs_neither_the_control_nor_the_test_errors(
+    disk: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = disk / "run"
+    with monkeypatch.context() as patch:
+        at_update(20, lambda: fill(disk), patch)
+        results = train(configure("continue", ["random"]), run)
+    assert "test_error" in results["controls"]["random"]
+    assert "No space left" in results["unwritten"]
+    assert "Traceback" not in capsys.readouterr().err
+    (disk / "filler").unlink()
+    again = train(configure("continue", ["random"]), run, resume=True)
+    assert "unwritten" not in again
+    assert again["test_error"] == results["test_error"]
+    assert again["controls"]["random"]["test_error"] == results["controls"]["random"]["test_error"]
+
+
+def test_a_control_that_began_on_a_full_disk_has_all_its_rows_when_there_is_room(
+    disk: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = disk / "run"
+    with monkeypatch.context() as patch:
+        at_update(20, lambda: fill(disk), patch)
+        at_update(9, (disk / "filler").unlink, patch, "random")
+        results = train(configure("continue", ["random"]), run)
+    assert "unwritten" not in results
+    control = run / "controls" / "random"
+    rows = MetricsFile(control / "metrics.csv", "rows", resume_at=1000).rows
+    assert {int(row["step"]) for row in rows} >= set(range(16, 161, 16))
+    events = EventAccumulator(str(control), size_guidance={"scalars": 0})
+    events.Reload()
+    assert [event.step for event in events.Scalars("train/loss")][-1] == 160
+    assert read_newest(control / CHECKPOINT, pytest.fail)["learner"]["updates"] == 20
+
+
+def test_a_run_folder_that_vanishes_is_not_made_anew_by_a_control(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run, elsewhere = tmp_path / "run", tmp_path / "moved"
+    with monkeypatch.context() as patch:
+        at_update(6, lambda: shutil.move(run, elsewhere), patch)
+        results = train(configure("continue", ["random"]), run)
+    assert "vanished" in results["unwritten"]
+    assert "test_error" in results["controls"]["random"]
+    assert not run.exists()
 
 
 def test_the_command_line_ends_with_a_status_of_its_own_and_shows_the_table(

@@ -41,6 +41,10 @@ CLEAR, UNCLEAR = Estimate(-1.2, 0.4), Estimate(-0.3, 0.4)
             "stn and hard: no difference is shown (0.30 ± 0.40 points, paired, 10,000 images, 3 and 4 seeds).",
         ),
         (
+            pair(UNCLEAR, 0.01, (1, 1)),
+            "stn and hard: no difference is shown (0.30 ± 0.40 points, paired, 10,000 images, one seed each).",
+        ),
+        (
             pair(CLEAR, 1e-6, (1, 1)),
             "stn is better than hard by 1.20 ± 0.40 points (paired, 10,000 images, one seed each; "
             "of these trained agents: other seeds may differ).",
@@ -224,6 +228,24 @@ def test_without_metrics_the_signal_is_the_one_that_results_hold(tmp_path: Path)
         (tmp_path / "results.json").write_text(json.dumps({"interrupted": True, "gradient_signal": stored}))
         (run,) = gather([tmp_path]).runs
         assert run.signal == read
+
+
+def test_what_is_no_run_is_left_out_and_told_of_where_others_are_there(tmp_path: Path):
+    """As of `runs/*`: the folder of a search, one of a training that was killed at its start, a sweep that waits."""
+    folders = [tmp_path / name for name in ("run", "a_search", "table")]
+    for folder in folders:
+        folder.mkdir()
+    (folders[0] / "config.yaml").write_text("name: a\n")
+    (folders[2] / "sweep.json").write_text(json.dumps({"jobs": [{"row": "x", "seed": 1}]}))
+    gathered = gather(folders)
+    assert [run.config.name for run in gathered.runs] == ["a"]
+    search, sweep = gathered.left_out
+    assert search.startswith(f"{folders[1]} is left out: run {folders[1]}: not a run folder (no config.yaml in it)")
+    assert sweep.startswith(f"{folders[2]} is left out: sweep {folders[2]}: none of its 1 runs has begun")
+    with pytest.raises(ConfigError, match="not a run folder"):
+        gather(folders[1:])
+    with pytest.raises(ConfigError, match="nowhere: not a run folder"):
+        gather([folders[0], tmp_path / "nowhere"])
 
 
 def test_a_folder_named_twice_is_one_run(tmp_path: Path):

@@ -248,6 +248,25 @@ def test_a_control_that_was_not_trained_alike_is_not_said_to_be(
     assert "the policy has" not in table
 
 
+@pytest.mark.parametrize(
+    ("training", "told"),
+    [
+        ({"episodes_per_image": 4}, "4 times the images"),
+        ({"lookahead": 8}, "not looking ahead"),
+        ({"episodes_per_image": 2, "lookahead": 1}, "2 times the images, not looking ahead"),
+    ],
+)
+def test_what_a_control_is_shown_otherwise_is_said_beside_its_error(training: dict[str, int], told: str) -> None:
+    numbers = {"test_error": 20.0, "test_error_ci95": (18.0, 22.0), "episodes": 200}
+    results = measured({"random": numbers, "cnn": numbers})
+    results["config"]["training"] |= training
+    table = results_table(results)
+    assert f"random, {told} " in table
+    assert f"cnn, the whole canvas, {told} " in table
+    assert f" error than random, {told}" in table
+    assert "trained alike" not in table
+
+
 def test_one_is_told_in_the_singular() -> None:
     one = measured({})
     one["config"]["environment"]["glimpses"] = one["config"]["scene"]["clutter"] = one["episodes"] = 1

@@ -35,8 +35,10 @@ from ram_agent.building import best_policy
 from ram_agent.checkpoint import CheckpointError, read_checkpoint, write_checkpoint
 from ram_agent.config import TrainingConfig
 from ram_agent.controls import CONTROLS
+from ram_agent.heads import LearnedWindowHead
 from ram_agent.learner import LEARNERS, REINFORCE, Learner, Pathwise, StraightThrough
 from ram_agent.parallel import Ranks
+from ram_agent.policy import RecurrentAttentionPolicy
 from ram_agent.progress import ProgressBar
 from ram_agent.rollout import rollout
 from ram_agent.run_files import CHECKPOINT
@@ -168,7 +170,7 @@ def test_settings_are_checked_like_those_of_a_config_and_win_over_it() -> None:
 # -------------------------------------------------------------------- one update
 
 
-@pytest.mark.parametrize("method", ["reinforce", "pathwise"])
+@pytest.mark.parametrize("method", LEARNERS)
 def test_an_update_changes_every_part_of_the_policy_that_has_something_to_learn(method: str) -> None:
     learner = make_learner(method, policy={"detach_location": True})
     before = weights(learner)
@@ -178,19 +180,64 @@ def test_an_update_changes_every_part_of_the_policy_that_has_something_to_learn(
     assert (learner.updates, learner.episodes) == (1, 8)
 
 
-@pytest.mark.parametrize("method", ["reinforce", "pathwise"])
+@pytest.mark.parametrize("method", LEARNERS)
 def test_learners_of_one_seed_are_bit_equal_and_of_another_seed_are_not(method: str) -> None:
     runs = []
     for seed in (0, 0, 1):
-        env = make_env(8, tensors=True, sensor="crop" if method == "reinforce" else "gaussian")
-        head = "sampled" if method == "reinforce" else "pathwise"
-        policy = make_policy(env, head=head, seed=0)  # the same first weights: what differs is the learner's own seed
+        env = make_env(8, tensors=True, sensor="gaussian" if method == "pathwise" else "crop")
+        # The same first weights: what differs is the learner's own seed.
+        policy = make_policy(env, head=LEARNERS[method].head, seed=0)
         learner = LEARNERS[method](policy, env, seed=seed)
         for _ in range(3):
             learner.update()
         runs.append(weights(learner))
     assert changed(runs[0], runs[1]) == set()
     assert "core" in changed(runs[0], runs[2])
+
+
+def test_straight_through_pulls_the_window_head_by_the_slope_of_the_crop_and_by_the_window_itself() -> None:
+    """By hand: what the loss would give for the glimpse, times how that differs one pixel on and one back; and what it
+    would give for the window, which the agent is told; together, times `policy.window_gradient`, through the mean.
+    """
+    settings = {"detach_location": True, "window_gradient": 0.3}
+    learner = make_learner("straight_through", env={"glimpses": 2}, policy=settings)
+    policy, env, sensor = learner.policy, learner.env, learner.env.sensor
+    assert isinstance(policy, RecurrentAttentionPolicy)
+    head = policy.window_head
+    assert isinstance(head, LearnedWindowHead)
+    torch.nn.init.normal_(head.outer.weight, std=0.5)
+    episode = rollout(policy, env, std=0.1, seed=0, generator=torch.Generator().manual_seed(0))
+    losses, _ = learner.losses(episode, 0.1)
+    found = torch.autograd.grad(losses.classification, list(head.parameters()))
+
+    def seen(action: torch.Tensor) -> torch.Tensor:
+        return sensor(env.canvas, sensor.window(action)).flatten(1, 2).detach()
+
+    with torch.no_grad():
+        hidden, state = policy.look(seen(episode.windows[0]), episode.windows[0], policy.initial_state(8))
+    window = episode.windows[1].detach().requires_grad_()
+    assert window.abs().max() < 0.9  # none at the border, where it is clamped
+    glimpse = seen(window).requires_grad_()
+    second, _ = policy.look(glimpse, window, state)
+    loss = F.cross_entropy(policy.answer(second), episode.target)
+    for_glimpse, for_window = torch.autograd.grad(loss, [glimpse, window])
+    for axis, extent in ((0, env.canvas.shape[3]), (1, env.canvas.shape[2])):
+        pixel = 2 / extent / sensor.reach * torch.eye(2)[axis]
+        slope = (seen(window + pixel) - seen(window - pixel)) / (2 * pixel[axis])
+        for_window[:, axis] += (for_glimpse * slope).flatten(1).sum(dim=1)
+    expected = torch.autograd.grad(head.mean(hidden), list(head.parameters()), 0.3 * for_window)
+    for ours, theirs in zip(found, expected, strict=True):
+        assert ours.abs().max() > 1e-6
+        torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-7)
+
+
+def test_the_noise_of_another_seed_is_another() -> None:
+    seeds = []
+    for seed in (0, 0, 1):
+        learner = make_learner(seed=seed)
+        learner.update()
+        seeds.append(learner.generator.initial_seed())
+    assert seeds[0] == seeds[1] != seeds[2]
 
 
 def test_the_loss_is_the_weighted_sum_of_terms_that_are_named() -> None:
@@ -633,6 +680,22 @@ def test_learn_again_shows_other_images_and_draws_other_noise(monkeypatch: pytes
     assert len(set(seeds)) == 4
 
 
+@pytest.mark.parametrize(("lanes", "earlier"), [(8, 5), (4, 10), (16, 3)])
+def test_a_training_that_begins_with_another_begins_behind_its_images(lanes: int, earlier: int, tmp_path: Path) -> None:
+    """With its seed they would come once more, in the same scenes and under the same noise."""
+    learner = make_learner(seed=5, episodes=24)
+    learner.learn(2 * 8 * LOOKS)
+    learner.learn(3 * 8 * LOOKS)
+    learner.save(tmp_path / CHECKPOINT, best=None, images="", sha256="", classes=[], image_size=[])
+    again = REINFORCE.load(tmp_path, make_env(lanes, tensors=True))
+    assert (again.earlier_updates, again.updates) == (earlier, 0)
+    again.learn(lanes * LOOKS)
+    assert (again.earlier_updates, again.updates) == (earlier, 1)
+    other = make_learner(seed=6)
+    other.show_others_than(read_checkpoint(tmp_path / CHECKPOINT))
+    assert other.earlier_updates == 0
+
+
 def test_a_function_is_a_callback_as_in_stable_baselines3() -> None:
     learner, met = make_learner(), []
 
@@ -756,7 +819,7 @@ def test_deterministic_predictions_repeat_and_sampled_ones_explore() -> None:
 # -------------------------------------------------------------------- saving
 
 
-@pytest.mark.parametrize("method", ["reinforce", "pathwise"])
+@pytest.mark.parametrize("method", LEARNERS)
 def test_a_loaded_learner_predicts_and_goes_on_like_the_one_that_was_saved(method: str, tmp_path: Path) -> None:
     learner = make_learner(method, policy={"core": "gru"}, clip=1.5)
     learner.learn(2 * 8 * LOOKS)

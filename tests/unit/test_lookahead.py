@@ -9,7 +9,7 @@ from gymnasium import spaces
 from torch import Tensor
 
 from ram_agent.config import PolicyConfig
-from ram_agent.learner import REINFORCE
+from ram_agent.learner import LEARNERS, REINFORCE
 from ram_agent.lookahead import alternative, lookahead_loss
 from ram_agent.policy import RecurrentAttentionPolicy
 from ram_agent.rollout import rollout
@@ -75,7 +75,7 @@ def test_windows_to_try_lie_anywhere_or_about_the_mean_and_inside() -> None:
     assert draws[False][:, 1].std() == pytest.approx(0.4, abs=0.02)
 
 
-@pytest.mark.parametrize("method", ["reinforce", "pathwise"])
+@pytest.mark.parametrize("method", LEARNERS)
 def test_its_gradient_reaches_the_window_head_and_what_it_stands_on_but_not_the_answer(method: str) -> None:
     learner = make_learner(method)
     episode = rollout(learner.policy, learner.env, std=0.1, seed=0, generator=torch.Generator().manual_seed(0))

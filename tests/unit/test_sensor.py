@@ -222,17 +222,18 @@ def test_the_straight_through_slope_of_crop_is_half_the_difference_of_its_neighb
     assert not sensor.differentiable
 
 
-def test_the_slope_of_a_crop_is_not_rounded_to_half_precision() -> None:
-    size, sensor = (21, 30), Crop(size=4, scales=3)
-    canvas = (255 * random_canvas(2, 1, *size)).to(torch.uint8)
-    window = window_at([[15.2, 10.1], [3.3, 2.2]], size, grad=True)
-    glimpse = sensor(canvas, window)
-    upstream = random_canvas(*glimpse.shape, seed=1).float()
-    (expected,) = torch.autograd.grad(glimpse, window.centre, upstream)
+@pytest.mark.parametrize("kernel", SENSORS)
+def test_neither_a_glimpse_nor_its_slope_is_rounded_to_half_precision(kernel: str) -> None:
+    sensor = make_sensor(kernel, size=4, scales=3)
+    canvas = (255 * random_canvas(2, 1, 21, 30)).to(torch.uint8)
+    action = torch.linspace(-0.5, 0.5, 2 * sensor.window_parameters).view(2, -1).requires_grad_()
+    expected = sensor(canvas, sensor.window(action))
+    upstream = random_canvas(*expected.shape, seed=1).float()
     with torch.autocast("cpu", torch.bfloat16):
-        glimpse = sensor(canvas, window)
-    (slope,) = torch.autograd.grad(glimpse, window.centre, upstream)
-    assert torch.equal(slope, expected)
+        glimpse = sensor(canvas, sensor.window(action))
+    assert torch.equal(glimpse, expected)
+    slopes = [torch.autograd.grad(each, action, upstream)[0] for each in (glimpse, expected)]
+    assert torch.equal(*slopes)
 
 
 def test_far_outside_crop_moves_in_alike_with_and_without_a_slope() -> None:

@@ -232,6 +232,7 @@ def configure(method: str, signal: int, **sections: dict[str, Any]) -> Config:
 
 def train(config: Config, folder: Path, look: str = "learned") -> list[dict[str, str]]:
     interruption = Interruption()
+    folder.mkdir(parents=True, exist_ok=True)
     with interruption.watching():
         train_agent(config, make_world(config), folder, look, resume=False, interruption=interruption)
     with (folder / ("." if look == "learned" else f"controls/{look}") / "metrics.csv").open(newline="") as file:

@@ -1,6 +1,7 @@
 """A sweep: what is left is read from folders, what is done is left alone, and one failure is not the others'."""
 
 import errno
+import io
 import json
 import os
 import signal
@@ -17,11 +18,13 @@ import yaml
 
 from ram_agent import runner as running
 from ram_agent import workers
+from ram_agent.checkpoint import write_checkpoint
 from ram_agent.cli import main
 from ram_agent.cli.folders import find_config, new_run_folder
 from ram_agent.config import ConfigError, dump_config, parse_config
 from ram_agent.files import held, in_use, write_whole
 from ram_agent.interruption import heard_by
+from ram_agent.progress import say
 from ram_agent.run_files import CHECKPOINT, CONFIG
 from ram_agent.runner import Runner
 from ram_agent.sweep import command, in_order, standing_of, summarise, summary_table
@@ -57,6 +60,8 @@ if mode == "late":
 if mode in ("wait", "deaf", "late"):
     open(folder + "/here", "w").close()
     time.sleep(60)
+if mode == "ask":
+    os.kill(os.getpid(), signal.SIGTERM)
 if mode == "kill":
     open(folder + "/checkpoints/agent.pt", "w").close()
     os.kill(os.getpid(), signal.SIGKILL)
@@ -258,6 +263,23 @@ def test_images_that_a_run_settled_itself_are_no_difference(tmp_path: Path) -> N
         standing_of(jobs_of(tmp_path, set={"images.source": "mnist"})[0])
 
 
+@pytest.mark.parametrize("done", [True, False])
+def test_images_that_lie_elsewhere_are_the_same_where_their_digest_is(done: bool, tmp_path: Path) -> None:
+    job, *_ = jobs_of(tmp_path, set={"images.source": "here.npz"})
+    lay(job, error=4.0 if done else None, sha256="1" * 64)
+    if not done:
+        write_checkpoint(job.folder / CHECKPOINT, {"sha256": "1" * 64})
+    moved, *_ = jobs_of(tmp_path, set={"images.source": "there.npz"})
+    assert standing_of(moved, lambda images: "1" * 64) == ("done" if done else "to resume")
+    assert command(moved, "to resume")[-4:-2] == ["--images.source", "there.npz"]
+    for digest_of in (lambda images: "2" * 64, None):
+        with pytest.raises(ConfigError, match=r"another images\.source"):
+            standing_of(moved, digest_of)
+    other, *_ = jobs_of(tmp_path, set={"images.source": "there.npz", "training.batch": 9})
+    with pytest.raises(ConfigError, match=r"another training\.batch"):
+        standing_of(other, lambda images: "1" * 64)
+
+
 @pytest.mark.parametrize("own", [{"images.source": "own.npz"}, {"images.source": "digits", "images.size": (28, 28)}])
 def test_images_that_auto_never_comes_to_are_a_difference(own: dict[str, Any], tmp_path: Path) -> None:
     lay(jobs_of(tmp_path, set=own)[0], error=4.0)
@@ -428,6 +450,25 @@ def test_a_job_that_is_killed_from_outside_can_go_on(tmp_path: Path, monkeypatch
     assert [job["status"] for job in written(tmp_path).values()] == ["to resume", "done", "done", "done"]
 
 
+def test_a_job_that_is_asked_to_end_from_outside_can_go_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By `kill PID`: it has saved, and ends with a status of its own."""
+    status, _, said = run(tmp_path, jobs_of(tmp_path), {"a1": "ask"}, monkeypatch)
+    assert status == 1
+    assert "failed, exit status 143: at work" in "".join(said)
+    assert [job["status"] for job in written(tmp_path).values()] == ["to resume", "done", "done", "done"]
+
+
+def test_a_terminal_that_is_gone_ends_no_sweep(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Gone(io.TextIOBase):
+        def write(self, text: str) -> int:
+            raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(sys, "stdout", Gone())
+    status, _, _ = run(tmp_path, jobs_of(tmp_path), {}, monkeypatch, say=say)
+    assert status == 0
+    assert [job["status"] for job in written(tmp_path).values()] == ["done"] * 4
+
+
 def test_results_that_are_damaged_fail_their_job_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     status, sweep, _ = run(tmp_path, jobs_of(tmp_path), {"a1": "damage"}, monkeypatch)
     assert status == 1
@@ -473,6 +514,25 @@ def test_a_ray_cluster_of_machines_that_are_too_small_is_refused(monkeypatch: py
     monkeypatch.setattr(workers, "import_module", lambda name: ray)
     with pytest.raises(ConfigError, match="a training has 8 of this machine's cores, and Ray's largest machine has 2;"):
         RayWorkers(1, 8)
+
+
+@pytest.mark.parametrize("address", [None, "ray://elsewhere:10001"])
+def test_ray_is_a_cluster_of_our_own_unless_one_is_named(address: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`ray.init()` by itself takes one that `ray start` began here, which refuses a number of processors."""
+    asked: dict[str, Any] = {}
+
+    def init(**settings: Any) -> None:
+        asked.update(settings)
+        raise ValueError("When connecting to an existing cluster,\n num_cpus must not be provided.")
+
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    if address:
+        monkeypatch.setenv("RAY_ADDRESS", address)
+    monkeypatch.setattr(workers, "import_module", lambda name: SimpleNamespace(init=init))
+    with pytest.raises(ConfigError, match=r"^--backend ray: Ray does not start: When connecting .*, num_cpus must not"):
+        RayWorkers(2, 3)
+    assert asked.get("address") == (None if address else "local")
+    assert asked.get("num_cpus") == (None if address else 6)
 
 
 def test_a_cluster_that_is_too_small_is_one_line_of_the_command(

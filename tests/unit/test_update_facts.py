@@ -11,7 +11,7 @@ from stable_baselines3.common.logger import KVWriter, Logger
 from ram_agent import learner as learners
 from ram_agent.average import Average
 from ram_agent.full_image import FullImagePolicy
-from ram_agent.learner import Learner
+from ram_agent.learner import LEARNERS, Learner
 from ram_agent.rollout import Episode, rollout
 from tests.making import make_env, make_learner
 
@@ -71,7 +71,7 @@ def test_actions_are_explored_as_far_as_the_training_has_come() -> None:
     assert apart() < 1e-4
 
 
-@pytest.mark.parametrize("method", ["reinforce", "pathwise"])
+@pytest.mark.parametrize("method", LEARNERS)
 def test_what_is_logged_of_an_update_is_what_was_played(method: str, played: list[tuple[Episode, float]]) -> None:
     reward = {"reward": "success"} if method == "reinforce" else {}
     learner = make_learner(method, lanes=16, seed=3, **reward)
@@ -92,7 +92,7 @@ def test_what_is_logged_of_an_update_is_what_was_played(method: str, played: lis
     assert float(facts["rollout/sigma"]) == pytest.approx(window.sigma.numpy().mean(), abs=1e-5)
     if method == "pathwise":
         assert float(facts["rollout/stride"]) != pytest.approx(float(facts["rollout/sigma"]), abs=1e-2)
-    else:
+    if method == "reinforce":
         foreseen = (episode.hidden[-2].detach() @ weight.T + bias)[:, 0].numpy()  # before the last move
         expected = 1 - (right - foreseen).var() / right.var()
         assert float(facts["train/explained_variance"]) == pytest.approx(expected, rel=1e-4)
