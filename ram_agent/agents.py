@@ -27,7 +27,7 @@ from ram_agent.writing import Writing
 class Agent:
     """A trained policy with what training knows of it."""
 
-    look: str
+    role: str
     """`learned`, or the kind of control."""
     learner: Algorithm
     validation: Validation
@@ -38,7 +38,7 @@ class Agent:
     def training(self) -> TrainingConfig:
         """How it was trained, as it is told: of a control, whose windows nothing learns, with no method."""
         training = self.learner.training
-        return training if self.look == "learned" else training.model_copy(update={"method": "none"})
+        return training if self.role == "learned" else training.model_copy(update={"method": "none"})
 
     @property
     def best(self) -> Best:
@@ -47,11 +47,11 @@ class Agent:
 
 
 def make_learner(
-    config: Config, world: World, folder: Path, look: str, *, resume: bool, interruption: Interruption, ranks: Ranks
+    config: Config, world: World, folder: Path, role: str, *, resume: bool, interruption: Interruption, ranks: Ranks
 ) -> tuple[Algorithm, Path, Mapping[str, Any] | None]:
     """The learner of the agent, or of one control; its folder, and what was saved of it if it goes on where it was."""
-    folder = agent_folder(folder, look)
-    learner = build_learner(config, world, look, ranks)
+    folder = agent_folder(folder, role)
+    learner = build_learner(config, world, role, ranks)
     interruption.learner = learner
     learner.stop_requested = interruption.asked  # the signal may have come before there was a learner
     saved = None
@@ -62,7 +62,7 @@ def make_learner(
             learner.go_on(saved, folder / CHECKPOINT)
             if saved["best"]:
                 check_weights(learner.policy, Best(**saved["best"]).weights)
-    elif look == "learned" and config.training.trained_agent:
+    elif role == "learned" and config.training.trained_agent:
         source, classes = Path(config.training.trained_agent), world.dataset.classes if ranks.leads else ()
         learner.show_others_than(begin_with(learner.policy, source, classes))
     return learner, folder, saved
@@ -72,7 +72,7 @@ def train_agent(
     config: Config,
     world: World,
     run_folder: Path,
-    look: str,
+    role: str,
     *,
     resume: bool,
     interruption: Interruption,
@@ -80,24 +80,24 @@ def train_agent(
 ) -> list[Agent]:
     """Train the agent, or one control, watched over, logged and saved."""
     learner, folder, saved = make_learner(
-        config, world, run_folder, look, resume=resume, interruption=interruption, ranks=ranks
+        config, world, run_folder, role, resume=resume, interruption=interruption, ranks=ranks
     )
     remove_partials(folder)
     resume_at = learner.episodes if saved else -1 if resume else None
     told = any(folder.glob(EVENTS))
     writing = Writing(folder, interruption.give_up if config.run.on_write_error == "stop" else None, within=run_folder)
-    agent, callbacks = _watched(learner, config, world, look, writing, resume_at)
+    agent, callbacks = _watched(learner, config, world, role, writing, resume_at)
     if saved:
         agent.validation.best = Best(**saved["best"]) if saved["best"] else None
     if not (saved and told):  # a resumed run may be the first that TensorBoard is told of
         introduce(agent.board, config.model_copy(update={"training": agent.training}), world)
     try:
-        learn(learner, callbacks, config, f"{look} [{world.dataset.name}]", anew=saved is None)
+        learn(learner, callbacks, config, f"{role} [{world.dataset.name}]", anew=saved is None)
     except Exception as error:
         agent.board.close()
         if not isinstance(error, NumbersGoneBad):
             raise
-        raise NumbersGoneBad(f"{look}: {error}. {_diagnose(agent.checkpoints, folder, str(error))}") from None
+        raise NumbersGoneBad(f"{role}: {error}. {_diagnose(agent.checkpoints, folder, str(error))}") from None
     learner.release()
     interruption.agree(ranks)
     if interruption.asked:
@@ -113,7 +113,7 @@ def _watched(
     learner: Algorithm,
     config: Config,
     world: World,
-    look: str,
+    role: str,
     writing: Writing,
     resume_at: int | None,
 ) -> tuple[Agent, list[Periodic]]:
@@ -124,12 +124,12 @@ def _watched(
     board = Board(folder, world.dataset.name, tensorboard=config.run.tensorboard, resume_at=resume_at, writing=writing)
     learner.set_logger(board.logger)
     validating, images = whole_split(world, "validation")
-    validation = Validation(seen_by(look, validating), images, every, total, board)
+    validation = Validation(seen_by(role, validating), images, every, total, board)
     shown: list[Periodic] = []
-    if config.evaluation.signal and look == "learned":
+    if config.evaluation.signal and role == "learned":
         own = world.environment("train", learner.env.num_envs)
         shown.append(Signal(own, config.evaluation.signal, every, total, board))
-    if config.run.pictures and look == "learned":
+    if config.run.pictures and role == "learned":
         scenes = of_each_class(world.labels_in("validation"), config.run.pictures)
         shown.append(Pictures(world.environment("validation", len(scenes)), scenes, every, total, board))
     checkpoints = Checkpoints(
@@ -144,7 +144,7 @@ def _watched(
         classes=list(world.dataset.classes),
         image_size=list(world.dataset.image_size),
     )
-    return Agent(look, learner, validation, board, checkpoints), [validation, *shown, checkpoints]
+    return Agent(role, learner, validation, board, checkpoints), [validation, *shown, checkpoints]
 
 
 def introduce(board: Board, config: Config, world: World) -> None:
@@ -178,10 +178,10 @@ def _diagnose(checkpoints: Checkpoints, folder: Path, reason: str) -> str:
 
 
 def assist(
-    config: Config, world: World, folder: Path, look: str, *, resume: bool, interruption: Interruption, ranks: Ranks
+    config: Config, world: World, folder: Path, role: str, *, resume: bool, interruption: Interruption, ranks: Ranks
 ) -> list[Agent]:
     """Train along with the first rank: play lanes of one's own and average gradients, no more."""
-    learner, _, saved = make_learner(config, world, folder, look, resume=resume, interruption=interruption, ranks=ranks)
-    learn(learner, [], config, look, anew=saved is None)
+    learner, _, saved = make_learner(config, world, folder, role, resume=resume, interruption=interruption, ranks=ranks)
+    learn(learner, [], config, role, anew=saved is None)
     interruption.agree(ranks)
     return []

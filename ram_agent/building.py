@@ -20,12 +20,12 @@ from ram_agent.stable_baselines import StableBaselines
 from ram_agent.world import World
 
 
-def build_learner(config: Config, world: World, look: str = "learned", ranks: Ranks = ALONE) -> Algorithm:
+def build_learner(config: Config, world: World, role: str = "learned", ranks: Ranks = ALONE) -> Algorithm:
     """The learner of the agent, or of one control: the same agent but for where it looks, hence nothing to estimate."""
-    training, seed = config.training_of(look), config.run.seed
-    env = seen_by(look, world.environment("train", training.lanes_per_process))
+    training, seed = config.training_of(role), config.run.seed
+    env = seen_by(role, world.environment("train", training.lanes_per_process))
     torch.manual_seed(seed)
-    policy = build_policy(env, config, look)
+    policy = build_policy(env, config, role)
     if isinstance(policy, GridPolicy):
         return StableBaselines(policy, world.vec_env(training.batch), training, config.sb3, seed=seed)
     graph = config.run.cuda_graph
@@ -34,10 +34,10 @@ def build_learner(config: Config, world: World, look: str = "learned", ranks: Ra
     return LEARNERS[training.method](policy, env, training, seed=seed, ranks=ranks, cuda_graph=graph)
 
 
-def build_policy(env: GlimpseEnvironment, config: Config, look: str) -> Policy:
+def build_policy(env: GlimpseEnvironment, config: Config, role: str) -> Policy:
     """The factory: which policy is what an agent or a control looks with, which head goes with which training."""
     method = config.training.method
-    head = look if look != "learned" else LEARNERS[method].head if method in LEARNERS else method
+    head = role if role != "learned" else LEARNERS[method].head if method in LEARNERS else method
     first, canvas = config.environment.first_window, (config.scene.height, config.scene.width)
     return policy_class(head)(
         env.single_observation_space["glimpse"].shape,
@@ -49,9 +49,9 @@ def build_policy(env: GlimpseEnvironment, config: Config, look: str) -> Policy:
     ).to(env.device)
 
 
-def seen_by(look: str, env: GlimpseEnvironment) -> GlimpseEnvironment:
+def seen_by(role: str, env: GlimpseEnvironment) -> GlimpseEnvironment:
     """The environment as an agent or a control sees it: through the eye, or the whole canvas at once."""
-    return WholeCanvas(env) if look in NETWORKS else env
+    return WholeCanvas(env) if role in NETWORKS else env
 
 
 def best_policy(saved: Mapping[str, Any], device: torch.device) -> Policy:

@@ -15,7 +15,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from ram_agent.combinations import check_together
-from ram_agent.layers import ConfigError, nearest, read_layers
+from ram_agent.config_layers import ConfigError, nearest, read_layers
 from ram_agent.lists import OF_THE_LIST, expected_list, field_at
 
 FullImageKind = Literal["cnn", "fc", "modern_cnn"]
@@ -416,13 +416,13 @@ class Config(Section):
         check_together(self)
         return self
 
-    def training_of(self, look: str) -> TrainingConfig:
+    def training_of(self, role: str) -> TrainingConfig:
         """How the agent ("learned") or a control is trained. A control has nothing to estimate.
 
         Episodes at one image are alike where nothing is drawn: a control looks at an image of its own in each lane.
         """
         training = self.training
-        if look == "learned":
+        if role == "learned":
             return training
         alone = {"method": "pathwise", "baseline": "learned", "episodes_per_image": 1}
         played = {

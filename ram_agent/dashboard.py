@@ -40,7 +40,7 @@ HARD: Charts = {
 }
 SPEED: Charts = {"episodes per second": ("time/episodes_per_second",)}
 
-TELLING = ("environment.glimpses", "look", "seed", "sensor.kind", "training.method")
+TELLING = ("environment.glimpses", "role", "seed", "sensor.kind", "training.method")
 """Settings that the table begins with. TensorBoard shows five until it is told otherwise, and would take them from the
 alphabet; those that are said to differ between runs go first.
 """

@@ -52,17 +52,17 @@ def run_experiment(
     agents: list[Agent] = []
     gone_bad: dict[str, str] = {}
     with interruption.watching():
-        for look in ("learned", *config.evaluation.controls):
+        for role in ("learned", *config.evaluation.controls):
             train = train_agent if ranks.leads else assist
             try:
-                agents += train(config, world, folder, look, resume=resume, interruption=interruption, ranks=ranks)
+                agents += train(config, world, folder, role, resume=resume, interruption=interruption, ranks=ranks)
             except (NumbersGoneBad, MemoryError, RuntimeError) as error:
                 no_room = ran_out_of_memory(error)
                 own = no_room or isinstance(error, NumbersGoneBad)
-                if not own or look == "learned" or ranks.size > 1:  # of several ranks the others may not have met it
+                if not own or role == "learned" or ranks.size > 1:  # of several ranks the others may not have met it
                     raise
-                gone_bad[look] = f"{look}: {memory_reason(error)}" if no_room else str(error)
-                warn(f"{gone_bad[look]}; the others are trained and measured all the same")
+                gone_bad[role] = f"{role}: {memory_reason(error)}" if no_room else str(error)
+                warn(f"{gone_bad[role]}; the others are trained and measured all the same")
                 interruption.learner = None  # what it holds is the next one's
             if interruption.asked:
                 break
@@ -144,7 +144,7 @@ def write_pictures(
         scenes = of_each_class(world.labels_in("test"), config.run.pictures)
         write_gaze(watch(agent.learner.policy, world.environment("test", len(scenes)), scenes), target)
     errors = {"learned": results} | results["controls"]
-    by_glimpse = {f"{look} [{world.dataset.name}]": measured["error_by_glimpse"] for look, measured in errors.items()}
+    by_glimpse = {f"{role} [{world.dataset.name}]": measured["error_by_glimpse"] for role, measured in errors.items()}
     write_figure(error_by_glimpse(by_glimpse), target / "error_by_glimpse.png")
     classes = world.dataset.classes
     write_figure(confusion_matrix(answered.confusion(len(classes)), classes), target / "confusion_matrix.png")
@@ -154,10 +154,10 @@ def write_pictures(
 
 
 def _close(config: Config, agent: Agent, results: dict[str, Any]) -> None:
-    measured = results if agent.look == "learned" else results.get("controls", {}).get(agent.look, {})
+    measured = results if agent.role == "learned" else results.get("controls", {}).get(agent.role, {})
     if "test_error" in measured:
         trained = config.model_copy(update={"training": agent.training})
-        settings = {"look": agent.look, "seed": config.run.seed} | {
+        settings = {"role": agent.role, "seed": config.run.seed} | {
             f"{section}.{name}": value
             for section, values in trained.model_dump(mode="json").items()
             if isinstance(values, dict) and section not in ("run", "evaluation")

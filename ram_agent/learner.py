@@ -185,8 +185,12 @@ class Learner(Algorithm):
                 on_step=on_step,
             )
         losses, facts = self.losses(episode, self._std)
-        weights = [getattr(training, f"{name}_weight") for name in Losses._fields]
-        total = torch.stack([weight * loss for weight, loss in zip(weights, losses, strict=True)]).sum()
+        total = (
+            training.classification_weight * losses.classification
+            + training.reinforce_weight * losses.reinforce
+            + training.baseline_weight * losses.baseline
+            + training.lookahead_weight * losses.lookahead
+        )
         return total, {
             "rollout/reward": episode.reward.mean(),
             "rollout/error": 100 * (1 - episode.reward.mean()),

@@ -18,10 +18,10 @@ from ram_agent.board import Board
 from ram_agent.evaluation import TEST_SEED, Evaluation, evaluate
 from ram_agent.figures import confusion_matrix, error_by_glimpse, fixation_map
 from ram_agent.gaze import count_fixations, glimpse_paths, glimpse_strip
+from ram_agent.gradient_signal import TAG, gradient_signal
 from ram_agent.pictures import encode_gif
 from ram_agent.rollout import GlimpseEnvironment
 from ram_agent.sensor import to_pixels
-from ram_agent.signal import TAG, gradient_signal
 from ram_agent.spectator import watch
 from ram_agent.writing import Writing
 

@@ -10,7 +10,7 @@ from typing import Generic, TypeVar
 
 import torch
 
-from ram_agent.layers import ConfigError
+from ram_agent.config_layers import ConfigError
 
 Result = TypeVar("Result")
 

@@ -42,7 +42,7 @@ def results_table(results: Mapping[str, Any]) -> str:
     if results.get("interrupted"):
         lines += ["interrupted; best error on the validation split so far, in percent:", ""]
         lines += [
-            f"  {look:<28}{error:7.2f}   [{dataset['name']}]" for look, error in results["validation_errors"].items()
+            f"  {role:<28}{error:7.2f}   [{dataset['name']}]" for role, error in results["validation_errors"].items()
         ]
     else:
         tested = results["test_images"]
@@ -50,20 +50,20 @@ def results_table(results: Mapping[str, Any]) -> str:
         lines.append(_row("learned, mean location", results, dataset["name"]))
         lines.append(f"  {'learned, sampled location':<28}{results['test_error_sampled']:7.2f}")
         lines.append(f"  {'learned, ' + str(results['votes']) + '-vote':<28}{results['test_error_voted']:7.2f}")
-        differently = {look: _trained_differently(results, each) for look, each in results["controls"].items()}
+        differently = {role: _trained_differently(results, each) for role, each in results["controls"].items()}
         shown = ", ".join(_shown_otherwise(results))
-        for look, control in results["controls"].items():
-            sees = "the whole canvas" if look in get_args(FullImageKind) else ""
-            told = ", ".join(filter(None, (sees, differently[look] or shown))) or "trained alike"
-            lines.append(_row(f"{look}, {told}", control, dataset["name"]))
-        for look, reason in results.get("controls_gone_bad", {}).items():
-            lines.append(f"  {look}: no result, {reason.removeprefix(f'{look}: ')}")
+        for role, control in results["controls"].items():
+            sees = "the whole canvas" if role in get_args(FullImageKind) else ""
+            told = ", ".join(filter(None, (sees, differently[role] or shown))) or "trained alike"
+            lines.append(_row(f"{role}, {told}", control, dataset["name"]))
+        for role, reason in results.get("controls_gone_bad", {}).items():
+            lines.append(f"  {role}: no result, {reason.removeprefix(f'{role}: ')}")
         lines.append("")
         by_glimpse = "  ".join(f"{error:.1f}" for error in results["error_by_glimpse"])
         lines.append(f"  error after each glimpse: {by_glimpse}")
-        for look, control in results["controls"].items():
-            if not differently[look]:
-                lines.append(f"  {_against(f'{look}, {shown}' if shown else look, control, results)}")
+        for role, control in results["controls"].items():
+            if not differently[role]:
+                lines.append(f"  {_against(f'{role}, {shown}' if shown else role, control, results)}")
         if tested < FEW:
             lines.append(f"  {TOO_FEW}")
     lines.append("")
@@ -76,11 +76,11 @@ def results_table(results: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _against(look: str, control: Mapping[str, Any], results: Mapping[str, Any]) -> str:
+def _against(role: str, control: Mapping[str, Any], results: Mapping[str, Any]) -> str:
     """What the policy adds, as far as two intervals can tell; `ram-agent compare` pairs the images, and tells more."""
     points = control["test_error"] - results["test_error"]
     lower, upper = sorted([results["test_error_ci95"], control["test_error_ci95"]])
-    told = f"the policy has {abs(points):.1f} points {'more' if points < 0 else 'less'} error than {look}"
+    told = f"the policy has {abs(points):.1f} points {'more' if points < 0 else 'less'} error than {role}"
     return f"{told}: the intervals overlap" if upper[0] <= lower[1] else told
 
 

@@ -16,12 +16,12 @@ from ram_agent.building import seen_by
 from ram_agent.config import Config
 from ram_agent.evaluation import TEST_SEED, Evaluation, evaluate
 from ram_agent.files import write_whole
+from ram_agent.gradient_signal import TAG
 from ram_agent.policy import Policy
 from ram_agent.progress import tell
 from ram_agent.provenance import code
 from ram_agent.rollout import GlimpseEnvironment
 from ram_agent.run_files import RESULTS
-from ram_agent.signal import TAG
 from ram_agent.words import count
 from ram_agent.world import World, whole_split
 
@@ -40,16 +40,16 @@ def measure(config: Config, world: World, agents: list[Agent]) -> tuple[dict[str
         if config.run.progress:  # minutes, where images are many
             passes = 2 + config.evaluation.votes if policy.window_head.varies else 1
             shown = f"{count(images, 'test image')}, {count(passes, 'pass', 'passes')}"
-            tell(f"measuring {agent.look} on {shown}")
+            tell(f"measuring {agent.role} on {shown}")
         policy.load_state_dict(agent.best.weights)
         result, mean = test_errors(
-            policy, seen_by(agent.look, env), images, agent.learner.window_std(1.0), config.evaluation.votes
+            policy, seen_by(agent.role, env), images, agent.learner.window_std(1.0), config.evaluation.votes
         )
         answered.append(mean)
-        if agent.look == "learned":
+        if agent.role == "learned":
             numbers = {**result, "controls": {}}
         else:
-            numbers["controls"][agent.look] = {**result, "episodes": agent.learner.episodes}
+            numbers["controls"][agent.role] = {**result, "episodes": agent.learner.episodes}
     return numbers, answered[0]
 
 
@@ -88,7 +88,7 @@ def describe_run(config: Config, world: World, agents: list[Agent]) -> dict[str,
         "name": config.name,
         "dataset": {"name": dataset.name, "sha256": dataset.sha256, "notice": dataset.notice},
         "validation_error": agents[0].best.error,
-        "validation_errors": {agent.look: agent.best.error for agent in agents},
+        "validation_errors": {agent.role: agent.best.error for agent in agents},
         "best_at_episode": agents[0].best.episodes,
         "learning_curve": validations(agents[0].board.metrics.rows),
         "gradient_signal": signals(agents[0].board.metrics.rows),

@@ -43,6 +43,6 @@ def check_run(folder: Path) -> None:
         )
 
 
-def agent_folder(run: Path, look: str) -> Path:
+def agent_folder(run: Path, role: str) -> Path:
     """Where the agent that learns to look lies (`learned`), or one of the controls that are trained beside it."""
-    return run if look == "learned" else run / CONTROLS / look
+    return run if role == "learned" else run / CONTROLS / role

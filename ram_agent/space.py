@@ -16,7 +16,7 @@ from typing import Any
 from pydantic import Field, model_validator
 
 from ram_agent.config import ConfigError, Section, check_value, describe, field_names, parse_section
-from ram_agent.layers import nearest, read_yaml
+from ram_agent.config_layers import nearest, read_yaml
 
 SEARCHED = ("sensor", "environment", "policy", "training")
 

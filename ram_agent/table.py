@@ -28,7 +28,7 @@ from ram_agent.config import (
     nearest,
     parse_section,
 )
-from ram_agent.layers import read_yaml
+from ram_agent.config_layers import read_yaml
 
 SWEEP = "sweep.json"
 """The file of a sweep's folder that says how it stands."""

@@ -91,12 +91,12 @@ def drawn_fast() -> Iterator[None]:
         yield
 
 
-def train(config: Config, folder: Path, *, look: str = "learned", resume: bool = False) -> None:
+def train(config: Config, folder: Path, *, role: str = "learned", resume: bool = False) -> None:
     """One session of one agent, without the experiment around it."""
     interruption = Interruption()
     folder.mkdir(parents=True, exist_ok=True)  # as the experiment would have
     with interruption.watching():
-        agents = train_agent(config, make_world(config), folder, look, resume=resume, interruption=interruption)
+        agents = train_agent(config, make_world(config), folder, role, resume=resume, interruption=interruption)
     agents[0].board.close()
 
 
@@ -149,12 +149,12 @@ def stop(session: Callable[..., object], number: int, how: str, **settings: Any)
 
 
 def train_stopped_and_resumed(
-    config: Config, folder: Path, *stops: int, how: str = "signal", look: str = "learned"
+    config: Config, folder: Path, *stops: int, how: str = "signal", role: str = "learned"
 ) -> None:
     """Each session is stopped in the so-manieth update of its own; the last one goes to the end."""
 
     def session(resume: bool) -> None:
-        train(config, folder, look=look, resume=resume)
+        train(config, folder, role=role, resume=resume)
 
     for number, update in enumerate(stops):
         stop(session, update, how, resume=number > 0)

@@ -15,10 +15,10 @@ from ram_agent.cli.folders import run_folder
 from ram_agent.cli.outputs import check_folder
 from ram_agent.cli.prepared import Prepared, Refused
 from ram_agent.config import Config, ConfigError, changed_config, dump_config, load_config
+from ram_agent.config_layers import OF_THE_MACHINE
 from ram_agent.export import STEP, is_export, write_export
 from ram_agent.files import write_whole
 from ram_agent.hub import hub_client, push
-from ram_agent.layers import OF_THE_MACHINE
 from ram_agent.options import Parser
 from ram_agent.policy import RecurrentAttentionPolicy
 from ram_agent.progress import warn

@@ -7,9 +7,9 @@ from pathlib import Path
 from envs.images import SOURCES
 from ram_agent.cli.outputs import check_folder
 from ram_agent.config import Config, ConfigError
+from ram_agent.config_layers import SHIPPED, nearest
 from ram_agent.export import is_export
 from ram_agent.files import held, holds_something, is_partial
-from ram_agent.layers import SHIPPED, nearest
 from ram_agent.run_files import WRITTEN, check_run, is_run
 
 NOBODYS = ".DS_Store"

@@ -237,7 +237,7 @@ def _draw_paths(subjects: Sequence[Subject], names: Mapping[str, str], out: Path
 
 def _has_eye(subject: Subject) -> bool:
     """Whether it looks anywhere at all; some controls see the whole canvas at once."""
-    return subject.method.runs[0].look not in NETWORKS
+    return subject.method.runs[0].role not in NETWORKS
 
 
 def _label(subject: Subject, datasets: Sequence[str]) -> str:

@@ -43,7 +43,7 @@ class Revived:
 
     def environment(self, lanes: int) -> GlimpseEnvironment:
         """The test split, as this agent sees it."""
-        return seen_by(self.run.look, self.world.environment("test", lanes))
+        return seen_by(self.run.role, self.world.environment("test", lanes))
 
     def few(self, lanes: int) -> GlimpseEnvironment:
         """No more lanes than test images."""

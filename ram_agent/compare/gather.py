@@ -14,9 +14,9 @@ from ram_agent.checkpoint import CheckpointError, read_newest
 from ram_agent.config import Config, ConfigError, load_config
 from ram_agent.export import is_export
 from ram_agent.full_image import NETWORKS
+from ram_agent.gradient_signal import ESTIMATORS
 from ram_agent.results import signals
 from ram_agent.run_files import CHECKPOINT, CONFIG, CONTROLS, METRICS, RESULTS, agent_folder, check_run, is_run
-from ram_agent.signal import ESTIMATORS
 from ram_agent.stored import UNWRITTEN, TestErrors, read_errors, read_results
 from ram_agent.table import SWEEP, seed_folder
 
@@ -37,7 +37,7 @@ class Run:
 
     folder: Path
     """Where its metrics and its checkpoint are."""
-    look: str
+    role: str
     """`learned`, or the kind of control."""
     config: Config
     dataset: str
@@ -66,7 +66,7 @@ class Run:
     @property
     def pixels_trained(self) -> int | None:
         """Read per training episode: by its T glimpses and, in a learned agent, by what `training.lookahead` tried."""
-        if self.pixels is None or self.look != "learned":
+        if self.pixels is None or self.role != "learned":
             return self.pixels
         glimpses = self.config.environment.glimpses
         return self.pixels * (glimpses + self.config.training.lookahead) // glimpses
@@ -113,7 +113,7 @@ def gather(folders: Sequence[Path], *, controls: bool = True) -> Gathered:
     if not runs and errors:
         raise next(iter(errors.values()))
     if not controls:
-        runs = [run for run in runs if run.look == "learned"]
+        runs = [run for run in runs if run.role == "learned"]
     return Gathered(tuple(runs), (*left_out, *(f"{folder} is left out: {error}." for folder, error in errors.items())))
 
 
@@ -144,10 +144,10 @@ def _agents(folder: Path, row: str) -> list[Run]:
     config = load_config(folder / CONFIG)
     config = config.model_copy(update={"name": row}) if row else config
     results, gap = _results(folder)
-    measured = {look: _mapping(numbers) for look, numbers in _mapping(results.get("controls")).items()}
+    measured = {role: _mapping(numbers) for role, numbers in _mapping(results.get("controls")).items()}
     begun = {path.name for path in (folder / CONTROLS).glob("*") if path.is_dir()}
-    looks = [look for look in config.evaluation.controls if look in measured or look in begun]
-    waiting = [look for look in config.evaluation.controls if look not in looks]
+    roles = [role for role in config.evaluation.controls if role in measured or role in begun]
+    waiting = [role for role in config.evaluation.controls if role not in roles]
     learned = _agent(folder, "learned", config, results, results, gap)
     if is_export(folder):  # the agent alone
         return [learned]
@@ -155,15 +155,15 @@ def _agents(folder: Path, row: str) -> list[Run]:
         have = "control has" if len(waiting) == 1 else "controls have"
         learned = replace(learned, gaps=(*learned.gaps, f"Its {have} not begun: {', '.join(waiting)}."))
     return [learned] + [
-        _agent(agent_folder(folder, look), look, config, results, measured.get(look, {}), gap) for look in looks
+        _agent(agent_folder(folder, role), role, config, results, measured.get(role, {}), gap) for role in roles
     ]
 
 
 def _agent(
-    folder: Path, look: str, config: Config, results: Mapping[str, Any], numbers: Mapping[str, Any], gap: str
+    folder: Path, role: str, config: Config, results: Mapping[str, Any], numbers: Mapping[str, Any], gap: str
 ) -> Run:
     """`results` are of the whole run, `numbers` those of this agent."""
-    learned = look == "learned"
+    learned = role == "learned"
     unfinished = bool(gap or results.get("interrupted"))
     gaps = [gap] if gap and learned else []
     rows, trouble = _read_metrics(folder / METRICS)
@@ -181,16 +181,16 @@ def _agent(
             measured = read_errors(numbers)
         except ValueError as error:
             gaps.append(f"results.json lacks what a finished run stores ({error}); train it again to have its errors.")
-    elif reason := _texts(results.get("controls_gone_bad")).get(look):
+    elif reason := _texts(results.get("controls_gone_bad")).get(role):
         given_up = True
-        gaps.append(f"It has no result: {reason.removeprefix(f'{look}: ').rstrip('.')}.")
+        gaps.append(f"It has no result: {reason.removeprefix(f'{role}: ').rstrip('.')}.")
     elif not unfinished:
         gaps.append("results.json has no test error for it.")
     elif not gap and learned:
         gaps.append("It was interrupted and has no test error; `--resume` goes on with it.")
     facts = results or _facts_of_checkpoint(folder / CHECKPOINT, config.environment.glimpses)
     dataset = _mapping(facts.get("dataset"))
-    validation = _number(_mapping(facts.get("validation_errors")).get(look))
+    validation = _number(_mapping(facts.get("validation_errors")).get(role))
     # Where results.json is that of an interruption, the run may have gone on since.
     episodes = _of_both(max, _number(numbers.get("episodes")), (row["step"] for row in rows), final=bool(measured))
     seconds = _of_both(
@@ -202,7 +202,7 @@ def _agent(
     validation = _of_both(min, validation, (point.error for point in curve), final=bool(measured))
     return Run(
         folder=folder,
-        look=look,
+        role=role,
         config=config,
         dataset=str(dataset.get("name", config.images.source)),
         sha256=str(dataset.get("sha256", "")),
@@ -215,7 +215,7 @@ def _agent(
         processes=_whole(facts.get("processes")) or 1,
         parameters=_whole(facts.get("parameters")) if learned else None,
         pixels=_pixels(
-            look, config, _whole(results.get("glimpse_pixels") if look in NETWORKS else facts.get("glimpse_pixels"))
+            role, config, _whole(results.get("glimpse_pixels") if role in NETWORKS else facts.get("glimpse_pixels"))
         ),
         curve=curve,
         gaps=tuple(gaps),
@@ -232,9 +232,9 @@ def _of_both(best: Callable[..., Any], stored: float | None, rows: Iterable[floa
     return best([*rows, *([] if stored is None else [stored])], default=None)
 
 
-def _pixels(look: str, config: Config, by_eye: int | None) -> int | None:
+def _pixels(role: str, config: Config, by_eye: int | None) -> int | None:
     """Pixels seen per image: by the looks of an eye, as stored, or the whole canvas once."""
-    if look not in NETWORKS or by_eye is None:
+    if role not in NETWORKS or by_eye is None:
         return by_eye
     channels = by_eye // (config.environment.glimpses * config.sensor.scales * config.sensor.size**2)
     return channels * config.scene.height * config.scene.width

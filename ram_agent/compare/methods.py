@@ -79,7 +79,7 @@ def group(runs: Sequence[Run]) -> tuple[Method, ...]:
     alike: dict[tuple[str, ...], list[Run]] = {}
     of: dict[tuple[str, ...], dict[str, str]] = {}
     for run, settings in zip(runs, _settings_of_all(runs), strict=True):
-        key = (run.config.name, run.look, *settings.values())
+        key = (run.config.name, run.role, *settings.values())
         alike.setdefault(key, []).append(run)
         of[key] = settings
     suffixes: dict[tuple[str, ...], list[str]] = {}
@@ -88,9 +88,9 @@ def group(runs: Sequence[Run]) -> tuple[Method, ...]:
         suffixes |= dict(zip(keys, _differences([of[key] for key in keys]), strict=True))
     methods = []
     for key, members in alike.items():
-        name, look = key[:2]
+        name, role = key[:2]
         chosen, doubles = _one_a_seed(members)
-        control = [] if look == "learned" else [f"control {look}"]
+        control = [] if role == "learned" else [f"control {role}"]
         said = ", ".join(control + suffixes[key])
         methods.append(Method(f"{name} ({said})" if said else name, chosen, doubles))
     return tuple(methods)
@@ -98,7 +98,7 @@ def group(runs: Sequence[Run]) -> tuple[Method, ...]:
 
 def settings_of(run: Run, *, by_name: bool = False) -> dict[str, str]:
     """What makes a method, field by field; `by_name`: what it began with is told by the last part of its path alone."""
-    trained = run.config.model_copy(update={"training": run.config.training_of(run.look)})
+    trained = run.config.model_copy(update={"training": run.config.training_of(run.role)})
     tree, began = trained.model_dump(mode="json"), trained.training.trained_agent
     fields = {
         f"{section}.{field}": _text(value)
@@ -108,8 +108,8 @@ def settings_of(run: Run, *, by_name: bool = False) -> dict[str, str]:
         if not f"{section}.{field}".startswith(BOOKKEEPING)
     }
     idle = IDLE[run.config.training.method]
-    if run.look != "learned":
-        idle = OF_A_LEARNED_GAZE + (OF_GLIMPSES if run.look in NETWORKS else ())
+    if run.role != "learned":
+        idle = OF_A_LEARNED_GAZE + (OF_GLIMPSES if run.role in NETWORKS else ())
     fields["training.trained_agent"] = _text(Path(began).name if began and by_name else began)
     if trained.training.last_window_std == trained.training.window_std:  # not told, or told to stay
         fields["training.window_std_end"] = _text(None)
@@ -135,7 +135,7 @@ def _settings_of_all(runs: Sequence[Run]) -> list[dict[str, str]]:
     every = [settings_of(run, by_name=by_name) for run in runs]
     known: dict[tuple[str, ...], set[str]] = {}
     keys = [
-        (run.config.name, run.look, *(value for name, value in mine.items() if name != "images.sha256"))
+        (run.config.name, run.role, *(value for name, value in mine.items() if name != "images.sha256"))
         for run, mine in zip(runs, every, strict=True)
     ]
     for key, mine in zip(keys, every, strict=True):
@@ -160,7 +160,7 @@ def differing(methods: Sequence[Method]) -> tuple[tuple[str, ...], list[Settings
 
 def of_other_names(methods: Sequence[Method]) -> list[list[str]]:
     """The names of learned agents that have all settings in common, where they are several."""
-    learned = [method for method in methods if method.runs[0].look == "learned"]
+    learned = [method for method in methods if method.runs[0].role == "learned"]
     alike: dict[tuple[str, ...], list[str]] = {}
     for method, settings in zip(learned, differing(learned)[1] if learned else [], strict=True):
         alike.setdefault(tuple(settings.values()), []).append(method.name)

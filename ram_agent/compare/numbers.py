@@ -32,7 +32,7 @@ def _method(subject: Subject, settings: Settings) -> dict[str, Any]:
     pixels = {run.pixels for run in method.runs if run.pixels is not None}
     return {
         "name": method.name,
-        "look": method.runs[0].look,
+        "role": method.runs[0].role,
         "images": method.runs[0].dataset,
         "settings": {name: None if value == NOTHING else value for name, value in settings.items()},
         "test_error": fmean(errors) if errors else None,

@@ -87,7 +87,7 @@ def errors_by_glimpse(methods: Mapping[str, Sequence[Run]], images: str) -> Figu
     for number, (name, runs) in enumerate(methods.items()):
         if name not in curves:
             continue
-        members, whole = curves[name], runs[0].look in NETWORKS
+        members, whole = curves[name], runs[0].role in NETWORKS
         inks.append(_ink(number, marks=not whole or looks == 1))
         heights = [level(errors, looks) if whole else errors for errors in members]
         points = [np.column_stack([np.arange(1, len(errors) + 1), errors]) for errors in heights]

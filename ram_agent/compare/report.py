@@ -14,8 +14,8 @@ from ram_agent.compare.gather import Run
 from ram_agent.compare.methods import differing, of_other_names
 from ram_agent.compare.subjects import Compared, Pictures, Subject
 from ram_agent.full_image import NETWORKS
+from ram_agent.gradient_signal import TAG
 from ram_agent.machine import machine
-from ram_agent.signal import TAG
 from ram_agent.timing import show
 from ram_agent.words import NOTHING, count, listed, mean
 from ram_agent.world import LANES
@@ -99,7 +99,7 @@ def _gaps(subjects: Iterable[Subject]) -> list[str]:
 
 
 def _folder(run: Run) -> str:
-    return str(run.folder if run.look == "learned" else run.folder.parents[1])
+    return str(run.folder if run.role == "learned" else run.folder.parents[1])
 
 
 # -------------------------------------------------------------------- pictures and cost
@@ -123,7 +123,7 @@ def _curves(compared: Compared, pictures: Pictures) -> list[Block]:
         blocks.append(Picture(pictures.curves, text))
     if pictures.by_glimpse:
         text = "Test error if the agent had to answer after each glimpse." + shade
-        if any(run.look in NETWORKS for method in methods for run in method.finished):
+        if any(run.role in NETWORKS for method in methods for run in method.finished):
             text += " A network that sees the whole canvas at once has no glimpses: its error is drawn level."
         blocks.append(Picture(pictures.by_glimpse, text))
     return blocks
@@ -138,7 +138,7 @@ def _signal(compared: Compared, pictures: Pictures) -> list[Block]:
             seeds = [[value for _, value in run.signal[estimator]] for run in runs if estimator in run.signal]
             evaluations = mean(map(len, seeds))
             rows.append((method.name, estimator, f"{fmean(map(median, seeds)):.3g}", str(len(seeds)), evaluations))
-        if not runs and method.runs[0].look == "learned":
+        if not runs and method.runs[0].role == "learned":
             without.append(method.name)
     columns = f"`{TAG}<estimator>`"
     if not rows:

@@ -143,7 +143,7 @@ def trees(draw: st.DrawFn, wild: bool) -> dict[str, dict[str, Any]]:
     return tree
 
 
-def learn(config: Config, images: Any, look: str) -> None:
+def learn(config: Config, images: Any, role: str) -> None:
     """Build the agent, or a control, and have it learn twice."""
     world = make_world(config)
     world.images = images
@@ -152,7 +152,7 @@ def learn(config: Config, images: Any, look: str) -> None:
         warnings.filterwarnings("ignore", "You have specified a mini-batch size")
         warnings.filterwarnings("ignore", "(overflow|invalid value) encountered", RuntimeWarning)
         alone = {"resume": False, "interruption": Interruption(), "ranks": ALONE}
-        learner, _, _ = make_learner(config, world, Path(), look, **alone)
+        learner, _, _ = make_learner(config, world, Path(), role, **alone)
         learner.learn(2 * learner.lanes * learner.env.glimpses, log_interval=1)
     assert learner.updates == 2
     assert all(value.isfinite().all() for value in learner.policy.state_dict().values())
@@ -162,10 +162,10 @@ def learn(config: Config, images: Any, look: str) -> None:
 def test_any_sane_configuration_learns(tree: dict[str, Any], images: int, which: int) -> None:
     config = parse_config(tree)
     assert parse_config(config.model_dump(mode="json")) == config
-    looks = ["learned", "learned", *config.evaluation.controls]
-    look = looks[which % len(looks)]
-    event(f"{look}, {config.training.method}")
-    learn(config, IMAGES[images], look)
+    roles = ["learned", "learned", *config.evaluation.controls]
+    role = roles[which % len(roles)]
+    event(f"{role}, {config.training.method}")
+    learn(config, IMAGES[images], role)
 
 
 @fuzz(1.0, tree=trees(wild=True), images=st.integers(0, 1))

@@ -55,10 +55,10 @@ def configure(kind: str = "crop", cuda_graph: bool | None = False, **training: A
 
 
 def make_learner(
-    kind: str = "crop", cuda_graph: bool | None = False, look: str = "learned", **training: Any
+    kind: str = "crop", cuda_graph: bool | None = False, role: str = "learned", **training: Any
 ) -> Learner:
     config = configure(kind, cuda_graph, **training)
-    learner = build_learner(config, ConfiguredWorld(config), look)
+    learner = build_learner(config, ConfiguredWorld(config), role)
     assert isinstance(learner, Learner)
     learner.total_episodes = learner.training.episodes
     return learner
@@ -116,7 +116,7 @@ def test_a_recording_that_is_always_of_the_same_scenes_would_be_found(monkeypatc
 
 @pytest.mark.parametrize("control", ["random", "oracle", "fc", "cnn", "modern_cnn"])
 def test_controls_are_recorded_likewise(control: str) -> None:
-    plain, recorded = (losses(make_learner(cuda_graph=graph, look=control), 8) for graph in (False, True))
+    plain, recorded = (losses(make_learner(cuda_graph=graph, role=control), 8) for graph in (False, True))
     assert torch.allclose(plain, recorded, atol=NEAR)
 
 

@@ -277,14 +277,14 @@ def test_operations_of_a_network_over_the_canvas_are_those_of_its_layers_whateve
     (tmp_path / "config.yaml").write_text(dump_config(config))
     (run,) = gather([tmp_path]).runs
     weights = sum(weight.numel() for weight in policy.parameters() if weight.dim() > 1)
-    assert count_flops(Revived(replace(run, look="fc"), policy, world)) == 2 * weights
+    assert count_flops(Revived(replace(run, role="fc"), policy, world)) == 2 * weights
 
 
 def test_where_they_look_is_counted_evenly_over_a_test_set_that_may_lie_class_by_class(
     runs: Path, monkeypatch: pytest.MonkeyPatch
 ):
     """Of 360 digits every fortieth, where nine are counted."""
-    (run,) = (run for run in gather([runs / "hard"]).runs if run.look == "learned")
+    (run,) = (run for run in gather([runs / "hard"]).runs if run.role == "learned")
     monkeypatch.setattr("ram_agent.compare.examine.LANES", 9)
     monkeypatch.setattr("ram_agent.compare.examine.PICTURED", 9)
     agent = revive(run, ConfiguredWorld)

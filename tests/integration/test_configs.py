@@ -12,7 +12,7 @@ from envs.images import ImageData, load_images
 from ram_agent.building import build_learner, build_policy
 from ram_agent.cli.world import ConfiguredWorld
 from ram_agent.config import Config, load_config
-from ram_agent.layers import read_yaml
+from ram_agent.config_layers import read_yaml
 from ram_agent.policy import Policy
 from tests.extras import HAS_SB3_CONTRIB
 

@@ -221,12 +221,12 @@ def test_a_training_that_began_with_another_resumes_bit_equal(tmp_path: Path) ->
 CONTROLLED = list(zip(get_args(ControlKind), itertools.cycle(["crop", "gaussian"]), strict=False))
 
 
-@pytest.mark.parametrize(("look", "kind"), CONTROLLED)
-def test_every_control_resumes_bit_equal(look: str, kind: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("role", "kind"), CONTROLLED)
+def test_every_control_resumes_bit_equal(role: str, kind: str, tmp_path: Path) -> None:
     control = configure(kind, evaluation={"every": 56}, run={"tensorboard": False})
-    train(control, tmp_path / "whole", look=look)
-    train_stopped_and_resumed(control, tmp_path / "parts", 5, look=look)
-    assert_same_runs(*(tmp_path / name / "controls" / look for name in ("parts", "whole")))
+    train(control, tmp_path / "whole", role=role)
+    train_stopped_and_resumed(control, tmp_path / "parts", 5, role=role)
+    assert_same_runs(*(tmp_path / name / "controls" / role for name in ("parts", "whole")))
 
 
 # -------------------------------------------------------------------- what a run does not depend on

@@ -33,17 +33,17 @@ def _fast() -> Iterator[None]:
 class Kept:
     """A run that went through, and the same stopped in its last update but one."""
 
-    def __init__(self, config: Config, folder: Path, look: str = "learned") -> None:
-        self.config, self.folder, self.look = config, folder, look
+    def __init__(self, config: Config, folder: Path, role: str = "learned") -> None:
+        self.config, self.folder, self.role = config, folder, role
         self.whole, self.stopped = folder / "whole", folder / "stopped"
-        train(config, self.whole, look=look)
-        stop(lambda: train(config, self.stopped, look=look), UPDATES - 1, "signal")
+        train(config, self.whole, role=role)
+        stop(lambda: train(config, self.stopped, role=role), UPDATES - 1, "signal")
 
     def agent(self, run: Path) -> Path:
-        return run if self.look == "learned" else run / "controls" / self.look
+        return run if self.role == "learned" else run / "controls" / self.role
 
     def resumed(self, to: Path, config: Config | None = None) -> Path:
-        train(config or self.config, to, look=self.look, resume=True)
+        train(config or self.config, to, role=self.role, resume=True)
         return self.agent(to)
 
     def copied(self, to: Path) -> Path:
@@ -70,11 +70,11 @@ class Kept:
 def kept(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Kept]:
     made: dict[str, Kept] = {}
 
-    def make(optimizer: str = "adam", look: str = "learned") -> Kept:
-        name = f"{optimizer}-{look}"
+    def make(optimizer: str = "adam", role: str = "learned") -> Kept:
+        name = f"{optimizer}-{role}"
         if name not in made:
             config = configure(training={"optimizer": optimizer, "window_std_end": 0.1})
-            made[name] = Kept(config, tmp_path_factory.mktemp(name), look)
+            made[name] = Kept(config, tmp_path_factory.mktemp(name), role)
         return made[name]
 
     return make
@@ -88,13 +88,13 @@ def nudge(value: Tensor) -> None:
 
 
 @pytest.mark.parametrize(
-    ("optimizer", "look"),
+    ("optimizer", "role"),
     [("adam", "learned"), ("muon", "learned"), ("adam", "modern_cnn")],
 )
 def test_a_checkpoint_that_forgets_nothing_is_not_found_out(
-    optimizer: str, look: str, kept: Callable[..., Kept], tmp_path: Path
+    optimizer: str, role: str, kept: Callable[..., Kept], tmp_path: Path
 ) -> None:
-    runs = kept(optimizer, look)
+    runs = kept(optimizer, role)
     assert not runs.is_found_out(runs.forgetting(lambda saved: None, tmp_path / "run"))
 
 
@@ -219,7 +219,7 @@ def test_running_averages_of_a_batch_norm_are_not_forgotten_unnoticed(
     def forget(saved: Saved) -> None:
         nudge(saved["learner"]["policy"]["network.1.running_mean"])
 
-    runs = kept(look="modern_cnn")
+    runs = kept(role="modern_cnn")
     assert runs.is_found_out(runs.forgetting(forget, tmp_path / "run"))
 
 

@@ -294,7 +294,7 @@ def test_a_run_leaves_what_every_run_leaves(finished: Path) -> None:
 
 def test_compare_takes_such_a_run_as_any_other(finished: Path) -> None:
     run, control = gather([finished]).runs
-    assert (run.look, control.look) == ("learned", "random")
+    assert (run.role, control.role) == ("learned", "random")
     assert not run.gaps
     assert run.config.training.method == "recurrent_ppo"
     assert len(run.curve) == 2

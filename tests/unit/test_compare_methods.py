@@ -30,14 +30,14 @@ from tests.making import make_config, make_measured, make_world
 
 
 def run(
-    name: str = "hard", *, look: str = "learned", sha256: str = "a" * 64, done: bool = True, **settings: Any
+    name: str = "hard", *, role: str = "learned", sha256: str = "a" * 64, done: bool = True, **settings: Any
 ) -> Run:
     """A run with the default settings but for those given as section__field."""
     changed = {field.replace("__", "."): value for field, value in settings.items()}
     measured = read_errors(make_measured(10.0))
     return Run(
         folder=Path("runs") / name,
-        look=look,
+        role=role,
         config=load_config(None, {"name": name} | changed),
         dataset="mnist",
         sha256=sha256,
@@ -145,7 +145,7 @@ def test_it_stays_apart_where_its_like_stand_on_different_images():
 
 
 def test_controls_are_methods_of_their_own():
-    assert named(run(), run(look="random"), run(look="centre")) == {
+    assert named(run(), run(role="random"), run(role="centre")) == {
         "hard": [1],
         "hard (control random)": [1],
         "hard (control centre)": [1],
@@ -153,7 +153,7 @@ def test_controls_are_methods_of_their_own():
 
 
 def test_controls_trained_for_longer_are_another_method():
-    short, long = run(look="random", evaluation__control_episodes=100), run(look="random")
+    short, long = run(role="random", evaluation__control_episodes=100), run(role="random")
     assert set(named(short, long)) == {"hard (control random, episodes 100)", "hard (control random, episodes 1200000)"}
 
 
@@ -164,29 +164,29 @@ def test_how_a_gaze_is_learned_makes_no_other_control():
         {"training__trained_agent": "runs/other"},
         {"training__method": "ppo", "policy__grid": 5, "sb3__gamma": 0.9},
     ]
-    alike = [run(look="random", run__seed=1 + seed, **each) for seed, each in enumerate(settings)]
+    alike = [run(role="random", run__seed=1 + seed, **each) for seed, each in enumerate(settings)]
     assert named(*alike) == {"hard (control random)": [1, 2, 3, 4]}
     assert len(group([run(**each) for each in settings])) == 4
-    assert len(named(*alike, run(look="random", training__batch=32))) == 2
+    assert len(named(*alike, run(role="random", training__batch=32))) == 2
 
 
 def test_a_control_of_several_episodes_an_image_is_one_of_as_many_images():
     several = {"training__baseline": "leave_one_out", "training__episodes_per_image": 4, "training__batch": 16}
-    assert named(run(look="random", **several), run(look="random", run__seed=2, training__batch=64)) == {
+    assert named(run(role="random", **several), run(role="random", run__seed=2, training__batch=64)) == {
         "hard (control random)": [1, 2]
     }
 
 
 def test_settings_of_glimpses_make_no_other_control_that_takes_none():
     settings: list[dict[str, Any]] = [{}, {"environment__glimpses": 8, "sensor__size": 8, "policy__encoder": "conv"}]
-    assert named(*(run(look="cnn", run__seed=seed, **each) for seed, each in enumerate(settings))) == {
+    assert named(*(run(role="cnn", run__seed=seed, **each) for seed, each in enumerate(settings))) == {
         "hard (control cnn)": [0, 1]
     }
-    assert len(group([run(look="centre", **each) for each in settings])) == 2
+    assert len(group([run(role="centre", **each) for each in settings])) == 2
 
 
 def test_what_has_no_part_in_a_method_is_no_difference():
-    methods = group([run(), run(look="cnn"), run(look="random", environment__glimpses=8)])
+    methods = group([run(), run(role="cnn"), run(role="random", environment__glimpses=8)])
     fields, settings = differing(methods)
     assert fields == ("environment.glimpses",)
     assert [mine["environment.glimpses"] for mine in settings] == ["6", "–", "8"]
@@ -197,8 +197,8 @@ def test_what_comes_to_the_same_makes_no_other_method():
     assert set(named(run(), run(training__window_std_end=0.05))) == {
         "hard (window_std_end none)", "hard (window_std_end 0.05)",
     }  # fmt: skip
-    every_look = run(look="cnn", run__seed=2, training__classify_every_look=True)
-    assert named(run(look="cnn", run__seed=1), every_look) == {"hard (control cnn)": [1, 2]}
+    every_look = run(role="cnn", run__seed=2, training__classify_every_look=True)
+    assert named(run(role="cnn", run__seed=1), every_look) == {"hard (control cnn)": [1, 2]}
 
 
 def test_settings_of_another_method_of_training_are_no_difference():
@@ -250,7 +250,7 @@ OTHERS = {"training.trained_agent": "runs/other", "sb3.normalize_advantage": Tru
 def test_what_a_control_does_not_learn_makes_no_method_of_it(field: Described):
     """Built past what is refused: what matters is what two controls' settings come to."""
     section, _, name = field.name.partition(".")
-    usual, value = run(look="random"), OTHERS.get(field.name) or other_than(field)
+    usual, value = run(role="random"), OTHERS.get(field.name) or other_than(field)
     changed = getattr(usual.config, section).model_copy(update={name: value})
     other = replace(usual, config=usual.config.model_copy(update={section: changed}))
     assert other.config != usual.config
@@ -333,12 +333,12 @@ def test_what_has_no_part_beside_a_value_changes_nothing_and_is_no_difference(
 
 def test_what_differs_in_its_name_alone_is_told():
     """As runs that were named for their seeds are; their controls need no line of their own."""
-    runs = [run(name, run__seed=1, look=look) for name in ("exp_s1", "exp_s2") for look in ("learned", "cnn")]
+    runs = [run(name, run__seed=1, role=role) for name in ("exp_s1", "exp_s2") for role in ("learned", "cnn")]
     methods = group([*runs, run("other", training__batch=7)])
     assert of_other_names(methods) == [["exp_s1", "exp_s2"]]
     (line, *_) = _gaps(map(Subject, methods))
     assert line.startswith("exp_s1 and exp_s2 differ in their name alone")
-    assert of_other_names(group([run(), run(run__seed=2), run("b", look="cnn")])) == []
+    assert of_other_names(group([run(), run(run__seed=2), run("b", role="cnn")])) == []
 
 
 def test_a_seed_counts_once_the_finished_run_of_it_rather():

@@ -41,7 +41,7 @@ def subject(name: str, *errors: int, label: int = 0, **settings: Any) -> Subject
         runs.append(
             Run(
                 folder=Path(name),
-                look="learned",
+                role="learned",
                 config=load_config(None, {"name": name, "run.seed": seed} | changed),
                 dataset="mnist",
                 sha256="a" * 64,

@@ -18,14 +18,14 @@ from tests.making import make_measured
 
 
 def run(
-    seed: int = 1, curve: str = "", *, look: str = "learned", by_glimpse: tuple[float, ...] | None = (50, 10)
+    seed: int = 1, curve: str = "", *, role: str = "learned", by_glimpse: tuple[float, ...] | None = (50, 10)
 ) -> Run:
     """A run whose validations are written as "episodes/seconds/error ..."; unmeasured where `by_glimpse` is None."""
     points = [tuple(map(float, point.split("/"))) for point in curve.split()]
     measured = by_glimpse and read_errors(make_measured(by_glimpse[-1]) | {"error_by_glimpse": by_glimpse})
     return Run(
         folder=Path("runs") / str(seed),
-        look=look,
+        role=role,
         config=load_config(None, {"run.seed": seed}),
         dataset="digits",
         sha256="a" * 64,
@@ -71,7 +71,7 @@ def test_a_method_is_the_mean_of_its_seeds_and_their_range():
 def test_windows_tried_by_looking_ahead_are_read_too():
     """Ten pixels at five glimpses; of a control, nothing looks ahead."""
     ahead = load_config(None, {"environment.glimpses": 5, "training.lookahead": 8})
-    learned, control = (replace(run(1, "100/1/40 200/2/20", look=look), config=ahead) for look in ("learned", "random"))
+    learned, control = (replace(run(1, "100/1/40 200/2/20", role=role), config=ahead) for role in ("learned", "random"))
     assert drawn(validation_curves({"hard": [learned]}, "digits"), 2) == [[[2600, 40], [5200, 20]]]
     assert drawn(validation_curves({"random": [control]}, "digits"), 2) == [[[1000, 40], [2000, 20]]]
 
@@ -135,7 +135,7 @@ def test_by_glimpse_is_the_mean_of_the_measured_seeds():
 def test_by_glimpse_a_network_over_the_whole_canvas_is_level_and_one_glimpse_is_a_point():
     methods = {
         "hard": [run(by_glimpse=(60, 30, 20))],
-        "cnn": [run(look="cnn", by_glimpse=(5,))],
+        "cnn": [run(role="cnn", by_glimpse=(5,))],
         "one": [run(by_glimpse=(40,))],
     }
     figure = errors_by_glimpse(methods, "digits")
@@ -166,12 +166,12 @@ def test_the_signal_is_a_line_for_each_method_and_estimator_that_leaves_no_noise
 
 @pytest.mark.parametrize("draw", [validation_curves, errors_by_glimpse])
 def test_the_images_stand_in_the_picture(draw):
-    figure = draw({"hard": [replace(run(1, "100/1/40"), look="learned")]}, "digits")
+    figure = draw({"hard": [replace(run(1, "100/1/40"), role="learned")]}, "digits")
     assert "digits" in figure.axes[0].get_ylabel()
 
 
 def test_a_method_has_one_ink_in_every_picture():
-    methods = {"cnn": [run(look="cnn")], "hard": [run(1, "100/1/40 200/2/20")]}
+    methods = {"cnn": [run(role="cnn")], "hard": [run(1, "100/1/40 200/2/20")]}
     curves, by_glimpse = validation_curves(methods, "digits"), errors_by_glimpse(methods, "digits")
     assert curves
     assert by_glimpse

@@ -181,9 +181,9 @@ def test_controls_without_errors_say_why(tmp_path: Path):
     (tmp_path / "config.yaml").write_text("evaluation: {controls: [random, centre, raster]}\n")
     (tmp_path / "controls" / "random").mkdir(parents=True)
     learned, random = gather([tmp_path]).runs
-    assert (random.look, learned.gaps[-1]) == ("random", "Its controls have not begun: centre, raster.")
+    assert (random.role, learned.gaps[-1]) == ("random", "Its controls have not begun: centre, raster.")
     gone_bad = {"random": "random: update 7: classification loss nan. Diagnostic checkpoint: x"}
-    done = make_measured(9.0) | {"controls": {look: make_measured(9.0) for look in ("centre", "raster")}}
+    done = make_measured(9.0) | {"controls": {role: make_measured(9.0) for role in ("centre", "raster")}}
     (tmp_path / "results.json").write_text(json.dumps(done | {"controls_gone_bad": gone_bad}))
     learned, random, *_ = gather([tmp_path]).runs
     assert not any("begun" in gap for gap in learned.gaps)
@@ -191,7 +191,7 @@ def test_controls_without_errors_say_why(tmp_path: Path):
     assert _intervals([random])[0] == "no result"
     compare(gather([tmp_path]), None, tmp_path / "out", timed=False)
     assert "not finished" not in (tmp_path / "out" / "comparison.md").read_text()
-    assert [run.look for run in gather([tmp_path], controls=False).runs] == ["learned"]
+    assert [run.role for run in gather([tmp_path], controls=False).runs] == ["learned"]
 
 
 def test_without_metrics_the_curve_is_the_one_that_results_hold(tmp_path: Path):

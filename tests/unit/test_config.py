@@ -23,7 +23,7 @@ from ram_agent.config import (
     load_config,
     parse_config,
 )
-from ram_agent.layers import read_yaml
+from ram_agent.config_layers import read_yaml
 from ram_agent.learner import check_gradient
 from ram_agent.options import Parser, add_config_options, overrides
 from ram_agent.sensor import Crop

@@ -8,7 +8,7 @@ import pytest
 
 from ram_agent.cli.folders import find_config, new_run_folder
 from ram_agent.config import Config, ConfigError, load_config, parse_config
-from ram_agent.layers import SHIPPED
+from ram_agent.config_layers import SHIPPED
 from ram_agent.run_files import IDENTITY, WRITTEN
 
 OF_A_RUN = (

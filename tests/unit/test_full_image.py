@@ -169,11 +169,11 @@ def test_reinforce_has_nothing_to_teach_a_network_that_does_not_move() -> None:
 def test_the_factory_gives_every_control_its_policy_and_its_view() -> None:
     config = make_config()
     env = make_world(config).environment("train", 2)
-    for look in ("learned", "random", *NETWORKS):
-        view = seen_by(look, env)
-        kind = FullImagePolicy if look in NETWORKS else RecurrentAttentionPolicy
-        assert isinstance(build_policy(view, config, look), kind)
-        assert isinstance(view, WholeCanvas) == (look in NETWORKS)
+    for role in ("learned", "random", *NETWORKS):
+        view = seen_by(role, env)
+        kind = FullImagePolicy if role in NETWORKS else RecurrentAttentionPolicy
+        assert isinstance(build_policy(view, config, role), kind)
+        assert isinstance(view, WholeCanvas) == (role in NETWORKS)
 
 
 def test_an_experiment_reports_every_control_alike(tmp_path: Path) -> None:
@@ -182,11 +182,11 @@ def test_an_experiment_reports_every_control_alike(tmp_path: Path) -> None:
     results, _ = run_experiment(config, make_world(config), tmp_path)
     assert list(results["controls"]) == controls
     assert len({frozenset(numbers) for numbers in results["controls"].values()}) == 1  # the same numbers of each
-    for look, numbers in results["controls"].items():
-        assert len(numbers["error_by_glimpse"]) == (1 if look in NETWORKS else 3)
+    for role, numbers in results["controls"].items():
+        assert len(numbers["error_by_glimpse"]) == (1 if role in NETWORKS else 3)
         assert numbers["error_by_glimpse"][-1] == numbers["test_error"]
         assert numbers["test_error_ci95"][0] < numbers["test_error"] < numbers["test_error_ci95"][1]
-        assert (tmp_path / "controls" / look / "metrics.csv").is_file()
+        assert (tmp_path / "controls" / role / "metrics.csv").is_file()
     table = results_table(results)
     for label in (
         "raster, trained alike ",
@@ -194,9 +194,9 @@ def test_an_experiment_reports_every_control_alike(tmp_path: Path) -> None:
         *(f"{name}, the whole canvas " for name in NETWORKS),
     ):
         assert f"\n  {label}" in table
-    for look, numbers in results["controls"].items():
+    for role, numbers in results["controls"].items():
         points = numbers["test_error"] - results["test_error"]
-        told = f"the policy has {abs(points):.1f} points {'less' if points >= 0 else 'more'} error than {look}"
+        told = f"the policy has {abs(points):.1f} points {'less' if points >= 0 else 'more'} error than {role}"
         assert sum(f"\n  {line}\n" in table for line in (told, f"{told}: the intervals overlap")) == 1
     assert (tmp_path / "figures" / "error_by_glimpse.png").is_file()
 

@@ -342,11 +342,11 @@ def test_hparams_lie_in_the_same_event_file_with_the_test_errors_as_metrics(smok
         "test/error_voted",
     }
     first = sorted(info.name for info in experiment.hparam_infos if info.differs)  # as TensorBoard sorts its columns
-    assert first == ["environment.glimpses", "look", "seed", "sensor.kind", "training.method"]
+    assert first == ["environment.glimpses", "role", "seed", "sensor.kind", "training.method"]
     start = HParamsPluginData.FromString(tags[metadata.SESSION_START_INFO_TAG]).session_start_info.hparams
     assert start["training.batch"].number_value == 8
     assert start["sensor.kind"].string_value == "crop"
-    assert start["look"].string_value == "learned"
+    assert start["role"].string_value == "learned"
     assert "images.folder" not in start  # it is None: a column of "None" tells nothing
     assert all(info.name in start for info in experiment.hparam_infos)
     assert not [

@@ -9,11 +9,11 @@ import torch
 from ram_agent.config import ConfigError
 from ram_agent.controls import raster
 from ram_agent.export import AgentStep
+from ram_agent.gradient_signal import gradient_signal
 from ram_agent.heads import LearnedWindowHead, SampledWindowHead, StraightThroughWindowHead
 from ram_agent.learner import LEARNERS
 from ram_agent.policy import RecurrentAttentionPolicy, under_head
 from ram_agent.rollout import rollout
-from ram_agent.signal import gradient_signal
 from tests.making import make_config, make_env, make_policy
 
 KINDS = {"reinforce": "crop", "straight_through": "crop", "pathwise": "stn"}

@@ -51,13 +51,13 @@ def test_a_control_is_trained_by_right_answers_for_as_many_episodes_as_it_is_tol
     assert (agent.training.episodes, agent.training.method) == (80, "reinforce")
 
 
-@pytest.mark.parametrize("look", ["centre", "random", "cnn"])
-def test_a_control_of_several_episodes_an_image_looks_at_as_many_images(look: str) -> None:
+@pytest.mark.parametrize("role", ["centre", "random", "cnn"])
+def test_a_control_of_several_episodes_an_image_looks_at_as_many_images(role: str) -> None:
     """What it does at one image is the same every time, or all that it may learn from is less than it could be."""
     config = make_config(
         training={"method": "reinforce", "baseline": "leave_one_out", "episodes_per_image": 4, "batch": 2}
     )
-    control = build_learner(config, make_world(config), look)
+    control = build_learner(config, make_world(config), role)
     control.update()
     assert control.lanes == 8
     canvas = control.env.canvas.flatten(1)

@@ -12,11 +12,11 @@ from torch import Tensor
 from ram_agent.agents import train_agent
 from ram_agent.checkpoint import read_checkpoint
 from ram_agent.config import Config, ConfigError
+from ram_agent.gradient_signal import SignalToNoise, gradient_signal
 from ram_agent.interruption import Interruption
 from ram_agent.learner import LEARNERS, Learner
 from ram_agent.rollout import rollout
 from ram_agent.schedule import noise_seed
-from ram_agent.signal import SignalToNoise, gradient_signal
 from tests.making import make_config, make_env, make_images, make_policy, make_world
 
 HARD = {"none", "learned", "leave_one_out", "straight_through"}
@@ -230,12 +230,12 @@ def configure(method: str, signal: int, **sections: dict[str, Any]) -> Config:
     return make_config(**plain | sections)
 
 
-def train(config: Config, folder: Path, look: str = "learned") -> list[dict[str, str]]:
+def train(config: Config, folder: Path, role: str = "learned") -> list[dict[str, str]]:
     interruption = Interruption()
     folder.mkdir(parents=True, exist_ok=True)
     with interruption.watching():
-        train_agent(config, make_world(config), folder, look, resume=False, interruption=interruption)
-    with (folder / ("." if look == "learned" else f"controls/{look}") / "metrics.csv").open(newline="") as file:
+        train_agent(config, make_world(config), folder, role, resume=False, interruption=interruption)
+    with (folder / ("." if role == "learned" else f"controls/{role}") / "metrics.csv").open(newline="") as file:
         return list(csv.DictReader(file))
 
 
@@ -273,12 +273,12 @@ def test_each_evaluation_writes_a_ratio_for_each_estimator(method: str, names: s
 
 def test_without_batches_or_with_one_look_there_is_no_column_and_controls_have_none(tmp_path: Path) -> None:
     one_look = configure("reinforce", 3, environment={"glimpses": 1})
-    for name, config, look in (
+    for name, config, role in (
         ("off", configure("reinforce", 0), "learned"),
         ("still", one_look, "learned"),
         ("control", configure("reinforce", 3), "random"),
     ):
-        rows = train(config, tmp_path / name, look)
+        rows = train(config, tmp_path / name, role)
         assert rows
         assert not [column for column in rows[0] if column.startswith("gradient/")]
 

@@ -8,8 +8,8 @@ import pytest
 import yaml
 
 from ram_agent.config import ConfigError, dump_config, load_config
+from ram_agent.config_layers import OF_THE_MACHINE
 from ram_agent.export import AGENT
-from ram_agent.layers import OF_THE_MACHINE
 
 
 def lay(folder: Path, **files: Any) -> Path:
