@@ -16,7 +16,11 @@ from ram_agent.sensor import Sensor
 
 @runtime_checkable
 class GlimpseEnvironment(Protocol):
-    """What a rollout needs of a vector environment: `envs.GlimpseVectorEnv` with `tensors=True`, or another like it."""
+    """What is asked of a vector environment: `envs.GlimpseVectorEnv` with `tensors=True`, or another like it.
+
+    A rollout asks for all but `canvas` and `class_names`, which pictures and reports show, and `peek`, by which a
+    training looks ahead.
+    """
 
     num_envs: int
     glimpses: int
