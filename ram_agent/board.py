@@ -5,7 +5,7 @@ Every tag is defined in docs/tensorboard.md.
 
 import csv
 import io
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -98,6 +98,8 @@ class Board:
             folder.mkdir(parents=True, exist_ok=True)
             writing = Writing(folder)
         self.folder, self.resume_at = folder, resume_at
+        self._preface: list[Callable[[], object]] = []
+        """What TensorBoard is to show before all numbers, until its file is begun."""
         self.metrics = MetricsFile(folder / METRICS, images, resume_at)
         writing.attempt(METRICS, self.metrics.mend)
         self.writer: SummaryWriter | None = None
@@ -117,7 +119,17 @@ class Board:
         # on. Of the first such start it forgets nothing, so that a run that begins must say so too.
         step = 0 if self.resume_at is None else self.resume_at + 1
         self._events.add_event(Event(step=step, session_log=SessionLog(status=SessionLog.START)))
+        for show in self._preface:
+            show()
+        self._preface.clear()
         return output, file
+
+    def _show(self, show: Callable[[], object]) -> None:
+        """Now, or as soon as the file is begun."""
+        if self.writer:
+            show()
+        else:
+            self._preface.append(show)
 
     @property
     def _events(self) -> FileWriter:
@@ -126,8 +138,7 @@ class Board:
         return self.writer._get_file_writer()
 
     def text(self, tag: str, text: str) -> None:
-        if self.writer:
-            self.writer.add_text(tag, text, 0)
+        self._show(lambda: self.writer and self.writer.add_text(tag, text, 0))
 
     def picture(self, tag: str, encoded: bytes, size: tuple[int, int], step: int) -> None:
         """A PNG or a GIF (height, width) as an image summary; TensorBoard plays GIFs."""
@@ -146,8 +157,7 @@ class Board:
 
     def layout(self, glimpses: int) -> None:
         """The page of TensorBoard that shows the curves of all runs on the same axes."""
-        if self.writer:
-            self._events.add_summary(layout_summary(glimpses))
+        self._show(lambda: self._events.add_summary(layout_summary(glimpses)))
 
     def results(self, settings: Mapping[str, Any], numbers: Mapping[str, float], step: int) -> None:
         """Final scalars, and the hparams table in the same event file."""

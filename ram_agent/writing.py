@@ -132,6 +132,8 @@ class Events(KVWriter):
     def __init__(self, folder: Path, begin: Callable[[], tuple[KVWriter, EventFile]]) -> None:
         self.folder, self.begin = folder, begin
         self.begun: tuple[KVWriter, EventFile] | None = None
+        self.waiting: list[tuple[dict[str, Any], dict[str, Any], int]] = []
+        """Rows from before it was begun."""
 
     def open(self) -> tuple[KVWriter, EventFile]:
         if self.begun is None:
@@ -142,8 +144,11 @@ class Events(KVWriter):
         return self.begun
 
     def write(self, key_values: Mapping[str, Any], key_excluded: Mapping[str, Any], step: int = 0) -> None:
+        self.waiting.append((dict(key_values), dict(key_excluded), step))
         output, file = self.open()
-        output.write(key_values, key_excluded, step)  # type: ignore[arg-type]
+        for row in self.waiting:
+            output.write(*row)
+        self.waiting.clear()
         if file.error:
             raise file.error
 
