@@ -98,7 +98,7 @@ class Board:
             folder.mkdir(parents=True, exist_ok=True)
             writing = Writing(folder)
         self.folder, self.resume_at = folder, resume_at
-        self._preface: list[Callable[[], object]] = []
+        self._preface: list[Callable[[SummaryWriter], object]] = []
         """What TensorBoard is to show before all numbers, until its file is begun."""
         self.metrics = MetricsFile(folder / METRICS, images, resume_at)
         writing.attempt(METRICS, self.metrics.mend)
@@ -120,14 +120,14 @@ class Board:
         step = 0 if self.resume_at is None else self.resume_at + 1
         self._events.add_event(Event(step=step, session_log=SessionLog(status=SessionLog.START)))
         for show in self._preface:
-            show()
+            show(self.writer)
         self._preface.clear()
         return output, file
 
-    def _show(self, show: Callable[[], object]) -> None:
+    def _show(self, show: Callable[[SummaryWriter], object]) -> None:
         """Now, or as soon as the file is begun."""
         if self.writer:
-            show()
+            show(self.writer)
         else:
             self._preface.append(show)
 
@@ -138,7 +138,7 @@ class Board:
         return self.writer._get_file_writer()
 
     def text(self, tag: str, text: str) -> None:
-        self._show(lambda: self.writer and self.writer.add_text(tag, text, 0))
+        self._show(lambda writer: writer.add_text(tag, text, 0))
 
     def picture(self, tag: str, encoded: bytes, size: tuple[int, int], step: int) -> None:
         """A PNG or a GIF (height, width) as an image summary; TensorBoard plays GIFs."""
@@ -157,7 +157,7 @@ class Board:
 
     def layout(self, glimpses: int) -> None:
         """The page of TensorBoard that shows the curves of all runs on the same axes."""
-        self._show(lambda: self._events.add_summary(layout_summary(glimpses)))
+        self._show(lambda _: self._events.add_summary(layout_summary(glimpses)))
 
     def results(self, settings: Mapping[str, Any], numbers: Mapping[str, float], step: int) -> None:
         """Final scalars, and the hparams table in the same event file."""

@@ -19,14 +19,13 @@ from ram_agent.files import holds_something, in_use
 from ram_agent.run_files import CHECKPOINT, CONFIG
 from ram_agent.stored import final_results, whole_results
 from ram_agent.table import Job
+from ram_agent.world import PLACES
 
 Standing = Literal["done", "to resume", "new"]
 DigestOf = Callable[[ImagesConfig], str]
 """The sha256 of images."""
 SETTLED = ("mnist", "digits")
 """What `images.source auto` comes to."""
-PLACES = {"images.source", "images.folder"}
-"""Fields that say where images lie, which may change while they stay the same."""
 KEPT = ("folder", "seed", "overwrite", "threads")
 """Of how a run is run, what stays as it was when the run goes on."""
 
@@ -47,7 +46,7 @@ def standing_of(job: Job, digest_of: DigestOf | None = None) -> Standing:
     if results is None and not is_checkpointed(job.folder / CHECKPOINT):
         return "new"
     names = [*different(job.config, load_config(job.folder / CONFIG))]
-    if names and not (set(names) <= PLACES and _lie_elsewhere(job, results, digest_of)):
+    if names and not ({*names} <= {*PLACES} and _lie_elsewhere(job, results, digest_of)):
         name = next((name for name in names if name not in PLACES), names[0])
         raise ConfigError(
             f"{job.folder}: was run with another {name} than the table asks for; "
@@ -58,8 +57,10 @@ def standing_of(job: Job, digest_of: DigestOf | None = None) -> Standing:
 
 def _lie_elsewhere(job: Job, results: Mapping[str, Any] | None, digest_of: DigestOf | None) -> bool:
     """Whether the images that the table names are those of the run, at another place than then."""
+    if digest_of is None:
+        return False
     trained_on = results["dataset"] if results else read_newest(job.folder / CHECKPOINT)
-    return digest_of is not None and digest_of(job.config.images) == trained_on["sha256"]
+    return digest_of(job.config.images) == trained_on["sha256"]
 
 
 def different(asked: Config, ran: Config) -> Iterator[str]:
@@ -98,8 +99,8 @@ def _changed_since(job: Job) -> Iterator[str]:
     it began with: so it ends as if it had never been stopped.
     """
     ran = load_config(job.folder / CONFIG)
-    moved = PLACES & {*different(job.config, ran)}
-    changed = {name: getattr(job.config.images, name.partition(".")[2]) for name in sorted(moved)}
+    moved = [name for name in different(job.config, ran) if name in PLACES]
+    changed = {name: getattr(job.config.images, name.partition(".")[2]) for name in moved}
     changed |= {
         f"run.{name}": value
         for name, value in job.config.run.model_dump().items()

@@ -52,6 +52,10 @@ def whole_split(world: World, split: str) -> tuple[GlimpseEnvironment, int]:
     return world.environment(split, min(images, LANES)), images
 
 
+PLACES = ("images.source", "images.folder")
+"""Where images lie: what may change before a run goes on. They may not: their sha256 is compared."""
+
+
 def check_images(saved: Mapping[str, Any], world: World) -> None:
     """Raise `CheckpointError` where a run's checkpoint was made from other images than those at hand."""
     if saved["sha256"] != world.dataset.sha256:

@@ -5,11 +5,11 @@ from typing import Any
 
 import torch
 
-from envs.images import SOURCES, ImageData, load_images
+from envs.images import SOURCES, ImageData
 from ram_agent.cli.folders import NO_PLACE, lies_here
 from ram_agent.cli.outputs import check_folder
 from ram_agent.cli.prepared import Prepared
-from ram_agent.cli.world import ConfiguredWorld, find_device
+from ram_agent.cli.world import ConfiguredWorld, find_device, images_of
 from ram_agent.compare.comparison import compare
 from ram_agent.compare.gather import gather
 from ram_agent.config import Config, ConfigError, ImagesConfig, changed_config
@@ -74,7 +74,7 @@ def compare_runs(given: Any) -> Prepared:
             raise ConfigError(NO_PLACE.format(source.source, "compare a run on the same images with it"))
         if source not in loaded:
             try:
-                loaded[source] = load_images(source.source, source.folder, size=source.size)
+                loaded[source] = images_of(source)
             except (ValueError, OSError) as error:  # not looked for again: that can take a while
                 moved = "; where they have moved: images.source in the run's config.yaml"
                 loaded[source] = ConfigError(f"{error}{'' if source.source in SOURCES else moved}")

@@ -11,17 +11,15 @@ from ram_agent.export import is_export
 from ram_agent.options import overrides
 from ram_agent.run_files import CHECKPOINT, CONFIG, RESULTS
 from ram_agent.stored import final_results
-from ram_agent.world import check_images
+from ram_agent.world import PLACES, check_images
 
-MOVED = ("images.source", "images.folder")
-"""Where a run's images lie may change before it goes on, and they may not: their sha256 is compared."""
 FIXED = ("run.folder", "run.seed", "run.overwrite")
 """How it is run may change, but for what makes it another run."""
 
 
 def may_change(name: str) -> bool:
     """Whether a setting, `section.field`, may be given anew to a run that goes on."""
-    return name in MOVED or (name.startswith("run.") and name not in FIXED)
+    return name in PLACES or (name.startswith("run.") and name not in FIXED)
 
 
 def resumed(given: Any) -> tuple[Config, Path]:
@@ -52,7 +50,7 @@ def same_images(given: Any, config: Config, folder: Path) -> ConfiguredWorld:
     `CheckpointError` where others are said to be them, before the run's config names them.
     """
     find_device(config.run.device)  # what is wrong with that is no matter of the images
-    moved = next((name for name in overrides(given) if name in MOVED), None)
+    moved = next((name for name in overrides(given) if name in PLACES), None)
     if moved and not is_checkpointed(folder / CHECKPOINT):
         raise ConfigError(
             f"--resume {folder}: nothing was saved yet that would tell whether those of --{moved} are the same images; "

@@ -1,7 +1,7 @@
 """The environments of a configuration: here the agent is tied to them (and in `bench`, which measures both)."""
 
 from collections.abc import Sequence
-from functools import cache, cached_property
+from functools import cached_property
 from typing import Any, get_args
 
 import torch
@@ -22,7 +22,7 @@ class ConfiguredWorld:
         self.config = config
         self.device = find_device(config.run.device)
         if images is None:
-            images = load_images(config.images.source, config.images.folder, size=config.images.size)
+            images = images_of(config.images)
         self.images = images.to(self.device)
 
     @property
@@ -68,14 +68,19 @@ class ConfiguredWorld:
         return self.images.split(split).labels.tolist()
 
 
+def images_of(images: ImagesConfig) -> ImageData:
+    """What a configuration says of images, read. Raises `ImageError`."""
+    return load_images(images.source, images.folder, size=images.size)
+
+
 def digest_of(images: ImagesConfig) -> str:
     """The sha256 of images, read once."""
-    return _digest(images.source, images.folder, images.size)
+    if images not in _DIGESTS:
+        _DIGESTS[images] = images_of(images).sha256
+    return _DIGESTS[images]
 
 
-@cache
-def _digest(source: str, folder: str | None, size: tuple[int, int] | None) -> str:
-    return load_images(source, folder, size=size).sha256
+_DIGESTS: dict[ImagesConfig, str] = {}
 
 
 def find_device(name: str) -> torch.device:

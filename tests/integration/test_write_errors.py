@@ -228,18 +228,22 @@ def test_a_disk_that_turns_read_only_is_survived(
     assert read_newest(run / CHECKPOINT, pytest.fail)["learner"]["updates"] == 20
 
 
+@pytest.mark.parametrize("controls", [[], ["random"]], ids=["alone", "with a control"])
 def test_a_run_folder_that_vanishes_is_not_made_anew_in_part(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    controls: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run, elsewhere = tmp_path / "run", tmp_path / "moved"
+    config = configure("continue", controls)
     with monkeypatch.context() as patch:
         at_update(6, lambda: shutil.move(run, elsewhere), patch)
-        results = train(configure("continue"), run)
+        results = train(config, run)
     assert "vanished" in results["unwritten"]
-    assert capsys.readouterr().err.count("vanished") == 2  # in training; and at the end, when it matters
+    # In each training; and at the end, when it matters.
+    assert capsys.readouterr().err.count("vanished") == 2 + len(controls)
+    assert all("test_error" in results["controls"][control] for control in controls)
     assert not run.exists()
     assert read_newest(elsewhere / CHECKPOINT, pytest.fail)["learner"]["updates"] == 4
-    again = train(configure("continue"), elsewhere, resume=True)
+    again = train(config, elsewhere, resume=True)
     assert again["test_error"] == results["test_error"]
 
 
@@ -272,18 +276,6 @@ def test_a_control_that_began_on_a_full_disk_has_all_its_rows_when_there_is_room
     control = run / "controls" / "random"
     assert_whole(control)
     assert read_newest(control / CHECKPOINT, pytest.fail)["learner"]["updates"] == 20
-
-
-def test_a_run_folder_that_vanishes_is_not_made_anew_by_a_control(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    run, elsewhere = tmp_path / "run", tmp_path / "moved"
-    with monkeypatch.context() as patch:
-        at_update(6, lambda: shutil.move(run, elsewhere), patch)
-        results = train(configure("continue", ["random"]), run)
-    assert "vanished" in results["unwritten"]
-    assert "test_error" in results["controls"]["random"]
-    assert not run.exists()
 
 
 def test_the_command_line_ends_with_a_status_of_its_own_and_shows_the_table(
