@@ -2,12 +2,15 @@
 
 import json
 import platform
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
+from itertools import pairwise
 from math import isfinite
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from ram_agent import __version__
@@ -24,6 +27,9 @@ from ram_agent.rollout import GlimpseEnvironment
 from ram_agent.run_files import RESULTS
 from ram_agent.words import count
 from ram_agent.world import World, whole_split
+
+NUMBERS = re.compile(r"\[\n\s+([^\[\]{}\"]+?)\n\s+\]")
+"""A list of plain numbers as `json.dumps` indents it; a text holds no line break."""
 
 
 def measure(config: Config, world: World, agents: list[Agent]) -> tuple[dict[str, Any], Evaluation]:
@@ -49,7 +55,8 @@ def measure(config: Config, world: World, agents: list[Agent]) -> tuple[dict[str
         if agent.role == "learned":
             numbers = {**result, "controls": {}}
         else:
-            numbers["controls"][agent.role] = {**result, "episodes": agent.learner.episodes}
+            curve = validations(agent.board.metrics.rows)
+            numbers["controls"][agent.role] = {**result, "episodes": agent.learner.episodes, "learning_curve": curve}
     return numbers, answered[0]
 
 
@@ -75,6 +82,7 @@ def test_errors(
         "test_images": images,
         "error_by_glimpse": mean.error_by_glimpse,
         "error_by_class": [fared._asdict() for fared in mean.by_class(env.class_names)],
+        "wrong_images": np.flatnonzero(mean.wrong[-1]).tolist(),
     }
     return numbers, mean
 
@@ -91,6 +99,7 @@ def describe_run(config: Config, world: World, agents: list[Agent]) -> dict[str,
         "validation_errors": {agent.role: agent.best.error for agent in agents},
         "best_at_episode": agents[0].best.episodes,
         "learning_curve": validations(agents[0].board.metrics.rows),
+        "learning_curve_seconds": validation_seconds(agents[0].board.metrics.rows),
         "gradient_signal": signals(agents[0].board.metrics.rows),
         "episodes": learner.episodes,
         "seconds": learner.seconds,
@@ -116,6 +125,26 @@ def validations(rows: Iterable[Mapping[str, Any]]) -> list[dict[str, int | float
     ]
 
 
+def validation_seconds(rows: Sequence[Mapping[str, Any]]) -> list[float | None]:
+    """Seconds of updates until each evaluation, likewise; interpolated: only training rows have a time."""
+    times = [(0.0, 0.0)]
+    times += [
+        (float(row["step"]), float(row["time/seconds"])) for row in rows if row.get("time/seconds") not in (None, "")
+    ]
+    return [_seconds_at(float(point["episodes"]), times) for point in validations(rows)]
+
+
+def _seconds_at(step: float, times: Sequence[tuple[float, float]]) -> float | None:
+    """Linear between the rows around `step`; beyond the last row, at the mean rate up to there."""
+    if len(times) < 2:
+        return None
+    for (before, earlier), (after, later) in pairwise(times):
+        if before <= step <= after and after > before:
+            return earlier + (later - earlier) * (step - before) / (after - before)
+    last, seconds = times[-1]
+    return seconds * step / last
+
+
 def signals(rows: Iterable[Mapping[str, Any]]) -> list[dict[str, int | float]]:
     """The signal-to-noise ratio of each estimator's gradient where it was measured, likewise."""
     points = []
@@ -139,4 +168,6 @@ def versions() -> dict[str, str]:
 
 
 def write_results(folder: Path, results: dict[str, Any]) -> None:
-    write_whole(folder / RESULTS, (json.dumps(results, indent=2) + "\n").encode())
+    """As JSON; a list of numbers takes a line, however long."""
+    text = NUMBERS.sub(lambda found: f"[{' '.join(found[1].split())}]", json.dumps(results, indent=2))
+    write_whole(folder / RESULTS, (text + "\n").encode())

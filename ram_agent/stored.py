@@ -3,10 +3,11 @@
 import json
 import reprlib
 from collections.abc import Mapping
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from ram_agent.run_files import RESULTS
 
@@ -31,6 +32,21 @@ class TestErrors(BaseModel):
     votes: int = Field(ge=1, strict=True)
     test_images: int = Field(ge=1, strict=True)
     error_by_glimpse: tuple[Percent, ...] = Field(min_length=1)
+    wrong_images: tuple[Annotated[int, Field(ge=0, strict=True)], ...] | None = None
+    """Which test images it took for another class at mean locations, by their place from 0 on: what agents are compared
+    by, image by image. None in results of earlier versions.
+    """
+
+    @model_validator(mode="after")
+    def _check_wrong_images(self) -> "TestErrors":
+        wrong, images = self.wrong_images, self.test_images
+        if wrong is None:
+            return self
+        if any(image >= following for image, following in pairwise((*wrong, images))):
+            raise ValueError(f"wrong_images: expected places of {images:,} images, from 0 on, in ascending order")
+        if len(wrong) != (expected := round(self.test_error / 100 * images)):
+            raise ValueError(f"wrong_images: got {len(wrong):,}, expected {expected:,}, which test_error says")
+        return self
 
 
 class Images(BaseModel):
@@ -51,13 +67,13 @@ def read_errors(numbers: Mapping[str, Any]) -> TestErrors:
     return _checked(TestErrors, numbers)
 
 
-def read_results(folder: Path) -> dict[str, Any] | None:
+def read_results(run: Path) -> dict[str, Any] | None:
     """What a run wrote down, finished or not; None where it wrote nothing yet. Raises `ValueError` where it is no such.
 
-    Of a folder that cannot be read an `OSError`.
+    `run` is its folder, or the file of its results alone. Of what cannot be read an `OSError`.
     """
     try:
-        results = json.loads((folder / RESULTS).read_text(encoding="utf-8"))
+        results = json.loads((run if run.is_file() else run / RESULTS).read_text(encoding="utf-8"))
     except FileNotFoundError:
         return None
     except (ValueError, RecursionError) as error:
@@ -95,6 +111,8 @@ def _checked(model: type[ModelType], tree: Mapping[str, Any]) -> ModelType:
         return model.model_validate(tree)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
+        if not first["loc"]:  # of several fields, and says which
+            raise ValueError(first["msg"].removeprefix("Value error, ")) from None
         where = ".".join(map(str, first["loc"]))
         message = first["msg"][0].lower() + first["msg"][1:]
         got = "" if first["type"] == "missing" else f", got {reprlib.repr(first['input'])}"

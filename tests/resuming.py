@@ -37,7 +37,7 @@ from tests.making import make_config, make_world, unchecked
 QUICK = {"episodes": 80, "batch": 8, "learning_rate": 0.01, "window_std": 0.3}
 UPDATES = 10
 METHODS = {"crop": "reinforce", "gaussian": "pathwise", "stn": "pathwise"}
-TIMED = {"seconds", "since", "episodes_per_second"}
+TIMED = {"seconds", "since", "episodes_per_second", "learning_curve_seconds"}
 """What a stop may change: how long it took."""
 
 

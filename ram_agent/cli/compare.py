@@ -20,11 +20,15 @@ from ram_agent.options import Parser, add_config_options, overrides
 def compare_options(commands: Any) -> Parser:
     parser = commands.add_parser(
         "compare",
-        help="hold runs against one another: a report in Markdown, HTML and JSON with tables and plots",
+        help="hold runs, or their results, against one another: a report with tables and plots (Markdown, HTML, JSON)",
         usage="%(prog)s RUN [RUN ...] [--out DIR] [--no-controls] [--no-evaluate] [--no-time]",
     )
     parser.add_argument(
-        "runs", nargs="+", metavar="RUN", help="folders of runs, unfinished ones too, of exports, or of whole sweeps"
+        "runs",
+        nargs="+",
+        metavar="RUN",
+        help="folders of runs, unfinished ones too, of exports, or of whole sweeps; or a results.json alone, such as "
+        "those in results/; RUN:ROLE: one agent of it alone, learned or a control (random, cnn, ...)",
     )
     parser.add_argument(
         "--out", default="comparison", metavar="DIR", help="where report and plots go [default: comparison]"
@@ -37,7 +41,8 @@ def compare_options(commands: Any) -> Parser:
     parser.add_argument(
         "--no-evaluate",
         action="store_true",
-        help="leave out all that needs images or weights: paired differences, fixations, glimpse paths, cost",
+        help="leave out all that needs images or weights: fixations, glimpse paths, cost, and paired differences of "
+        "runs that did not store their answers",
     )
     parser.add_argument("--no-time", action="store_true", help="leave out milliseconds per image")
     add_config_options(parser, ["images.folder", "run.device"], default="each run's own")
@@ -49,12 +54,14 @@ def compare_runs(given: Any) -> Prepared:
     out = Path(given.out)
     check_folder("--out", out)
     gathered = gather([Path(name) for name in given.runs], controls=not given.no_controls)
+    if not gathered.runs:
+        raise ConfigError("--no-controls leaves out all that was named; leave the option out, or name a run's folder")
     changed = overrides(given)
     if "run.device" in changed:
         find_device(changed["run.device"])
     loaded: dict[ImagesConfig, ImageData | Exception] = {}
     exported = [run for run in gathered.runs if is_export(run.folder)]
-    beside = [run for run in gathered.runs if not is_export(run.folder)]
+    beside = [run for run in gathered.runs if not (run.only_results or is_export(run.folder))]
     placed = [run.config.images for run in beside]
     placeless = [run.config.images for run in exported if run.config.images not in placed]
     # An export keeps the name of its images, not where they lie; a run beside it may know, best one on the very same.

@@ -7,8 +7,10 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import combinations
 from pathlib import Path
+from statistics import fmean
 
 import numpy as np
+from jaxtyping import Bool
 
 from ram_agent.checkpoint import CheckpointError
 from ram_agent.compare.document import Picture, html, markdown
@@ -17,11 +19,12 @@ from ram_agent.compare.examine import (
     Revived,
     WorldOf,
     count_flops,
+    count_parameters,
     examine,
+    find_wrong,
     milliseconds,
     revive,
-    same_test_set,
-    wrong_of,
+    untrained,
 )
 from ram_agent.compare.gather import Gathered, Run
 from ram_agent.compare.methods import Method, group
@@ -70,26 +73,27 @@ def compare(gathered: Gathered, world_of: WorldOf | None, out: Path, *, timed: b
 def look_again(methods: Sequence[Method], world_of: WorldOf | None, *, timed: bool) -> Compared:
     """Examine every finished run whose weights and images are at hand, and compare methods on the same test set.
 
-    Of a method that has none, only what an agent costs is told, by an unfinished run.
+    Of a method that has none, only what an agent costs is told, by an unfinished run or by fresh weights.
     """
     trouble: list[str] = []
     failed: dict[str, list[str]] = {}  # what went wrong → where: missing images are told once for all runs
-    subjects = [Subject(method) for method in methods]
+    subjects = [Subject(method, _stored(method)) for method in methods]
     if world_of:
         revived: dict[str, Revived] = {}
-        for number, method in enumerate(methods):
-            seen = _examine(method, world_of, trouble, failed)
-            agent = seen[0][0] if seen else _unfinished(method, world_of)
-            if not agent:
-                continue
-            revived[method.name] = agent
-            subjects[number] = replace(
-                subjects[number],
-                examined={agent.run.config.run.seed: what for agent, what in seen},
-                parameters=sum(weights.numel() for weights in agent.policy.parameters()),
-                flops=count_flops(agent),
-                device=str(next(agent.policy.parameters()).device),
-            )
+        for number, subject in enumerate(subjects):
+            subject, agent = _examine(subject, world_of, trouble, failed)
+            trained = agent or _unfinished(subject.method, world_of)
+            agent = trained or _untrained(subject.method, world_of, trouble)
+            if agent:
+                revived[subject.method.name] = agent
+                subject = replace(
+                    subject,
+                    parameters=count_parameters(agent.policy),
+                    flops=count_flops(agent),
+                    device=str(next(agent.policy.parameters()).device),
+                    fresh=not trained,
+                )
+            subjects[number] = subject
         times = milliseconds(revived) if timed and revived else {}
         subjects = [replace(each, milliseconds=times.get(each.method.name)) for each in subjects]
     trouble += [
@@ -99,25 +103,39 @@ def look_again(methods: Sequence[Method], world_of: WorldOf | None, *, timed: bo
     return Compared(tuple(subjects), tuple(_pairs(subjects, trouble)), tuple(trouble), world_of is not None)
 
 
+def _stored(method: Method) -> dict[int, Bool[np.ndarray, " images"]]:
+    """By seed the answers that runs know by themselves, for which nobody has to show them the test set again."""
+    return {run.config.run.seed: run.wrong for run in method.finished if run.wrong is not None}
+
+
 def _examine(
-    method: Method, world_of: WorldOf, trouble: list[str], failed: dict[str, list[str]]
-) -> list[tuple[Revived, Examined]]:
-    seen = []
-    for run in method.finished:
+    subject: Subject, world_of: WorldOf, trouble: list[str], failed: dict[str, list[str]]
+) -> tuple[Subject, Revived | None]:
+    """The method with what its runs did here, and the first of them that could look again."""
+    examined: dict[int, Examined] = {}
+    wrong = dict(subject.wrong)
+    first = None
+    for run in subject.method.finished:
+        if run.only_results:
+            continue
+        seed = run.config.run.seed
         try:
             agent = revive(run, world_of)
-            what = examine(agent)
+            examined[seed] = examine(agent)
+            if seed not in wrong:
+                wrong[seed] = find_wrong(agent)
         except (CheckpointError, ValueError, OSError) as error:
             failed.setdefault(" ".join(str(error).split()), []).append(str(run.folder))
             continue
+        first = first or agent
         assert run.measured
-        if abs(what.error - run.measured.test_error) > 1e-6:
+        found = float(100 * wrong[seed].mean())
+        if abs(found - run.measured.test_error) > 1e-6:
             trouble.append(
-                f"{run.folder} stored a test error of {run.measured.test_error:.2f} %; here it has {what.error:.2f} %. "
+                f"{run.folder} stored a test error of {run.measured.test_error:.2f} %; here it has {found:.2f} %. "
                 "Another version, device or number of threads can do that; pairs are formed with what was found here."
             )
-        seen.append((agent, what))
-    return seen
+    return replace(subject, examined=examined, wrong=wrong), first
 
 
 def _unfinished(method: Method, world_of: WorldOf) -> Revived | None:
@@ -126,6 +144,23 @@ def _unfinished(method: Method, world_of: WorldOf) -> Revived | None:
         if not run.measured:
             with suppress(CheckpointError, ValueError, OSError):
                 return revive(run, world_of)
+    return None
+
+
+def _untrained(method: Method, world_of: WorldOf, trouble: list[str]) -> Revived | None:
+    """An agent with fresh weights. None where it is not the same any more, or where there are no images to show it."""
+    run = method.runs[0]
+    try:
+        agent = untrained(run, world_of)
+    except (ValueError, OSError):
+        return None
+    made = count_parameters(agent.policy)
+    if run.parameters in (None, made):
+        return agent
+    trouble.append(
+        f"{run.folder}: what it costs is not told: of its configuration this version makes an agent of {made:,} "
+        f"parameters, it had {run.parameters:,}."
+    )
     return None
 
 
@@ -139,42 +174,59 @@ def test_set(run: Run) -> TestSet | None:
 
 
 def _pairs(subjects: Sequence[Subject], trouble: list[str]) -> list[Pair]:
+    """All pairs of measured methods on one test set of which anything can be told: image by image where both know their
+    answers, over seeds where each has enough of them.
+    """
     pairs = []
-    for first, second in combinations([each for each in subjects if each.examined], 2):
-        sets = {test_set(each.shown) for each in (first, second)}
+    for first, second in combinations([each for each in subjects if each.errors], 2):
+        sets = {test_set(each.judged) for each in (first, second)}
         if len(sets) > 1 or None in sets:
             continue
-        ours, theirs = list(first.examined.values()), list(second.examined.values())
-        if not same_test_set(ours[0], theirs[0]):
+        if not _same_labels(first, second):
             trouble.append(f"{first.method.name} and {second.method.name} were shown other labels: not paired.")
             continue
-        if len(ours[0].wrong) < 2:
-            continue
-        if np.mean([each.error for each in ours]) > np.mean([each.error for each in theirs]):
-            first, second, ours, theirs = second, first, theirs, ours
-        over_images = paired(wrong_of(ours), wrong_of(theirs))
-        over_seeds = between_seeds([each.error for each in ours], [each.error for each in theirs])
-        pairs.append(
-            Pair(
-                better=first.method.name,
-                other=second.method.name,
-                paired=over_images,
-                seeds=(len(ours), len(theirs)),
-                over_seeds=over_seeds,
-                p=over_images.p,
-                p_over_seeds=over_seeds and over_seeds.p,
-            )
-        )
+        known = bool(first.wrong and second.wrong)
+        better, other = sorted([first, second], key=lambda each: fmean(_errors(each, known)))
+        seeds = len(_errors(better, known)), len(_errors(other, known))
+        over_images = paired(_answers(better), _answers(other)) if known and _images(better) > 1 else None
+        over_seeds = between_seeds(_errors(better, known), _errors(other, known))
+        if over_images or over_seeds:
+            pairs.append(Pair(better.method.name, other.method.name, over_images, seeds, over_seeds))
     return _adjusted(pairs)
+
+
+def _same_labels(first: Subject, second: Subject) -> bool:
+    """What has to be so where the images and the scenes are the same; seen where both could look again."""
+    if not (first.examined and second.examined):
+        return True
+    ours, theirs = (next(iter(each.examined.values())).target for each in (first, second))
+    return np.array_equal(ours, theirs)
+
+
+def _errors(subject: Subject, known: bool) -> list[float]:
+    """Of the seeds whose answers are `known`, or of all."""
+    return [subject.errors[seed] for seed in (subject.wrong if known else subject.errors)]
+
+
+def _answers(subject: Subject) -> Bool[np.ndarray, "seeds images"]:
+    return np.stack(list(subject.wrong.values()))
+
+
+def _images(subject: Subject) -> int:
+    return len(next(iter(subject.wrong.values())))
 
 
 def _adjusted(pairs: Sequence[Pair]) -> list[Pair]:
     """Every p for the number of them, those over images by themselves and those over seeds by themselves."""
-    over_images = holm([pair.paired.p for pair in pairs])
+    over_images = iter(holm([pair.paired.p for pair in pairs if pair.paired]))
     over_seeds = iter(holm([pair.over_seeds.p for pair in pairs if pair.over_seeds]))
     return [
-        replace(pair, p=p, p_over_seeds=next(over_seeds) if pair.over_seeds else None)
-        for pair, p in zip(pairs, over_images, strict=True)
+        replace(
+            pair,
+            p=next(over_images) if pair.paired else None,
+            p_over_seeds=next(over_seeds) if pair.over_seeds else None,
+        )
+        for pair in pairs
     ]
 
 

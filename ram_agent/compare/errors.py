@@ -99,19 +99,29 @@ def _codes(subject: Subject) -> set[str]:
 
 
 def differences(compared: Compared) -> list[Block]:
-    if not compared.evaluated:
-        return [Paragraph("Not asked (`--no-evaluate`): it takes the weights and the images.")]
     if not compared.pairs:
-        return [Paragraph("No two methods could be evaluated here on the same test set.")]
+        return [Paragraph(_unpaired(compared))]
     count = len(compared.pairs)
-    how = (
-        "Every finished run's best weights were shown the test set once more, and methods are compared image by image. "
-        "The interval (95 %, normal approximation of the mean of paired differences) is over images, for these "
-        "weights. Methods on other images or in other scenes are not paired."
-    )
-    unseen = [subject.method.name for subject in compared.subjects if not subject.examined]
+    how = "Methods on other images or in other scenes are not paired."
+    if any(pair.paired for pair in compared.pairs):
+        how = (
+            "Methods are compared image by image, by which test images each run answered wrongly: as it stored them "
+            "or, where it did not, by showing its best weights the test set once more. The interval (95 %, normal "
+            "approximation of the mean of paired differences) is over images, for these weights. A test stands beside "
+            "it, since the images on which two methods differ may be too few for that approximation: p is that of as "
+            "large a difference by chance alone, by McNemar's exact test with one seed each, else by flipping the "
+            "signs of the paired differences in all ways. "
+        ) + how
+    if any(pair.over_seeds for pair in compared.pairs):
+        how += " Over seeds, interval and p are Welch's, on this test set."
+    paired = {name for pair in compared.pairs for name in (pair.better, pair.other)}
+    unknown = [subject.method.name for subject in compared.subjects if subject.errors and not subject.wrong]
+    if by_seeds := [name for name in unknown if name in paired]:
+        how += f" Over seeds alone, because their answers are not known image by image: {'; '.join(by_seeds)}."
+    unseen = [subject.method.name for subject in compared.subjects if subject.method.name not in paired]
     if unseen:
-        how += f" In no pair, because not evaluated here: {'; '.join(unseen)} (see what is missing)."
+        why = "not finished, on a test set of its own, or its answers not known and its seeds fewer than three"
+        how += f" In no pair ({why}): {'; '.join(unseen)}."
     if count > 1:
         how += (
             f" These are {count} comparisons. Intervals are those of one alone, but sentences go by p adjusted for the "
@@ -126,19 +136,14 @@ def differences(compared: Compared) -> list[Block]:
         (
             pair.better,
             pair.other,
-            _points(pair.paired.difference),
-            *_split(pair.paired.split),
-            _p(pair.paired.p),
+            _points(pair.paired and pair.paired.difference),
+            *_split(pair.paired and pair.paired.split),
+            _p(pair.paired and pair.paired.p),
             _p(pair.p),
-            _points(pair.over_seeds) if pair.over_seeds else NOTHING,
-            NOTHING if pair.p_over_seeds is None else _p(pair.p_over_seeds),
+            _points(pair.over_seeds),
+            _p(pair.p_over_seeds),
         )
         for pair in compared.pairs
-    )
-    how += (
-        " A test stands beside it, since the images on which two methods differ may be too few for that approximation: "
-        "p is that of as large a difference by chance alone, by McNemar's exact test with one seed each, else by "
-        "flipping the signs of the paired differences in all ways. Over seeds it is Welch's."
     )
     return [
         Bullets(tuple(map(sentence, compared.pairs))),
@@ -147,19 +152,32 @@ def differences(compared: Compared) -> list[Block]:
     ]
 
 
+def _unpaired(compared: Compared) -> str:
+    """Why there is no pair."""
+    if compared.evaluated or not any(subject.errors for subject in compared.subjects):
+        return "No two methods could be held against one another on the same test set."
+    return (
+        "No two methods could be held against one another without weights and images (`--no-evaluate`): on no common "
+        "test set did both store which images they answered wrongly, or have three seeds."
+    )
+
+
 def sentence(pair: Pair) -> str:
     """What the numbers allow to say of two methods, and no more.
 
     A difference counts as shown if the paired interval leaves 0 out, the test agrees and, with three seeds or more
-    each, the test over seeds agrees, too; both tests adjusted for the number of pairs.
+    each, the test over seeds agrees, too; both tests adjusted for the number of pairs. Where nothing is known image by
+    image, the test over seeds decides alone.
     """
-    difference = pair.paired.difference
     first, second = pair.seeds
     seeds = f"{first} seeds each" if first == second else f"{first} and {second} seeds"
     seeds = "one seed each" if first == second == 1 else seeds
+    if not pair.paired:
+        return _over_seeds_alone(pair, seeds)
+    difference = pair.paired.difference
     basis = f"paired, {pair.paired.images:,} images, {seeds}"
     points = _points(difference)
-    if not difference.differs or pair.p >= SHOWN:
+    if not difference.differs or pair.p is None or pair.p >= SHOWN:
         return f"{pair.better} and {pair.other}: no difference is shown ({points} points, {basis})."
     if pair.over_seeds is None or pair.p_over_seeds is None:
         few = f"{pair.better} is better than {pair.other} by {points} points ({basis}; "
@@ -176,16 +194,30 @@ def sentence(pair: Pair) -> str:
     )
 
 
+def _over_seeds_alone(pair: Pair, seeds: str) -> str:
+    assert pair.over_seeds
+    assert pair.p_over_seeds is not None
+    basis = f"{_points(pair.over_seeds)} points over seeds, {seeds}; not image by image"
+    if pair.p_over_seeds >= SHOWN:
+        few = ", too little for as many comparisons" if pair.over_seeds.differs else ""
+        return f"{pair.better} and {pair.other}: no difference is shown ({basis}{few})."
+    return f"{pair.better} is better than {pair.other} ({basis})."
+
+
 def _split(split: Split | None) -> tuple[str, str]:
     if split is None:
         return NOTHING, NOTHING
     return f"{split.only_first_right:,}", f"{split.only_second_right:,}"
 
 
-def _p(p: float) -> str:
+def _p(p: float | None) -> str:
+    if p is None:
+        return NOTHING
     return f"{p:.2g}" if p > 1e-4 else "≤ 0.0001"
 
 
-def _points(difference: Estimate) -> str:
+def _points(difference: Estimate | None) -> str:
     """How much lower the first error is."""
+    if difference is None:
+        return NOTHING
     return f"{round(-difference.value, 2) + 0.0:.2f} ± {difference.half_width:.2f}"

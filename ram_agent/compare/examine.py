@@ -1,6 +1,6 @@
 """Finished runs looked at once more, here: their best weights on the test set, where they look, what they cost."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch.utils.flop_counter import FlopCounterMode
 
-from ram_agent.building import best_policy, seen_by
+from ram_agent.building import best_policy, build_policy, seen_by
 from ram_agent.checkpoint import fitting
 from ram_agent.compare.gather import Run
 from ram_agent.config import Config
@@ -52,19 +52,15 @@ class Revived:
 
 @dataclass(frozen=True)
 class Examined:
-    """What one run did with the test set, at mean locations."""
+    """What one run did, at mean locations, with `LANES` test images at most, evenly over a split that may lie class by
+    class.
+    """
 
-    wrong: Bool[np.ndarray, " images"]
     target: Int[np.ndarray, " images"]
     fixations: Float[np.ndarray, "rows columns"]
-    """Looks per cell of the canvas, but for the first look, which no agent chooses. Counted on `LANES` images at most,
-    evenly over a split that may lie class by class."""
+    """Looks per cell of the canvas, but for the first look, which no agent chooses."""
     gaze: Gaze
-
-    @property
-    def error(self) -> float:
-        """In percent."""
-        return float(100 * self.wrong.mean())
+    """Of a few of them, to be drawn."""
 
 
 def revive(run: Run, world_of: WorldOf) -> Revived:
@@ -76,17 +72,39 @@ def revive(run: Run, world_of: WorldOf) -> Revived:
         return Revived(run, best_policy(saved, world.device), world)
 
 
+def untrained(run: Run, world_of: WorldOf) -> Revived:
+    """An agent of its configuration with fresh weights, on which what it costs does not depend.
+
+    Raises `ValueError` or `OSError` where the images are not to be had.
+    """
+    world = world_of(run.config)
+    policy = build_policy(seen_by(run.role, world.environment("test", 1)), run.config, run.role)
+    return Revived(run, policy.eval(), world)
+
+
+def count_parameters(policy: Policy) -> int:
+    return sum(weights.numel() for weights in policy.parameters())
+
+
 def examine(agent: Revived) -> Examined:
-    """Measured as at the end of a training: the same scenes, as many at once, the same generator."""
+    """Where it looks."""
     env = agent.few(LANES)
-    generator = torch.Generator(env.device).manual_seed(TEST_SEED)
     images = agent.world.images_in("test")
-    result = evaluate(agent.policy, env, images, generator=generator)
     gaze = watch(agent.policy, env, [lane * images // env.num_envs for lane in range(env.num_envs)])
     points, (height, width) = centres(gaze.boxes[:, :, 0].numpy()), gaze.canvas.shape[-2:]
     fixations = count_fixations(points, (height, width))
     chosen = of_each_class(gaze.target.tolist(), PICTURED)
-    return Examined(result.wrong[-1], result.target, fixations, _of(gaze, chosen))
+    return Examined(gaze.target.numpy(), fixations, _of(gaze, chosen))
+
+
+def find_wrong(agent: Revived) -> Bool[np.ndarray, " images"]:
+    """Which test images it answers wrongly at mean locations.
+
+    Measured as at the end of a training: the same scenes, as many at once, the same generator.
+    """
+    env = agent.few(LANES)
+    generator = torch.Generator(env.device).manual_seed(TEST_SEED)
+    return evaluate(agent.policy, env, agent.world.images_in("test"), generator=generator).wrong[-1]
 
 
 @contextmanager
@@ -132,15 +150,6 @@ def milliseconds(agents: Mapping[str, Revived]) -> dict[str, dict[int, float]]:
     finally:
         torch.set_num_threads(threads)
     return {name: {batch: timings[f"{name} {batch}"].cost(1e3).median for batch in BATCHES} for name in agents}
-
-
-def same_test_set(first: Examined, second: Examined) -> bool:
-    """Whether the labels agree, image by image: what has to be so where the images and the scenes are the same."""
-    return np.array_equal(first.target, second.target)
-
-
-def wrong_of(examined: Sequence[Examined]) -> Bool[np.ndarray, "seeds images"]:
-    return np.stack([each.wrong for each in examined])
 
 
 def _episode(agent: Revived, batch: int) -> Callable[[], object]:

@@ -1,24 +1,29 @@
-"""Run folders → `Run`s. What a folder lacks is a sentence in `Run.gaps`; the others are shown all the same."""
+"""Run folders, and files of results → `Run`s. What one lacks is a sentence in `Run.gaps`; it is shown all the same."""
 
 import csv
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import pairwise
 from math import isfinite
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
+
+import numpy as np
+from jaxtyping import Bool
 
 from ram_agent.board import whole_rows
 from ram_agent.checkpoint import CheckpointError, read_newest
-from ram_agent.config import Config, ConfigError, load_config
+from ram_agent.config import Config, ConfigError, ControlKind, load_config
 from ram_agent.export import is_export
 from ram_agent.full_image import NETWORKS
 from ram_agent.gradient_signal import ESTIMATORS
-from ram_agent.results import signals
+from ram_agent.results import signals, validation_seconds, validations
 from ram_agent.run_files import CHECKPOINT, CONFIG, CONTROLS, METRICS, RESULTS, agent_folder, check_run, is_run
 from ram_agent.stored import UNWRITTEN, TestErrors, read_errors, read_results
 from ram_agent.table import SWEEP, seed_folder
+from ram_agent.words import listed
+
+ROLES = ("learned", *get_args(ControlKind))
 
 
 @dataclass(frozen=True)
@@ -36,7 +41,7 @@ class Run:
     """One trained agent: the learned policy of a run, or one of its controls. None: not known."""
 
     folder: Path
-    """Where its metrics and its checkpoint are."""
+    """Where its metrics and its checkpoint are; of results alone, their file."""
     role: str
     """`learned`, or the kind of control."""
     config: Config
@@ -62,6 +67,22 @@ class Run:
     versions: Mapping[str, str] = field(default_factory=dict)
     given_up: bool = False
     """Whether its training came to no result, and none is to come."""
+    only_results: bool = False
+    """Whether all that is at hand is the file of its results, as of a published run: no weights, no metrics."""
+
+    @property
+    def whole(self) -> Path:
+        """The run that it is an agent of: its folder, or the file of its results."""
+        return self.folder if self.only_results or self.role == "learned" else self.folder.parents[1]
+
+    @property
+    def wrong(self) -> Bool[np.ndarray, " images"] | None:
+        """Which test images it took for another class at mean locations; None where it did not store that."""
+        if not self.measured or self.measured.wrong_images is None:
+            return None
+        wrong = np.zeros(self.measured.test_images, dtype=bool)
+        wrong[list(self.measured.wrong_images)] = True
+        return wrong
 
     @property
     def pixels_trained(self) -> int | None:
@@ -82,96 +103,133 @@ class Gathered:
     `runs/*`, and for each whose configuration cannot be read, by which nothing of it can be understood."""
 
 
-def gather(folders: Sequence[Path], *, controls: bool = True) -> Gathered:
-    """Every agent of every run, with its `controls` or without, a folder named twice once; the folder of a sweep stands
-    for all of its runs, each by the name of its row.
+def gather(named: Sequence[Path], *, controls: bool = True) -> Gathered:
+    """Every agent of every run, with its `controls` or without, one named twice once.
 
-    Raises `ConfigError` where there is no such folder, or none holds a run whose configuration can be read.
+    Named are folders of runs, and the folder of a sweep stands for all of its runs, each by the name of its row; or
+    files of results, as runs write them. `RUN:ROLE` is one agent of it alone.
+
+    Raises `ConfigError` where there is no such folder, file or agent, or none holds a run whose configuration can be
+    read.
     """
     left_out: dict[str, None] = {}
     errors: dict[Path, ConfigError] = {}
     different: dict[Path, Path] = {}
     rows: dict[Path, str] = {}
-    for named in folders:
+    asked: dict[Path, set[str]] = {}
+    for name in named:
+        path, role = _one_agent(name)
         try:
-            begun, sentence = _runs(named)
+            begun, sentence = _runs(path)
         except ConfigError as error:
-            if not named.is_dir():
+            if not path.exists():
                 raise
-            errors[named] = error
+            errors[path] = error
             continue
         left_out |= {sentence: None} if sentence else {}
-        for folder, row in begun.items():
-            different.setdefault(folder.resolve(), folder)
-            rows[folder.resolve()] = row or rows.get(folder.resolve(), "")
+        for run, row in begun.items():
+            place = run.resolve()
+            different.setdefault(place, run)
+            rows[place] = row or rows.get(place, "")
+            asked.setdefault(place, set()).add(role)
     runs: list[Run] = []
-    for place, folder in different.items():
+    for place, run in different.items():
         try:
-            runs += _agents(folder, rows[place])
+            agents = _agents(run, rows[place])
         except ConfigError as error:
-            errors[folder] = error
+            errors[run] = error
+            continue
+        runs += agents if "" in asked[place] else _chosen(run, agents, asked[place])
     if not runs and errors:
         raise next(iter(errors.values()))
     if not controls:
         runs = [run for run in runs if run.role == "learned"]
-    return Gathered(tuple(runs), (*left_out, *(f"{folder} is left out: {error}." for folder, error in errors.items())))
+    return Gathered(tuple(runs), (*left_out, *(f"{path} is left out: {error}." for path, error in errors.items())))
 
 
-def _runs(folder: Path) -> tuple[dict[Path, str], str]:
-    """The folder itself, or the runs of a sweep that have begun, in the order of its table, each with its row's name;
+def _one_agent(name: Path) -> tuple[Path, str]:
+    """`RUN:ROLE` as both of it; the role is empty where all agents are meant."""
+    run, colon, role = str(name).rpartition(":")
+    if not colon or name.exists() or not Path(run).exists():
+        return name, ""
+    if role not in ROLES:
+        raise ConfigError(f"run {name}: no agent is called {role!r}; expected one of {', '.join(ROLES)}")
+    return Path(run), role
+
+
+def _chosen(run: Path, agents: Sequence[Run], roles: Collection[str]) -> list[Run]:
+    """Those agents of a run that were asked for. Raises `ConfigError` where one is not there."""
+    there = [agent.role for agent in agents]
+    if lacking := sorted(set(roles) - set(there)):
+        raise ConfigError(f"run {run}: it has no agent {lacking[0]}; it has {listed(there)}")
+    return [agent for agent in agents if agent.role in roles]
+
+
+def _runs(path: Path) -> tuple[dict[Path, str], str]:
+    """The run itself, or the runs of a sweep that have begun, in the order of its table, each with its row's name;
     and a sentence about those that have not. Raises `ConfigError` where no run has begun.
     """
-    if not (folder / SWEEP).is_file():
-        check_run(folder)
-        return {folder: ""}, ""
+    if path.is_file():
+        return {path: ""}, ""
+    if not (path / SWEEP).is_file():
+        check_run(path)
+        return {path: ""}, ""
     try:
-        jobs = json.loads((folder / SWEEP).read_text(encoding="utf-8"))["jobs"]
+        jobs = json.loads((path / SWEEP).read_text(encoding="utf-8"))["jobs"]
         named = [(str(job["row"]), job["seed"]) for job in jobs]
-        runs = {seed_folder(folder, row, seed): (row, seed) for row, seed in named}
+        runs = {seed_folder(path, row, seed): (row, seed) for row, seed in named}
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ConfigError(f"sweep {folder}: {SWEEP} cannot be read ({error}); name the runs instead") from None
+        raise ConfigError(f"sweep {path}: {SWEEP} cannot be read ({error}); name the runs instead") from None
     begun = {run: row for run, (row, _) in runs.items() if is_run(run)}
     if not begun:
-        raise ConfigError(f"sweep {folder}: none of its {len(runs)} runs has begun")
+        raise ConfigError(f"sweep {path}: none of its {len(runs)} runs has begun")
     waiting = [f"{row} seed {seed}" for run, (row, seed) in runs.items() if run not in begun]
     have = "has" if len(waiting) == 1 else "have"
-    said = f"{len(waiting)} of {len(runs)} runs of sweep {folder} {have} not begun: {', '.join(waiting)}."
+    said = f"{len(waiting)} of {len(runs)} runs of sweep {path} {have} not begun: {', '.join(waiting)}."
     return begun, said if waiting else ""
 
 
-def _agents(folder: Path, row: str) -> list[Run]:
+def _agents(run: Path, row: str) -> list[Run]:
     """The learned agent and its controls, as far as there is a trace of them; a `row` of a sweep is their name."""
-    config = load_config(folder / CONFIG)
+    alone = run.is_file()
+    if alone and run.suffix != ".json":
+        raise ConfigError(f"run {run}: neither the folder of a run nor the file of its results, {RESULTS}")
+    config = load_config(run if alone else run / CONFIG)
     config = config.model_copy(update={"name": row}) if row else config
-    results, gap = _results(folder)
+    results, gap = _results(run)
     measured = {role: _mapping(numbers) for role, numbers in _mapping(results.get("controls")).items()}
-    begun = {path.name for path in (folder / CONTROLS).glob("*") if path.is_dir()}
+    begun = {path.name for path in (run / CONTROLS).glob("*") if path.is_dir()}
     roles = [role for role in config.evaluation.controls if role in measured or role in begun]
     waiting = [role for role in config.evaluation.controls if role not in roles]
-    learned = _agent(folder, "learned", config, results, results, gap)
-    if is_export(folder):  # the agent alone
+    learned = _agent(run, "learned", config, results, results, gap)
+    if is_export(run):  # the agent alone
         return [learned]
     if waiting:
         have = "control has" if len(waiting) == 1 else "controls have"
         learned = replace(learned, gaps=(*learned.gaps, f"Its {have} not begun: {', '.join(waiting)}."))
     return [learned] + [
-        _agent(agent_folder(folder, role), role, config, results, measured.get(role, {}), gap) for role in roles
+        _agent(run if alone else agent_folder(run, role), role, config, results, measured.get(role, {}), gap)
+        for role in roles
     ]
 
 
 def _agent(
     folder: Path, role: str, config: Config, results: Mapping[str, Any], numbers: Mapping[str, Any], gap: str
 ) -> Run:
-    """`results` are of the whole run, `numbers` those of this agent."""
-    learned = role == "learned"
+    """`results` are of the whole run, `numbers` those of this agent; `folder` may be the file of the results."""
+    learned, alone = role == "learned", folder.is_file()
     unfinished = bool(gap or results.get("interrupted"))
     gaps = [gap] if gap and learned else []
     rows, trouble = _read_metrics(folder / METRICS)
     curve, signal = tuple(_validated(rows)), signals(rows)
     if trouble:
-        curve, signal = (tuple(_stored_curve(results)), _stored_signal(results)) if learned else ((), [])
-        said = "the learning curve has no times" if curve else "no learning curve"
-        if not is_export(folder):
+        curve, signal = tuple(_stored_curve(numbers)), _stored_signal(results) if learned else []
+        timed = any(point.seconds is not None for point in curve)
+        said = f"the learning curve is that of {RESULTS}" if timed else "the learning curve has no times"
+        said = said if curve else "no learning curve"
+        if alone:
+            gaps += [] if timed else [f"It is known by its results alone: {said}."]
+        elif not is_export(folder):
             gaps.append(f"{trouble}: {said}.")
         elif results:
             gaps.append(f"It is an export: {said}; its controls are not in it.")
@@ -222,6 +280,7 @@ def _agent(
         signal=_by_estimator(signal),
         versions=_texts(facts.get("versions")),
         given_up=given_up,
+        only_results=alone,
     )
 
 
@@ -289,25 +348,27 @@ def _finite(row: Mapping[str, str]) -> dict[str, float]:
 
 
 def _validated(rows: Sequence[Mapping[str, float]]) -> list[Validated]:
-    times = [(0.0, 0.0)] + [(row["step"], row["time/seconds"]) for row in rows if "time/seconds" in row]
     return [
-        Validated(int(row["step"]), _seconds_at(row["step"], times), row["eval/error"])
-        for row in rows
-        if "eval/error" in row
+        Validated(int(point["episodes"]), seconds, float(point["validation_error"]))
+        for point, seconds in zip(validations(rows), validation_seconds(rows), strict=True)
     ]
 
 
 def _stored_curve(results: Mapping[str, Any]) -> list[Validated]:
-    """The learning curve of `results.json`, of runs that stored one; nothing of what is no curve."""
+    """The learning curve of `results.json`, of runs that stored one, with its times, of those that stored them; nothing
+    of what is no curve.
+    """
     try:
-        points = [
-            Validated(int(point["episodes"]), None, float(point["validation_error"]))
-            for point in results["learning_curve"]
-            if isfinite(point["validation_error"])
-        ]
+        points = [(int(point["episodes"]), float(point["validation_error"])) for point in results["learning_curve"]]
     except (KeyError, TypeError, ValueError):
         return []
-    return points
+    stored = results.get("learning_curve_seconds")
+    seconds = list(map(_number, stored)) if isinstance(stored, list) and len(stored) == len(points) else []
+    return [
+        Validated(episodes, at, error)
+        for (episodes, error), at in zip(points, seconds or [None] * len(points), strict=True)
+        if isfinite(error)
+    ]
 
 
 def _stored_signal(results: Mapping[str, Any]) -> list[dict[str, int | float]]:
@@ -333,17 +394,6 @@ def _by_estimator(points: Sequence[Mapping[str, int | float]]) -> dict[str, tupl
 def estimator_order(name: str) -> tuple[int, str]:
     """As they are shown; unknown ones last, by name."""
     return (ESTIMATORS.index(name) if name in ESTIMATORS else len(ESTIMATORS), name)
-
-
-def _seconds_at(step: float, times: Sequence[tuple[float, float]]) -> float | None:
-    """Linear between the rows around `step`; beyond the last row, at the mean rate up to there."""
-    if len(times) < 2:
-        return None
-    for (before, earlier), (after, later) in pairwise(times):
-        if before <= step <= after and after > before:
-            return earlier + (later - earlier) * (step - before) / (after - before)
-    last, seconds = times[-1]
-    return seconds * step / last
 
 
 def _mapping(value: Any) -> dict[str, Any]:

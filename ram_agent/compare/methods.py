@@ -120,8 +120,10 @@ def settings_of(run: Run, *, by_name: bool = False) -> dict[str, str]:
 
 
 def _names_alone(runs: Sequence[Run]) -> bool:
-    """Whether a path can say no more than its name: an export keeps no more of what its training began with."""
-    return any(is_export(run.folder) for run in runs)
+    """Whether a path can say no more than its name: an export keeps no more of what its training began with, and
+    results may come from elsewhere.
+    """
+    return any(run.only_results or is_export(run.folder) for run in runs)
 
 
 def _named_once(settings: dict[str, str]) -> dict[str, str]:
@@ -186,10 +188,11 @@ def _differences(namesakes: Sequence[Settings]) -> list[list[str]]:
 
 
 def _one_a_seed(runs: Sequence[Run]) -> tuple[tuple[Run, ...], tuple[Run, ...]]:
-    """For each seed the first finished run, rather than an export of one, or the first; and the rest."""
+    """For each seed the first finished run, rather than an export or the results of one, or the first; and the rest."""
     chosen: dict[int, Run] = {}
-    # Stable: finished ones first, of these runs before their exports, which know less; else as named.
-    for run in sorted(runs, key=lambda run: (run.measured is None, is_export(run.folder))):
+    # Stable: finished ones first, of these runs before their exports and these before results, which know less; else as
+    # named.
+    for run in sorted(runs, key=lambda run: (run.measured is None, run.only_results, is_export(run.folder))):
         chosen.setdefault(run.config.run.seed, run)
     kept = list(chosen.values())
     return (

@@ -50,7 +50,7 @@ def _method(subject: Subject, settings: Settings) -> dict[str, Any]:
 
 
 def _run(run: Run) -> dict[str, Any]:
-    measured = run.measured.model_dump(mode="json") if run.measured else {}
+    measured = run.measured.model_dump(mode="json", exclude={"wrong_images"}) if run.measured else {}
     trained = run.pixels_trained
     return {
         "seed": run.config.run.seed,
@@ -78,16 +78,17 @@ def _run(run: Run) -> dict[str, Any]:
 
 
 def _pair(pair: Pair) -> dict[str, Any]:
-    split, over_seeds = pair.paired.split, pair.over_seeds
+    over_images, over_seeds = pair.paired, pair.over_seeds
+    split = over_images and over_images.split
     return {
         "better": pair.better,
         "other": pair.other,
-        **_estimate(pair.paired.difference),
-        "images": pair.paired.images,
+        **(_estimate(over_images.difference) if over_images else {"difference": None, "ci95": None}),
+        "images": over_images and over_images.images,
         "seeds": list(pair.seeds),
         "only_better_right": split and split.only_first_right,
         "only_other_right": split and split.only_second_right,
-        "p": pair.paired.p,
+        "p": over_images and over_images.p,
         "p_adjusted": pair.p,
         "over_seeds": over_seeds and {**_estimate(over_seeds), "p": over_seeds.p, "p_adjusted": pair.p_over_seeds},
         "sentence": sentence(pair),

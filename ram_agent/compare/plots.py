@@ -12,7 +12,6 @@ from matplotlib.ticker import EngFormatter, MaxNLocator
 from ram_agent.compare.curves import SIGNAL_OVER, Bundle, Points, bundle, running_mean
 from ram_agent.compare.gather import Run, Validated, estimator_order
 from ram_agent.figures import (
-    FAINT,
     INK,
     LABEL,
     LINE_STYLES,
@@ -37,7 +36,8 @@ def validation_curves(methods: Mapping[str, Sequence[Run]], images: str) -> Figu
     """Validation error against episodes, seconds of updates and pixels seen, an ink a method.
 
     Of several seeds the mean as a line and the range as a shade; what enters no mean is thin (see `curves.bundle`).
-    None where no run has a curve. A run that does not know one of the three is left out of that panel.
+    None where no run has a curve. A run that does not know one of the three is left out of that panel, and a panel that
+    no run knows from the figure.
     """
     measures = (
         ("episodes", lambda run, point: point.episodes),
@@ -47,11 +47,18 @@ def validation_curves(methods: Mapping[str, Sequence[Run]], images: str) -> Figu
     shown = {name: runs for name, runs in methods.items() if any(run.curve for run in runs)}
     if not shown:
         return None
+    measured = [(run, point) for runs in shown.values() for run in runs for point in run.curve]
+    measures = [
+        (label, measure)
+        for label, measure in measures
+        if any(measure(run, point) is not None for run, point in measured)
+    ]
     names = [_of_seeds(name, _bundle(runs, measures[0][1]).seeds) for name, runs in shown.items()]
     inks = [_ink(number) for number, name in enumerate(methods) if name in shown]  # the same in every picture
-    figure = Figure(figsize=(9.6, 3.2 + _legend_height(names, 9.6)), layout="constrained")
-    axes = figure.subplots(1, 3, sharey=True)
-    errors = [point.error for runs in shown.values() for run in runs for point in run.curve]
+    width = 3.2 * max(2, len(measures))
+    figure = Figure(figsize=(width, 3.2 + _legend_height(names, width)), layout="constrained")
+    axes = figure.subplots(1, len(measures), sharey=True, squeeze=False)[0]
+    errors = [point.error for _, point in measured]
     for ax, (label, measure) in zip(axes, measures, strict=True):
         for ink, runs in zip(inks, shown.values(), strict=True):
             _plot(ax, _bundle(runs, measure), ink)
@@ -61,10 +68,8 @@ def validation_curves(methods: Mapping[str, Sequence[Run]], images: str) -> Figu
             ax.xaxis.set_major_formatter(EngFormatter(sep=""))
         ax.xaxis.set_major_locator(MaxNLocator(5))
         ax.set_xlim(left=0)
-        if not ax.lines:
-            ax.text(0.5, 0.5, "not known", transform=ax.transAxes, ha="center", fontsize=LABEL, color=FAINT)
     axes[0].set_ylabel(f"validation error (%), {images}", fontsize=LABEL)
-    _legend(figure, names, inks, 9.6)
+    _legend(figure, names, inks, width)
     return figure
 
 

@@ -51,10 +51,10 @@ def report(compared: Compared, pictures: Pictures) -> list[Block]:
 
 def _introduction(compared: Compared, missing: Sequence[str]) -> list[Block]:
     methods = [subject.method for subject in compared.subjects]
-    folders = {_folder(run) for method in methods for run in (*method.runs, *method.doubles)}
-    unfinished = {_folder(run) for method in methods for run in method.runs if not (run.measured or run.given_up)}
+    runs = {run.whole for method in methods for run in (*method.runs, *method.doubles)}
+    unfinished = {run.whole for method in methods for run in method.runs if not (run.measured or run.given_up)}
     text = (
-        f"{count(len(folders), 'run folder')} with {count(len(methods), 'method')}, on images of "
+        f"{count(len(runs), 'run')} with {count(len(methods), 'method')}, on images of "
         f"{listed(compared.datasets)}. Runs of one name that differ in their seed alone are one method; controls are "
         "methods of their own."
     )
@@ -62,7 +62,7 @@ def _introduction(compared: Compared, missing: Sequence[str]) -> list[Block]:
         text += " No number on the embedded digits is an MNIST number."
     if unfinished:
         were = "is" if len(unfinished) == 1 else "are"
-        text += f" {count(len(unfinished), 'run folder')} {were} not finished: learning curves, no test error."
+        text += f" {count(len(unfinished), 'run')} {were} not finished: learning curves, no test error."
     if missing:
         text += " What is missing is listed below."
     blocks: list[Block] = [Paragraph(text)]
@@ -86,9 +86,18 @@ def _gaps(subjects: Iterable[Subject]) -> list[str]:
         "write one `name` into their `config.yaml`, and name the run folders where it is a sweep's rows that differ."
         for alike in of_other_names(methods)
     ]
-    said = names + [
-        f"{run.folder}: {gap}" for method in methods for run in (*method.runs, *method.doubles) for gap in run.gaps
-    ]
+    files = {run.whole for method in methods for run in (*method.runs, *method.doubles) if run.only_results}
+    if files:
+        of = "A run is" if len(files) == 1 else f"{len(files)} runs are"
+        names.append(
+            f"{of} known by the file of results alone (see the runs below): where such agents look is not drawn."
+        )
+    lacking: dict[str, list[str]] = {}  # what is missing → of which runs
+    for method in methods:
+        for run in (*method.runs, *method.doubles):
+            for gap in run.gaps:
+                lacking.setdefault(gap, []).append(_agent(run))
+    said = names + [f"{', '.join(runs)}: {gap}" for gap, runs in lacking.items()]
     return said + [
         f"{run.folder}: the same method and seed ({run.config.run.seed}) as {kept.folder}; it counts nowhere below."
         for method in methods
@@ -98,8 +107,9 @@ def _gaps(subjects: Iterable[Subject]) -> list[str]:
     ]
 
 
-def _folder(run: Run) -> str:
-    return str(run.folder if run.role == "learned" else run.folder.parents[1])
+def _agent(run: Run) -> str:
+    """Where an agent lies: of those in one file of results each by its role, as it can be asked for."""
+    return f"{run.folder}:{run.role}" if run.only_results and run.role != "learned" else str(run.folder)
 
 
 # -------------------------------------------------------------------- pictures and cost
@@ -198,6 +208,8 @@ def _cost(compared: Compared) -> list[Block]:
         "element is not counted. Pixels seen are those that the network is given, of all glimpses at all scales: one "
         "of a coarse scale is the mean of several of the canvas, one of a soft glimpse a weighted mean of many."
     )
+    if fresh := [subject.method.name for subject in seen if subject.fresh]:
+        text += f" Of {listed(fresh)} no weights are at hand: these numbers are of fresh ones in the same shape."
     if timed:
         facts = {name: value for each in devices for name, value in machine(torch.device(each)).items()}
         facts |= {"threads": 1, "device": listed(list(devices))}
@@ -215,9 +227,9 @@ def _origins(compared: Compared) -> list[Block]:
     runs = [run for subject in compared.subjects for run in subject.method.runs]
     hashes = dict.fromkeys((run.dataset, run.sha256) for run in runs if run.sha256)
     versions = Counter(_versions(run) for run in runs if run.versions)
-    text = "The whole configuration of each is `config.yaml` in its folder."
+    text = "The whole configuration of each is `config.yaml` in its folder, or stands in its results."
     text += "".join(f" Images {name}: sha256 {sha256}." for name, sha256 in hashes)
-    columns = ["folder", "method", "=seed", "=test error (%)", "images", "=threads", "=processes", "device"]
+    columns = ["run", "method", "=seed", "=test error (%)", "images", "=threads", "=processes", "device"]
     usual = versions.most_common(1)[0][0] if versions else "versions that are not known"
     text += f" Trained with {usual}" + (", where the table does not say otherwise." if len(versions) > 1 else ".")
     columns += ["versions"] if len(versions) > 1 else []
@@ -227,7 +239,7 @@ def _origins(compared: Compared) -> list[Block]:
             error = f"{run.measured.test_error:.2f}" if run.measured else NOTHING
             images = f"{run.dataset} {run.sha256[:12]}".rstrip()
             threads = NOTHING if run.threads is None else str(run.threads)
-            row = [str(run.folder), subject.method.name, str(run.config.run.seed), error, images, threads]
+            row = [_agent(run), subject.method.name, str(run.config.run.seed), error, images, threads]
             row += [str(run.processes), run.device or NOTHING]
             other = _versions(run)
             row += ["" if other == usual else other or "unknown"] if "versions" in columns else []

@@ -1,7 +1,10 @@
 """What a report is written from: methods with what was found out about them, pairs of them, pictures."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
+
+import numpy as np
+from jaxtyping import Bool
 
 from ram_agent.compare.document import Picture
 from ram_agent.compare.examine import Examined
@@ -15,6 +18,8 @@ class Subject:
     """A method with what was found out about it here."""
 
     method: Method
+    wrong: Mapping[int, Bool[np.ndarray, " images"]] = field(default_factory=dict)
+    """By seed: which test images it took for another class at mean locations, as far as that is known."""
     examined: Mapping[int, Examined] = field(default_factory=dict)
     """By seed."""
     parameters: int | None = None
@@ -22,28 +27,45 @@ class Subject:
     milliseconds: Mapping[int, float] | None = None
     """Per image, by batch."""
     device: str = ""
+    fresh: bool = False
+    """Whether operations and milliseconds are those of fresh weights."""
 
     @property
     def shown(self) -> Run:
         """A run that was examined, one that knows its images where there is any."""
-        runs = [run for run in self.method.runs if run.config.run.seed in self.examined]
+        return self._of(self.examined)
+
+    @property
+    def judged(self) -> Run:
+        """Likewise, of those whose answers are known, or else that were measured."""
+        return self._of(self.wrong or self.errors)
+
+    @property
+    def errors(self) -> Mapping[int, float]:
+        """By seed, of all that were measured, in percent: by the answers, where they are known, else as stored."""
+        stored = {run.config.run.seed: run.measured.test_error for run in self.method.finished if run.measured}
+        return stored | {seed: float(100 * wrong.mean()) for seed, wrong in self.wrong.items()}
+
+    def _of(self, seeds: Collection[int]) -> Run:
+        runs = [run for run in self.method.runs if run.config.run.seed in seeds]
         return next((run for run in runs if run.sha256), runs[0])
 
 
 @dataclass(frozen=True)
 class Pair:
-    """Two methods on the same test set, the one with the lower error first."""
+    """Two methods on the same test set, the one with the lower error first. Either difference is there."""
 
     better: str
     other: str
-    paired: Paired
+    paired: Paired | None
+    """None where of one of them it is not known which images it answered wrongly."""
     seeds: tuple[int, int]
     over_seeds: Welch | None
     """The same difference over seeds; None for fewer than three of any."""
-    p: float
-    """`paired.p`, adjusted for the number of pairs."""
-    p_over_seeds: float | None
-    """`over_seeds.p`, adjusted for the number of pairs that have one."""
+    p: float | None = None
+    """`paired.p`, adjusted for the number of pairs that have one."""
+    p_over_seeds: float | None = None
+    """`over_seeds.p`, likewise."""
 
 
 @dataclass(frozen=True)

@@ -266,7 +266,7 @@ def test_ctrl_c_ends_in_order_and_resume_ends_with_the_weights_of_the_run_never_
         ):
             assert ours.keys() == theirs.keys()
             assert all(torch.equal(ours[name], theirs[name]) for name in ours)
-    timed = {"seconds", "episodes_per_second", "config"}
+    timed = {"seconds", "learning_curve_seconds", "episodes_per_second", "config"}
     resumed, results = (json.loads((place / "results.json").read_text()) for place in (folder, run))
     assert {key: resumed[key] for key in resumed.keys() - timed} == {
         key: results[key] for key in results.keys() - timed

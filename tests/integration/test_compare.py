@@ -19,7 +19,7 @@ import yaml
 from ram_agent.building import build_policy, seen_by
 from ram_agent.cli import main
 from ram_agent.cli.world import ConfiguredWorld
-from ram_agent.compare.examine import Revived, count_flops, examine, revive
+from ram_agent.compare.examine import Revived, count_flops, examine, find_wrong, revive
 from ram_agent.compare.gather import gather
 from ram_agent.config import ConfigError, dump_config
 from ram_agent.gaze import of_each_class
@@ -116,7 +116,6 @@ def test_without_columns_of_the_gradient_one_line_says_so(report: Report):
 
 
 def test_a_paired_difference_is_that_of_the_stored_errors(runs: Path, report: Report):
-    """They were evaluated anew, on the same scenes: all that can differ is a mistake."""
     errors = sorted((results(runs / name)["test_error"], name) for name in ("hard", "soft"))
     (low, better), (high, other) = errors
     found = re.search(rf"\| {better} \| {other} \| ([\d.]+) ±.*? \| ([\d,]+) \| ([\d,]+) \|", report.markdown)
@@ -289,11 +288,81 @@ def test_where_they_look_is_counted_evenly_over_a_test_set_that_may_lie_class_by
     monkeypatch.setattr("ram_agent.compare.examine.PICTURED", 9)
     agent = revive(run, ConfiguredWorld)
     examined = examine(agent)
-    every_fortieth = examined.target[::40]
+    every_fortieth = np.array(agent.world.labels_in("test"))[::40]
+    assert examined.target.tolist() == every_fortieth.tolist()
     assert sorted(examined.gaze.target.tolist()) == sorted(every_fortieth.tolist())
     assert examined.gaze.target.tolist() == every_fortieth[of_each_class(every_fortieth.tolist(), 9)].tolist()
     counted = run.config.environment.glimpses - 1
     assert examined.fixations.sum() == 9 * counted
+
+
+def test_the_answers_that_a_run_stores_are_those_that_its_weights_give(runs: Path):
+    """Of the learned agent and of a control."""
+    for run in gather([runs / "hard"]).runs:
+        assert run.wrong is not None
+        assert np.array_equal(run.wrong, find_wrong(revive(run, ConfiguredWorld)))
+
+
+def test_runs_that_stored_no_answers_are_shown_the_test_set_once_more(runs: Path, report: Report, tmp_path: Path):
+    """As those of earlier versions: the same pairs."""
+    for name in ("hard", "soft"):
+        shutil.copytree(runs / name, tmp_path / name)
+        stored = results(tmp_path / name)
+        for numbers in (stored, *stored["controls"].values()):
+            del numbers["wrong_images"]
+        (tmp_path / name / "results.json").write_text(json.dumps(stored))
+    folders = [str(tmp_path / name) for name in ("hard", "soft")]
+    assert main(["compare", *folders, "--no-time", "--out", str(tmp_path / "out")]) == 0
+    assert read_numbers(tmp_path / "out")["pairs"] == read_numbers(report.folder)["pairs"]
+
+
+def test_results_alone_are_compared_by_what_they_hold(runs: Path, report: Report, tmp_path: Path):
+    """A published row beside one's own run: errors, answers, curves and what it costs, but not where it looks."""
+    row = shutil.copy(runs / "hard" / "results.json", tmp_path / "row.json")
+    assert main(["compare", str(row), str(runs / "soft"), "--no-time", "--out", str(tmp_path / "out")]) == 0
+    found, whole = read_numbers(tmp_path / "out"), read_numbers(report.folder)
+    assert found["pairs"] == whole["pairs"]
+    methods = {method["name"]: method for method in found["methods"]}
+    for method in whole["methods"][:3]:
+        (seed,), (other,) = method.pop("seeds"), methods[method["name"]].pop("seeds")
+        same = ("test_error", "error_by_glimpse", "sha256", "threads", "versions")
+        assert {name: seed[name] for name in same} == {name: other[name] for name in same}
+        points = [(point["episodes"], point["error"]) for point in seed["validations"]]
+        assert points == [(point["episodes"], point["error"]) for point in other["validations"]]
+        times = [point["seconds"] for point in seed["validations"]]
+        if method["role"] == "learned":
+            assert times == pytest.approx([point["seconds"] for point in other["validations"]])
+        alike = {name: value for name, value in method.items() if name != "milliseconds"}
+        assert {name: methods[method["name"]][name] for name in alike} == alike
+    pictures = {path.name for path in (tmp_path / "out").glob("*.png")}
+    assert [name for name in pictures if name.startswith("fixations_")] == ["fixations_03_soft.png"]
+    text = (tmp_path / "out" / "comparison.md").read_text()
+    assert "A run is known by the file of results alone" in text
+    assert "Of hard and hard (control random) no weights are at hand: these numbers are of fresh ones" in text
+
+
+def test_what_an_agent_of_another_shape_costs_is_not_told(runs: Path, tmp_path: Path):
+    """A row of an earlier version, of whose configuration this one makes another agent."""
+    stored = results(runs / "soft")
+    (tmp_path / "row.json").write_text(json.dumps(stored | {"parameters": stored["parameters"] + 1}))
+    assert main(["compare", str(tmp_path / "row.json"), "--no-time", "--out", str(tmp_path / "out")]) == 0
+    said = f"this version makes an agent of {stored['parameters']:,} parameters, it had {stored['parameters'] + 1:,}."
+    assert read_numbers(tmp_path / "out")["missing"][-1].endswith(said)
+    assert "Cost per image" not in (tmp_path / "out" / "comparison.md").read_text()
+
+
+def test_of_a_run_one_agent_is_asked_for_by_its_role(runs: Path, tmp_path: Path):
+    row = shutil.copy(runs / "hard" / "results.json", tmp_path / "row.json")
+    named = [Path(f"{place}:{role}") for place in (runs / "hard", row) for role in ("random", "learned")]
+    for of_run in named:
+        assert [run.role for run in gather([of_run]).runs] == [str(of_run).rpartition(":")[2]]
+    assert [run.role for run in gather(named[:2]).runs] == ["learned", "random"]
+    assert [run.role for run in gather([named[0], runs / "hard"]).runs] == ["learned", "random"]
+    (random,) = gather(named[2:3]).runs
+    assert (random.whole, random.only_results) == (tmp_path / "row.json", True)
+    (tmp_path / "a:random").mkdir()
+    shutil.copy(runs / "soft" / "config.yaml", tmp_path / "a:random")
+    assert [run.role for run in gather([tmp_path / "a:random"]).runs] == ["learned"]  # a folder may be called so
 
 
 def test_without_evaluation_nothing_needs_the_weights(runs: Path, tmp_path: Path):
@@ -304,8 +373,16 @@ def test_without_evaluation_nothing_needs_the_weights(runs: Path, tmp_path: Path
     assert main(["compare", str(bare), str(runs / "soft"), "--no-evaluate", "--out", str(tmp_path / "out")]) == 0
     text = (tmp_path / "out" / "comparison.md").read_text()
     assert {path.name for path in (tmp_path / "out").glob("*.png")} == {"validation_error.png", "error_by_glimpse.png"}
-    assert "`--no-evaluate`" in text
     assert "Cost per image" not in text
+    assert len(read_numbers(tmp_path / "out")["pairs"]) == 3
+    for name in (bare, soft := tmp_path / "soft"):
+        if name == soft:
+            shutil.copytree(runs / "soft", soft)
+        stored = results(name)
+        del stored["wrong_images"], stored["controls"]
+        (name / "results.json").write_text(json.dumps(stored))
+    assert main(["compare", str(bare), str(soft), "--no-evaluate", "--out", str(tmp_path / "out")]) == 0
+    assert "without weights and images (`--no-evaluate`)" in (tmp_path / "out" / "comparison.md").read_text()
 
 
 def _cut(path: Path) -> None:
@@ -318,8 +395,18 @@ def _cut_all(folder: Path) -> None:
 
 
 def _say_another_error(path: Path) -> None:
+    """Of an earlier version, which stored no answers."""
     stored = json.loads(path.read_text())
+    del stored["wrong_images"]
     path.write_text(json.dumps(stored | {"test_error": 1.23}))
+
+
+def _lose_weights_and_answers(path: Path) -> None:
+    shutil.rmtree(path)
+    results = path.with_name("results.json")
+    stored = json.loads(results.read_text())
+    del stored["wrong_images"]
+    results.write_text(json.dumps(stored))
 
 
 def _forget_the_interval(path: Path) -> None:
@@ -367,9 +454,11 @@ DAMAGES: dict[str, tuple[str, Callable[[Path], object], str]] = {
     "no_controls": ("results.json", _store(controls={"random": 3}, test_error=[]), "test_error: input should be"),
     "endless": ("results.json", _store(episodes=math.inf, threads=math.nan, test_error="9"), "test_error: input"),
     "unwritten": ("results.json", _store(unwritten="cannot write a checkpoint"), "is not on the disk (cannot write"),
-    "no_metrics": ("metrics.csv", Path.unlink, "metrics.csv is missing: the learning curve has no times."),
+    "no_metrics": ("metrics.csv", Path.unlink, "metrics.csv is missing: the learning curve is that of results.json."),
     "text_metrics": ("metrics.csv", lambda path: path.write_text("step,a\nx,y\n"), "metrics.csv cannot be read"),
-    "no_checkpoint": ("checkpoints", shutil.rmtree, "agent.pt: no such file"),
+    "other_answers": ("results.json", _store(wrong_images=[1]), "lacks what a finished run stores (wrong_images: got"),
+    "no_such_image": ("results.json", _store(wrong_images=[360]), "(wrong_images: expected places of 360 images"),
+    "no_checkpoint": ("checkpoints", _lose_weights_and_answers, "agent.pt: no such file"),
     "cut_checkpoint": ("checkpoints", _cut_all, "agent.pt: damaged (its sha256 is not the one in "),
     "no_images": ("config.yaml", _lose_the_images, "no_images was not evaluated here"),
     "another_error": ("results.json", _say_another_error, "stored a test error of 1.23 %"),
@@ -413,9 +502,9 @@ def test_what_is_sound_among_damaged_runs_is_shown(runs: Path, mended: str):
 
 def test_what_is_in_no_pair_is_named(mended: str):
     section = mended.split("## Which is better")[1].split("## ")[0]
-    unseen = re.search(r"In no pair, because not evaluated here: (.*?) \(see what is missing\)", section)
+    unseen = re.search(r"In no pair \(not finished, .*?\): (.*?)\. These are", section)
     assert unseen
-    assert "no_checkpoint" in unseen[1].split("; ")
+    assert {"no_checkpoint", "interrupted"} <= set(unseen[1].split("; "))
     assert "soft" not in unseen[1].split("; ")
 
 
@@ -441,13 +530,14 @@ def test_an_unfinished_run_shows_its_validation_error(runs: Path, mended: str):
 
 
 def test_an_unfinished_run_shows_what_it_costs_and_no_test_error(runs: Path, mended: str):
-    """As the finished one of the same settings; one whose checkpoint is lost shows nothing."""
+    """As the finished one of the same settings; of one whose checkpoint is lost fresh weights show it."""
     cost = mended.split("## Cost per image")[1].split("## The runs")[0]
     finished, unfinished = row(cost, "soft"), row(cost, "no_results")
     assert (len(finished), finished[1:]) == (4, unfinished[1:])
     cells = row(mended, "no_results", "digits")
     assert (cells[2], cells[12]) == ("–", finished[3])
-    assert "| no_checkpoint |" not in cost
+    assert row(cost, "no_checkpoint")[1:] == finished[1:]
+    assert "Of no_checkpoint and cut_checkpoint no weights are at hand" in cost
     pairs = mended.split("## Which is better")[1].split("## ")[0]
     assert "| no_results |" not in pairs
 
@@ -457,6 +547,11 @@ def test_an_unfinished_run_shows_what_it_costs_and_no_test_error(runs: Path, men
     [
         ([], "the following arguments are required: RUN"),
         (["nowhere"], "run nowhere: not a run folder (no config.yaml in it)"),
+        (["{runs}/noise.npz"], "noise.npz: neither the folder of a run nor the file of its results, results.json"),
+        (["{runs}/report/comparison.json"], "comparison.json: expected the results.json of a run, which has a key"),
+        (["{runs}/hard:centre"], "hard: it has no agent centre; it has learned and random"),
+        (["{runs}/hard:randm"], "hard:randm: no agent is called 'randm'; expected one of learned, random, centre,"),
+        (["{runs}/hard:random", "--no-controls"], "--no-controls leaves out all that was named"),
         (["{runs}/hard", "--out", "{runs}/noise.npz"], "noise.npz is a file, expected a folder"),
         (["{runs}/hard", "--sede", "1"], "--sede: unknown option"),
     ],

@@ -34,9 +34,9 @@ GAZE = Gaze(NOTHING[0, 0], torch.zeros(1, 1, 1, 4), NOTHING, *torch.zeros(3, 1, 
 def subject(name: str, *errors: int, label: int = 0, **settings: Any) -> Subject:
     """A method whose seeds were wrong about so many of the thousand images, the first ones."""
     changed = {field.replace("__", "."): value for field, value in settings.items()}
-    measured = read_errors(make_measured(1.0) | {"test_images": IMAGES})
-    runs, examined = [], {}
+    runs, answered, examined = [], {}, {}
     for seed, wrong in enumerate(errors, start=1):
+        measured = read_errors(make_measured(100 * wrong / IMAGES) | {"test_images": IMAGES})
         facts: dict[str, Any] = {"episodes": 1, "seconds": 1.0, "threads": 1, "device": "cpu", "processes": 1}
         runs.append(
             Run(
@@ -54,9 +54,9 @@ def subject(name: str, *errors: int, label: int = 0, **settings: Any) -> Subject
                 **facts,
             )
         )
-        target = np.full(IMAGES, label)
-        examined[seed] = Examined(np.arange(IMAGES) < wrong, target, np.zeros((1, 1), np.float32), GAZE)
-    return Subject(Method(name, tuple(runs), ()), examined)
+        answered[seed] = np.arange(IMAGES) < wrong
+        examined[seed] = Examined(np.full(IMAGES, label), np.zeros((1, 1), np.float32), GAZE)
+    return Subject(Method(name, tuple(runs), ()), answered, examined)
 
 
 @pytest.mark.parametrize("turned", [False, True])
@@ -65,6 +65,7 @@ def test_the_better_of_two_is_named_first_and_is_better_by_the_difference_of_the
     good, bad = subject("good", 20, 30, 40), subject("bad", 50, 70, 60)
     (pair,) = _pairs([bad, good] if turned else [good, bad], [])
     assert (pair.better, pair.other, pair.seeds) == ("good", "bad", (3, 3))
+    assert pair.paired
     assert pair.paired.difference.value == pytest.approx(-3.0)
     assert pair.over_seeds is not None
     assert pair.over_seeds.value == pytest.approx(-3.0)
@@ -97,14 +98,14 @@ def test_p_is_adjusted_for_the_number_of_pairs() -> None:
     """Three methods, three pairs: the clearest has thrice its p, and one alone its own."""
     a, b, c = (subject(name, *(base + step for step in (0, 1, 3))) for name, base in (("a", 20), ("b", 24), ("c", 60)))
     (alone,) = _pairs([a, b], [])
-    assert (alone.p, alone.p_over_seeds) == (alone.paired.p, alone.over_seeds and alone.over_seeds.p)
+    assert (alone.p, alone.p_over_seeds) == (alone.paired and alone.paired.p, alone.over_seeds and alone.over_seeds.p)
     pairs = _pairs([a, b, c], [])
+    over_images = [pair.paired.p for pair in pairs if pair.paired]
     over_seeds = [pair.over_seeds.p for pair in pairs if pair.over_seeds]
-    assert len(over_seeds) == 3
-    assert [pair.p for pair in pairs] == holm([pair.paired.p for pair in pairs])
+    assert len(over_images) == len(over_seeds) == 3
+    assert [pair.p for pair in pairs] == holm(over_images)
     assert [pair.p_over_seeds for pair in pairs] == holm(over_seeds)
-    clearest = min(pairs, key=lambda pair: pair.paired.p)
-    assert clearest.p == pytest.approx(3 * clearest.paired.p)
+    assert min(pair.p for pair in pairs if pair.p is not None) == pytest.approx(3 * min(over_images))
 
 
 def with_runs(of: Subject, **facts: Any) -> Subject:
@@ -119,9 +120,55 @@ def with_runs(of: Subject, **facts: Any) -> Subject:
 def test_a_run_that_was_not_examined_does_not_speak_for_those_that_were() -> None:
     """The first one does not know its images, and its weights are lost."""
     a, b = subject("a", 20, 30), subject("b", 30)
-    a = replace(with_runs(a, sha256=["", "a" * 64]), examined={2: a.examined[2]})
+    a = replace(with_runs(a, sha256=["", "a" * 64]), examined={2: a.examined[2]}, wrong={2: a.wrong[2]})
     (pair,) = _pairs([a, b], [])
     assert (pair.better, pair.seeds) == ("a", (1, 1))
+
+
+def test_answers_are_compared_without_anybody_looking_again() -> None:
+    """As a run stored them: its weights may be anywhere."""
+    good, bad = (replace(each, examined={}) for each in (subject("good", 20), subject("bad", 50)))
+    (pair,) = _pairs([bad, good], [])
+    assert (pair.better, pair.over_seeds) == ("good", None)
+    assert pair.paired
+    assert pair.paired.difference.value == pytest.approx(-3.0)
+
+
+def forgotten(of: Subject) -> Subject:
+    """Whose runs stored no answers, and cannot look again."""
+    return replace(of, wrong={}, examined={})
+
+
+def test_where_answers_are_not_known_seeds_are_compared_alone() -> None:
+    """By the errors as stored: 2, 3, 4 % against 5, 7, 6 %. Those whose answers are known lie in a pair with them, too,
+    and neither counts among the other's comparisons.
+    """
+    good, bad, known = subject("good", 20, 30, 40), subject("bad", 50, 70, 60), subject("known", 90, 91, 93)
+    more = subject("more", 110, 111, 113)
+    pairs = _pairs([forgotten(bad), forgotten(good), known, more], [])
+    assert len(pairs) == 6
+    pair = pairs[0]
+    assert (pair.better, pair.other, pair.paired, pair.p, pair.seeds) == ("good", "bad", None, None, (3, 3))
+    assert pair.over_seeds
+    assert pair.over_seeds.value == pytest.approx(-3.0)
+    assert [each.paired is not None for each in pairs] == [False] * 5 + [True]
+    assert pairs[-1].paired
+    assert pairs[-1].p == pairs[-1].paired.p
+    assert pair.p_over_seeds is not None
+    assert pair.p_over_seeds > pair.over_seeds.p
+
+
+def test_where_neither_answers_nor_three_seeds_are_known_nothing_is_told() -> None:
+    assert _pairs([forgotten(subject("a", 20, 30)), subject("b", 50, 60, 70)], []) == []
+
+
+def test_of_seeds_some_of_which_stored_no_answers_those_count_in_pairs_that_did_unless_the_other_knows_none() -> None:
+    a, b = subject("a", 20, 30, 40), subject("b", 50, 60, 70)
+    some = replace(a, wrong={2: a.wrong[2]}, examined={})
+    (pair,) = _pairs([some, b], [])
+    assert (pair.seeds, pair.over_seeds) == ((1, 3), None)
+    (pair,) = _pairs([some, forgotten(b)], [])
+    assert (pair.seeds, pair.paired) == ((3, 3), None)
 
 
 @pytest.fixture

@@ -85,6 +85,21 @@ def test_what_one_comparison_would_show_many_may_not():
     assert said.endswith("but ± 0.90 over seeds, too little for as many comparisons.")
 
 
+def test_of_what_is_not_known_image_by_image_the_sentence_goes_by_seeds_alone():
+    alone = Pair("stn", "hard", None, (3, 3), Welch(-1.2, 0.9, 0.02), None, 0.02)
+    assert (
+        sentence(alone) == "stn is better than hard (1.20 ± 0.90 points over seeds, 3 seeds each; not image by image)."
+    )
+    assert sentence(replace(alone, p_over_seeds=0.06)) == (
+        "stn and hard: no difference is shown (1.20 ± 0.90 points over seeds, 3 seeds each; not image by image, too "
+        "little for as many comparisons)."
+    )
+    wide = replace(alone, over_seeds=Welch(-1.2, 2.5, 0.3), p_over_seeds=0.3, seeds=(3, 5))
+    assert sentence(wide) == (
+        "stn and hard: no difference is shown (1.20 ± 2.50 points over seeds, 3 and 5 seeds; not image by image)."
+    )
+
+
 def test_markdown_keeps_a_bar_inside_its_cell():
     table = markdown([Table(("method", "=error"), (("a|b", "1.0"),))])
     assert table.splitlines() == ["| method | error |", "|---|---:|", "| a\\|b | 1.0 |"]

@@ -112,11 +112,11 @@ def same(ours: dict[str, torch.Tensor], theirs: dict[str, torch.Tensor]) -> bool
 
 
 @torch.no_grad()
-def error_by_hand(protocol: Protocol, weights: dict[str, torch.Tensor], split: str) -> float:
-    """Every image of a split once, in an environment of one lane, at mean locations; in percent."""
+def wrong_by_hand(protocol: Protocol, weights: dict[str, torch.Tensor], split: str) -> list[int]:
+    """Every image of a split once, in an environment of one lane, at mean locations: which are answered wrongly."""
     policy = rebuild_policy(protocol.checkpoint["blueprint"])
     policy.load_state_dict(weights)
-    env, wrong = protocol.world.environment(split, 1), 0
+    env, wrong = protocol.world.environment(split, 1), []
     for image in range(IMAGES[split]):
         observation, info = env.reset(seed=[TEST_SEED], options={"scene": torch.tensor([image])})
         assert int(info["target"][0]) == image % 4, "the images of a split are shown in their order"
@@ -125,8 +125,13 @@ def error_by_hand(protocol: Protocol, weights: dict[str, torch.Tensor], split: s
             hidden, state = policy.look(observation["glimpse"], observation["window"], state)
             move = {"window": policy.move(hidden).mean, "label": policy.answer(hidden).argmax(dim=-1)}
             observation, reward, *_ = env.step(move)
-        wrong += int(reward[0] == 0)
-    return 100 * wrong / IMAGES[split]
+        wrong += [image] if reward[0] == 0 else []
+    return wrong
+
+
+def error_by_hand(protocol: Protocol, weights: dict[str, torch.Tensor], split: str) -> float:
+    """In percent."""
+    return 100 * len(wrong_by_hand(protocol, weights, split)) / IMAGES[split]
 
 
 def test_weights_are_chosen_by_the_error_on_all_validation_images(protocol: Protocol) -> None:
@@ -142,9 +147,11 @@ def test_weights_are_chosen_by_the_error_on_all_validation_images(protocol: Prot
 
 
 def test_the_headline_is_the_error_of_the_chosen_weights_on_all_test_images(protocol: Protocol) -> None:
-    expected = error_by_hand(protocol, protocol.checkpoint["best"]["weights"], "test")
-    assert protocol.results["test_error"] == pytest.approx(expected)
+    wrong = wrong_by_hand(protocol, protocol.checkpoint["best"]["weights"], "test")
+    assert protocol.results["test_error"] == pytest.approx(100 * len(wrong) / IMAGES["test"])
     assert protocol.results["test_images"] == IMAGES["test"]
+    assert 0 < len(wrong) < IMAGES["test"]
+    assert protocol.results["wrong_images"] == wrong
 
 
 def test_nothing_but_validation_is_shown_before_the_end_and_then_the_test_set_to_the_chosen_weights_alone(
