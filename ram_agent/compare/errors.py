@@ -128,38 +128,36 @@ def differences(compared: Compared) -> list[Block]:
             "number of comparisons (Holm 1979), over images and over seeds each: where there is no difference, one "
             "report in twenty shows any."
         )
-    columns = (
-        "lower error", "higher error", "=difference (points)", "=only the first right", "=only the second right",
-        "=p", "=p, adjusted", "=the same over seeds (points)", "=its p, adjusted",
-    )  # fmt: skip
-    rows = tuple(
-        (
-            pair.better,
-            pair.other,
-            _points(pair.paired and pair.paired.difference),
-            *_split(pair.paired and pair.paired.split),
-            _p(pair.paired and pair.paired.p),
-            _p(pair.p),
-            _points(pair.over_seeds),
-            _p(pair.p_over_seeds),
-        )
-        for pair in compared.pairs
-    )
-    return [
-        Bullets(tuple(map(sentence, compared.pairs))),
-        Paragraph(how),
-        Table(columns, rows),
-    ]
+    return [Bullets(tuple(map(sentence, compared.pairs))), Paragraph(how), _pair_table(compared.pairs)]
+
+
+def _pair_table(pairs: Sequence[Pair]) -> Table:
+    """Over images, over seeds, or both, as far as anything is known."""
+    columns, rows = ["lower error", "higher error"], [[pair.better, pair.other] for pair in pairs]
+    if any(pair.paired for pair in pairs):
+        columns += ["=difference (points)", "=only the first right", "=only the second right", "=p", "=p, adjusted"]
+        for row, pair in zip(rows, pairs, strict=True):
+            known = pair.paired
+            row += [
+                _points(known and known.difference),
+                *_split(known and known.split),
+                _p(known and known.p),
+                _p(pair.p),
+            ]
+    if any(pair.over_seeds for pair in pairs):
+        columns += ["=difference over seeds (points)", "=its p, adjusted"]
+        for row, pair in zip(rows, pairs, strict=True):
+            row += [_points(pair.over_seeds), _p(pair.p_over_seeds)]
+    return Table(tuple(columns), tuple(map(tuple, rows)))
 
 
 def _unpaired(compared: Compared) -> str:
     """Why there is no pair."""
-    if compared.evaluated or not any(subject.errors for subject in compared.subjects):
-        return "No two methods could be held against one another on the same test set."
-    return (
-        "No two methods could be held against one another without weights and images (`--no-evaluate`): on no common "
-        "test set did both store which images they answered wrongly, or have three seeds."
+    text = (
+        "No two methods can be held against one another: on no common test set are the answers of both known image by "
+        "image, or have both three seeds."
     )
+    return text if compared.evaluated else f"{text} Without `--no-evaluate` weights would give answers."
 
 
 def sentence(pair: Pair) -> str:

@@ -92,11 +92,11 @@ def _gaps(subjects: Iterable[Subject]) -> list[str]:
         names.append(
             f"{of} known by the file of results alone (see the runs below): where such agents look is not drawn."
         )
-    lacking: dict[str, list[str]] = {}  # what is missing → of which runs
+    lacking: dict[str, dict[str, None]] = {}  # what is missing → of which runs; files of results by their method
     for method in methods:
         for run in (*method.runs, *method.doubles):
             for gap in run.gaps:
-                lacking.setdefault(gap, []).append(_agent(run))
+                lacking.setdefault(gap, {})[method.name if run.only_results else str(run.folder)] = None
     said = names + [f"{', '.join(runs)}: {gap}" for gap, runs in lacking.items()]
     return said + [
         f"{run.folder}: the same method and seed ({run.config.run.seed}) as {kept.folder}; it counts nowhere below."

@@ -1,0 +1,53 @@
+"""The reports that hold our rows against one another say what their raw results do."""
+
+from pathlib import Path
+from runpy import run_path
+
+import pytest
+
+from ram_agent.compare.comparison import compare
+from ram_agent.compare.gather import gather
+
+ROOT = Path(__file__).parents[2]
+REPORTS = run_path(str(ROOT / "results" / "reports.py"))
+
+
+def errors_and_pairs(report: str) -> tuple[list[list[str]], list[str]]:
+    """The rows of the first table without what takes weights to be known; the sentences about pairs."""
+    errors, pairs = (
+        report.split(f"## {heading}")[1].split("\n## ")[0] for heading in ("Test error", "Which is better")
+    )
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in errors.splitlines() if line.startswith("|")]
+    known = [number for number, name in enumerate(rows[0]) if name != "parameters"]
+    return [[row[number] for number in known] for row in rows], [
+        line for line in pairs.splitlines() if line[:2] == "- "
+    ]
+
+
+@pytest.mark.parametrize("name", REPORTS["REPORTS"])
+def test_a_report_is_that_of_today_s_results(name: str, tmp_path: Path) -> None:
+    """Otherwise: python results/reports.py"""
+    files = [ROOT / path for path in REPORTS["compared"](name)]
+    compare(gather(files), None, tmp_path)
+    made = errors_and_pairs((tmp_path / "comparison.md").read_text(encoding="utf-8"))
+    assert errors_and_pairs((ROOT / "results" / name / "compare" / "comparison.md").read_text(encoding="utf-8")) == made
+    rows, pairs = made
+    assert len(rows) > 5
+    assert len(pairs) in (0, 6)
+
+
+@pytest.mark.parametrize("name", REPORTS["REPORTS"])
+def test_a_report_has_every_seed_of_every_row_and_every_control(name: str) -> None:
+    """As rows.yaml names them."""
+    runs = gather([ROOT / path for path in REPORTS["compared"](name)]).runs
+    task, glimpses = name.split("_")
+    measured = {
+        config for config in REPORTS["ROWS"]["measured"] if (config[: len(task)], config[-1]) == (task, glimpses)
+    }
+    learned = [(run.config.name, run.config.run.seed) for run in runs if run.role == "learned"]
+    assert {config for config, _ in learned} == measured
+    assert len(set(learned)) == len(learned)
+    assert len([config for config, _ in learned if config.endswith(f"hard_best_{glimpses}")]) == 3
+    controls = REPORTS["ROWS"]["controls"].get(name, {})
+    expected = [role for roles in controls.values() for role in roles]
+    assert sorted(run.role for run in runs if run.role != "learned") == sorted(expected)
