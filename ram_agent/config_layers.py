@@ -36,7 +36,7 @@ class ConfigError(ValueError):
 
 def read_layers(path: Path, above: tuple[Path, ...] = ()) -> dict[str, Any]:
     """The settings of a config file, laid over those of its bases; `above` led to it. Raises `ConfigError`."""
-    own = _of_results(path) if path.suffix == ".json" else read_yaml(path, "config", "scene:")
+    own = _to_train_anew(settings_of_results(path)) if path.suffix == ".json" else read_yaml(path, "config", "scene:")
     bases = own.pop("base", [])
     bases = [bases] if isinstance(bases, str) else bases
     if not isinstance(bases, list) or not all(isinstance(base, str) for base in bases):
@@ -67,11 +67,8 @@ def _find(base: str, path: Path) -> Path:
     return (others or found)[0]
 
 
-def _of_results(path: Path) -> dict[str, Any]:
-    """The settings of the run that wrote a `results.json`, but for what was that machine's.
-
-    bfloat16 is what `training.precision fastest` came to there; on a processor without it, it is many times slower.
-    """
+def settings_of_results(path: Path) -> dict[str, Any]:
+    """The settings of the run that wrote a `results.json`, as it had them. Raises `ConfigError`."""
     try:
         results = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
@@ -83,12 +80,20 @@ def _of_results(path: Path) -> dict[str, Any]:
         raise ConfigError(
             f"config {path}: expected the results.json of a run, which has a key 'config'; or a YAML file"
         )
+    return settings
+
+
+def _to_train_anew(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Without what was that machine's.
+
+    bfloat16 is what `training.precision fastest` came to there; on a processor without it, it is many times slower.
+    """
     own = {name.removeprefix("run."): value for name, value in OF_THE_MACHINE.items()}
     run, training = settings.get("run"), settings.get("training")
     if isinstance(training, dict) and training.get("precision") == "bfloat16":
         training = training | {"precision": "fastest"}
     changed = {"run": run | own if isinstance(run, dict) else run, "training": training}
-    return settings | {name: section for name, section in changed.items() if name in settings}
+    return {**settings, **{name: section for name, section in changed.items() if name in settings}}
 
 
 def _laid_over(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:

@@ -55,8 +55,7 @@ def measure(config: Config, world: World, agents: list[Agent]) -> tuple[dict[str
         if agent.role == "learned":
             numbers = {**result, "controls": {}}
         else:
-            curve = validations(agent.board.metrics.rows)
-            numbers["controls"][agent.role] = {**result, "episodes": agent.learner.episodes, "learning_curve": curve}
+            numbers["controls"][agent.role] = {**result, **describe_training(agent)}
     return numbers, answered[0]
 
 
@@ -97,14 +96,8 @@ def describe_run(config: Config, world: World, agents: list[Agent]) -> dict[str,
         "dataset": {"name": dataset.name, "sha256": dataset.sha256, "notice": dataset.notice},
         "validation_error": agents[0].best.error,
         "validation_errors": {agent.role: agent.best.error for agent in agents},
-        "best_at_episode": agents[0].best.episodes,
-        "learning_curve": validations(agents[0].board.metrics.rows),
-        "learning_curve_seconds": validation_seconds(agents[0].board.metrics.rows),
+        **describe_training(agents[0]),
         "gradient_signal": signals(agents[0].board.metrics.rows),
-        "episodes": learner.episodes,
-        "seconds": learner.seconds,
-        "episodes_per_second": learner.episodes / max(learner.seconds, 1e-9),
-        "parameters": sum(parameter.numel() for parameter in learner.policy.parameters()),
         # As the network is given them: one of a coarse scale, or of a soft glimpse, is a mean of many of the canvas.
         "glimpse_pixels": learner.env.glimpses * planes * sensor.size**2,
         "seed": config.run.seed,
@@ -113,6 +106,20 @@ def describe_run(config: Config, world: World, agents: list[Agent]) -> dict[str,
         "processes": learner.ranks.size,
         "versions": versions(),
         "config": config.model_dump(mode="json"),
+    }
+
+
+def describe_training(agent: Agent) -> dict[str, Any]:
+    """How long an agent was trained, how that went, and how large it is."""
+    learner, rows = agent.learner, agent.board.metrics.rows
+    return {
+        "best_at_episode": agent.best.episodes,
+        "learning_curve": validations(rows),
+        "learning_curve_seconds": validation_seconds(rows),
+        "episodes": learner.episodes,
+        "seconds": learner.seconds,
+        "episodes_per_second": learner.episodes / max(learner.seconds, 1e-9),
+        "parameters": sum(parameter.numel() for parameter in learner.policy.parameters()),
     }
 
 

@@ -1,9 +1,10 @@
 """Hold the rows of the tables against one another: `python results/reports.py [OPTION …]`, options of `compare`.
 
-Writes `results/<task>_<glimpses>/compare/` for the longest rows of every task, from the raw results that lie beside it:
-no weights are needed, and images (see `RAM_AGENT_DATA`) only for what an image costs.
+Writes `results/<task>_<glimpses>/compare/` for the longest rows of every task, from the raw results that lie beside it
+and the agents that are published with their weights, whose gaze is drawn. Images: see `RAM_AGENT_DATA`.
 """
 
+import json
 import os
 import sys
 from pathlib import Path
@@ -19,11 +20,21 @@ LEFT_OUT = ("comparison.html", "comparison.json")
 """Larger than the rest, and made anew in a minute."""
 
 
+def published(file: Path) -> Path:
+    """The agent of these results, where it is published with its weights; else the results."""
+    results = json.loads(file.read_text(encoding="utf-8"))
+    agent = RESULTS / "agents" / results["name"]
+    if not agent.is_dir():
+        return file
+    its = json.loads((agent / "results.json").read_text(encoding="utf-8"))
+    return agent if (its["seed"], its["seconds"]) == (results["seed"], results["seconds"]) else file
+
+
 def compared(report: str) -> list[str]:
     """The results of every row of a task and a number of glimpses, and its controls, as `compare` takes them."""
     task, glimpses = report.split("_")
     rows = [row for config, row in ROWS["measured"].items() if config.startswith(f"{task}_") and config[-1] == glimpses]
-    files = [file for row in rows for file in sorted(RESULTS.glob(f"{row}_seed?.json"))]
+    files = [published(file) for row in rows for file in sorted(RESULTS.glob(f"{row}_seed?.json"))]
     controls = [
         f"{RESULTS / report / file}.json:{role}"
         for file, roles in ROWS["controls"].get(report, {}).items()

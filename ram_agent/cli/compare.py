@@ -13,7 +13,6 @@ from ram_agent.cli.world import ConfiguredWorld, find_device, images_of
 from ram_agent.compare.comparison import compare
 from ram_agent.compare.gather import gather
 from ram_agent.config import Config, ConfigError, ImagesConfig, changed_config
-from ram_agent.export import is_export
 from ram_agent.options import Parser, add_config_options, overrides
 
 
@@ -54,14 +53,12 @@ def compare_runs(given: Any) -> Prepared:
     out = Path(given.out)
     check_folder("--out", out)
     gathered = gather([Path(name) for name in given.runs], controls=not given.no_controls)
-    if not gathered.runs:
-        raise ConfigError("--no-controls leaves out all that was named; leave the option out, or name a run's folder")
     changed = overrides(given)
     if "run.device" in changed:
         find_device(changed["run.device"])
     loaded: dict[ImagesConfig, ImageData | Exception] = {}
-    exported = [run for run in gathered.runs if is_export(run.folder)]
-    beside = [run for run in gathered.runs if not (run.only_results or is_export(run.folder))]
+    exported = [run for run in gathered.runs if run.kind == "export"]
+    beside = [run for run in gathered.runs if run.kind == "run"]
     placed = [run.config.images for run in beside]
     placeless = [run.config.images for run in exported if run.config.images not in placed]
     # An export keeps the name of its images, not where they lie; a run beside it may know, best one on the very same.

@@ -31,7 +31,7 @@ from ram_agent.compare.methods import Method, group
 from ram_agent.compare.numbers import numbers
 from ram_agent.compare.plots import errors_by_glimpse, gradient_signal, paths_side_by_side, validation_curves
 from ram_agent.compare.report import TITLE, missing_of, report
-from ram_agent.compare.statistics import between_seeds, holm, paired
+from ram_agent.compare.statistics import between_seeds, holm, paired, unpaired
 from ram_agent.compare.subjects import Compared, Pair, Pictures, Subject
 from ram_agent.figures import LABEL, fixation_map
 from ram_agent.files import write_whole
@@ -83,7 +83,7 @@ def look_again(methods: Sequence[Method], world_of: WorldOf | None, *, timed: bo
         for number, subject in enumerate(subjects):
             subject, agent = _examine(subject, world_of, trouble, failed)
             trained = agent or _unfinished(subject.method, world_of)
-            agent = trained or _untrained(subject.method, world_of, trouble)
+            agent = trained or _untrained(subject.method, world_of, trouble, failed)
             if agent:
                 revived[subject.method.name] = agent
                 subject = replace(
@@ -100,7 +100,7 @@ def look_again(methods: Sequence[Method], world_of: WorldOf | None, *, timed: bo
         f"{', '.join(folders)} {'was' if len(folders) == 1 else 'were'} not evaluated here: {reason}"
         for reason, folders in failed.items()
     ]
-    return Compared(tuple(subjects), tuple(_pairs(subjects, trouble)), tuple(trouble), world_of is not None)
+    return Compared(tuple(subjects), tuple(_pairs(subjects, trouble)), tuple(trouble))
 
 
 def _stored(method: Method) -> dict[int, Bool[np.ndarray, " images"]]:
@@ -116,7 +116,7 @@ def _examine(
     wrong = dict(subject.wrong)
     first = None
     for run in subject.method.finished:
-        if run.only_results:
+        if run.kind == "results":
             continue
         seed = run.config.run.seed
         try:
@@ -125,10 +125,16 @@ def _examine(
             if seed not in wrong:
                 wrong[seed] = find_wrong(agent)
         except (CheckpointError, ValueError, OSError) as error:
-            failed.setdefault(" ".join(str(error).split()), []).append(str(run.folder))
+            failed.setdefault(" ".join(str(error).split()), []).append(run.place)
             continue
         first = first or agent
         assert run.measured
+        measured, here = run.best_at_episode, agent.best_at_episode
+        if measured is not None and here is not None and measured != here:
+            trouble.append(
+                f"{run.folder}: its error is that of its weights of episode {measured:,}; where it looks is that of "
+                f"those at hand, of episode {here:,}."
+            )
         found = float(100 * wrong[seed].mean())
         if abs(found - run.measured.test_error) > 1e-6:
             trouble.append(
@@ -147,12 +153,14 @@ def _unfinished(method: Method, world_of: WorldOf) -> Revived | None:
     return None
 
 
-def _untrained(method: Method, world_of: WorldOf, trouble: list[str]) -> Revived | None:
+def _untrained(method: Method, world_of: WorldOf, trouble: list[str], failed: dict[str, list[str]]) -> Revived | None:
     """An agent with fresh weights. None where it is not the same any more, or where there are no images to show it."""
     run = method.runs[0]
     try:
         agent = untrained(run, world_of)
-    except (ValueError, OSError):
+    except (ValueError, OSError) as error:
+        places = failed.setdefault(" ".join(str(error).split()), [])
+        places += [run.place] if run.place not in places else []
         return None
     made = count_parameters(agent.policy)
     if run.parameters in (None, made):
@@ -174,24 +182,33 @@ def test_set(run: Run) -> TestSet | None:
 
 
 def _pairs(subjects: Sequence[Subject], trouble: list[str]) -> list[Pair]:
-    """All pairs of measured methods on one test set of which anything can be told: image by image where both know their
-    answers, over seeds where each has enough of them.
-    """
+    """All pairs of measured methods on one test set: image by image where both know their answers."""
     pairs = []
     for first, second in combinations([each for each in subjects if each.errors], 2):
-        sets = {test_set(each.judged) for each in (first, second)}
-        if len(sets) > 1 or None in sets:
+        sets = [test_set(each.judged) for each in (first, second)]
+        if sets[0] is None or sets[0] != sets[1] or sets[0].images < 2:
             continue
         if not _same_labels(first, second):
             trouble.append(f"{first.method.name} and {second.method.name} were shown other labels: not paired.")
             continue
-        known = bool(first.wrong and second.wrong)
-        better, other = sorted([first, second], key=lambda each: fmean(_errors(each, known)))
-        seeds = len(_errors(better, known)), len(_errors(other, known))
-        over_images = paired(_answers(better), _answers(other)) if known and _images(better) > 1 else None
-        over_seeds = between_seeds(_errors(better, known), _errors(other, known))
-        if over_images or over_seeds:
-            pairs.append(Pair(better.method.name, other.method.name, over_images, seeds, over_seeds))
+        better, other = sorted([first, second], key=lambda each: fmean(each.errors.values()))
+        ours, theirs = list(better.errors.values()), list(other.errors.values())
+        if better.answers is None or other.answers is None:
+            over_images = unpaired(ours, theirs, sets[0].images)
+        else:
+            over_images = paired(better.answers, other.answers)
+        over_seeds = between_seeds(ours, theirs)
+        pairs.append(
+            Pair(
+                better=better.method.name,
+                other=other.method.name,
+                over_images=over_images,
+                seeds=(len(ours), len(theirs)),
+                over_seeds=over_seeds,
+                p=over_images.p,
+                p_over_seeds=over_seeds and over_seeds.p,
+            )
+        )
     return _adjusted(pairs)
 
 
@@ -203,30 +220,13 @@ def _same_labels(first: Subject, second: Subject) -> bool:
     return np.array_equal(ours, theirs)
 
 
-def _errors(subject: Subject, known: bool) -> list[float]:
-    """Of the seeds whose answers are `known`, or of all."""
-    return [subject.errors[seed] for seed in (subject.wrong if known else subject.errors)]
-
-
-def _answers(subject: Subject) -> Bool[np.ndarray, "seeds images"]:
-    return np.stack(list(subject.wrong.values()))
-
-
-def _images(subject: Subject) -> int:
-    return len(next(iter(subject.wrong.values())))
-
-
 def _adjusted(pairs: Sequence[Pair]) -> list[Pair]:
     """Every p for the number of them, those over images by themselves and those over seeds by themselves."""
-    over_images = iter(holm([pair.paired.p for pair in pairs if pair.paired]))
+    over_images = holm([pair.over_images.p for pair in pairs])
     over_seeds = iter(holm([pair.over_seeds.p for pair in pairs if pair.over_seeds]))
     return [
-        replace(
-            pair,
-            p=next(over_images) if pair.paired else None,
-            p_over_seeds=next(over_seeds) if pair.over_seeds else None,
-        )
-        for pair in pairs
+        replace(pair, p=p, p_over_seeds=next(over_seeds) if pair.over_seeds else None)
+        for pair, p in zip(pairs, over_images, strict=True)
     ]
 
 

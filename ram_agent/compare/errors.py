@@ -99,83 +99,70 @@ def _codes(subject: Subject) -> set[str]:
 
 
 def differences(compared: Compared) -> list[Block]:
-    if not compared.pairs:
-        return [Paragraph(_unpaired(compared))]
-    count = len(compared.pairs)
-    how = "Methods on other images or in other scenes are not paired."
-    if any(pair.paired for pair in compared.pairs):
-        how = (
-            "Methods are compared image by image, by which test images each run answered wrongly: as it stored them "
-            "or, where it did not, by showing its best weights the test set once more. The interval (95 %, normal "
-            "approximation of the mean of paired differences) is over images, for these weights. A test stands beside "
-            "it, since the images on which two methods differ may be too few for that approximation: p is that of as "
-            "large a difference by chance alone, by McNemar's exact test with one seed each, else by flipping the "
-            "signs of the paired differences in all ways. "
-        ) + how
-    if any(pair.over_seeds for pair in compared.pairs):
-        how += " Over seeds, interval and p are Welch's, on this test set."
-    paired = {name for pair in compared.pairs for name in (pair.better, pair.other)}
-    unknown = [subject.method.name for subject in compared.subjects if subject.errors and not subject.wrong]
-    if by_seeds := [name for name in unknown if name in paired]:
-        how += f" Over seeds alone, because their answers are not known image by image: {'; '.join(by_seeds)}."
-    unseen = [subject.method.name for subject in compared.subjects if subject.method.name not in paired]
-    if unseen:
-        why = "not finished, on a test set of its own, or its answers not known and its seeds fewer than three"
-        how += f" In no pair ({why}): {'; '.join(unseen)}."
-    if count > 1:
+    pairs = compared.pairs
+    if not pairs:
+        return [Paragraph("No two methods were measured on the same test set.")]
+    how = "Intervals (95 %, normal approximation) and p over images are for these weights."
+    if any(pair.over_images.paired for pair in pairs):
         how += (
-            f" These are {count} comparisons. Intervals are those of one alone, but sentences go by p adjusted for the "
-            "number of comparisons (Holm 1979), over images and over seeds each: where there is no difference, one "
-            "report in twenty shows any."
+            " Methods are compared image by image, by which test images each run answered wrongly: as it stored them "
+            "or, where it did not, by showing its best weights the test set once more. The interval is of the mean of "
+            "paired differences. A test stands beside it, since the images on which two methods differ may be too few "
+            "for that approximation: p is that of as large a difference by chance alone, by McNemar's exact test with "
+            "one seed each, else by flipping the signs of the paired differences in all ways."
         )
-    return [Bullets(tuple(map(sentence, compared.pairs))), Paragraph(how), _pair_table(compared.pairs)]
-
-
-def _pair_table(pairs: Sequence[Pair]) -> Table:
-    """Over images, over seeds, or both, as far as anything is known."""
-    columns, rows = ["lower error", "higher error"], [[pair.better, pair.other] for pair in pairs]
-    if any(pair.paired for pair in pairs):
-        columns += ["=difference (points)", "=only the first right", "=only the second right", "=p", "=p, adjusted"]
-        for row, pair in zip(rows, pairs, strict=True):
-            known = pair.paired
-            row += [
-                _points(known and known.difference),
-                *_split(known and known.split),
-                _p(known and known.p),
-                _p(pair.p),
-            ]
+    if not all(pair.over_images.paired for pair in pairs):
+        unknown = [each.method.name for each in compared.subjects if each.errors and each.answers is None]
+        how += (
+            " Not paired, because it is not known of every seed which images it answered wrongly: "
+            f"{'; '.join(unknown)}. They are compared by their errors alone, as if on images of their own (Fisher's "
+            "exact test, of means over seeds): the interval is rather too wide, and p too large."
+        )
     if any(pair.over_seeds for pair in pairs):
-        columns += ["=difference over seeds (points)", "=its p, adjusted"]
-        for row, pair in zip(rows, pairs, strict=True):
-            row += [_points(pair.over_seeds), _p(pair.p_over_seeds)]
-    return Table(tuple(columns), tuple(map(tuple, rows)))
-
-
-def _unpaired(compared: Compared) -> str:
-    """Why there is no pair."""
-    text = (
-        "No two methods can be held against one another: on no common test set are the answers of both known image by "
-        "image, or have both three seeds."
+        how += " Over seeds, interval and p are Welch's."
+    how += " Methods on other images or in other scenes are in no pair."
+    named = {name for pair in pairs for name in (pair.better, pair.other)}
+    if alone := [each.method.name for each in compared.subjects if each.method.name not in named]:
+        how += f" In none are, because without a result or on a test set of their own: {'; '.join(alone)}."
+    if len(pairs) > 1:
+        how += (
+            f" These are {len(pairs)} comparisons. Intervals are those of one alone, but sentences go by p adjusted "
+            "for the number of comparisons (Holm 1979), over images and over seeds each: where there is no difference, "
+            "one report in twenty shows any."
+        )
+    columns = (
+        "lower error", "higher error", "=difference (points)", "=only the first right", "=only the second right",
+        "=p", "=p, adjusted", "=the same over seeds (points)", "=its p, adjusted",
+    )  # fmt: skip
+    rows = tuple(
+        (
+            pair.better,
+            pair.other,
+            _points(pair.over_images.difference),
+            *_split(pair.over_images.split),
+            _p(pair.over_images.p),
+            _p(pair.p),
+            _points(pair.over_seeds) if pair.over_seeds else NOTHING,
+            NOTHING if pair.p_over_seeds is None else _p(pair.p_over_seeds),
+        )
+        for pair in pairs
     )
-    return text if compared.evaluated else f"{text} Without `--no-evaluate` weights would give answers."
+    return [Bullets(tuple(map(sentence, pairs))), Paragraph(how), Table(columns, rows)]
 
 
 def sentence(pair: Pair) -> str:
     """What the numbers allow to say of two methods, and no more.
 
-    A difference counts as shown if the paired interval leaves 0 out, the test agrees and, with three seeds or more
-    each, the test over seeds agrees, too; both tests adjusted for the number of pairs. Where nothing is known image by
-    image, the test over seeds decides alone.
+    A difference counts as shown if the interval over images leaves 0 out, the test agrees and, with three seeds or more
+    each, the test over seeds agrees, too; both tests adjusted for the number of pairs.
     """
+    difference = pair.over_images.difference
     first, second = pair.seeds
     seeds = f"{first} seeds each" if first == second else f"{first} and {second} seeds"
     seeds = "one seed each" if first == second == 1 else seeds
-    if not pair.paired:
-        return _over_seeds_alone(pair, seeds)
-    difference = pair.paired.difference
-    basis = f"paired, {pair.paired.images:,} images, {seeds}"
+    basis = f"{'paired' if pair.over_images.paired else 'not paired'}, {pair.over_images.images:,} images, {seeds}"
     points = _points(difference)
-    if not difference.differs or pair.p is None or pair.p >= SHOWN:
+    if not difference.differs or pair.p >= SHOWN:
         return f"{pair.better} and {pair.other}: no difference is shown ({points} points, {basis})."
     if pair.over_seeds is None or pair.p_over_seeds is None:
         few = f"{pair.better} is better than {pair.other} by {points} points ({basis}; "
@@ -192,30 +179,16 @@ def sentence(pair: Pair) -> str:
     )
 
 
-def _over_seeds_alone(pair: Pair, seeds: str) -> str:
-    assert pair.over_seeds
-    assert pair.p_over_seeds is not None
-    basis = f"{_points(pair.over_seeds)} points over seeds, {seeds}; not image by image"
-    if pair.p_over_seeds >= SHOWN:
-        few = ", too little for as many comparisons" if pair.over_seeds.differs else ""
-        return f"{pair.better} and {pair.other}: no difference is shown ({basis}{few})."
-    return f"{pair.better} is better than {pair.other} ({basis})."
-
-
 def _split(split: Split | None) -> tuple[str, str]:
     if split is None:
         return NOTHING, NOTHING
     return f"{split.only_first_right:,}", f"{split.only_second_right:,}"
 
 
-def _p(p: float | None) -> str:
-    if p is None:
-        return NOTHING
+def _p(p: float) -> str:
     return f"{p:.2g}" if p > 1e-4 else "≤ 0.0001"
 
 
-def _points(difference: Estimate | None) -> str:
+def _points(difference: Estimate) -> str:
     """How much lower the first error is."""
-    if difference is None:
-        return NOTHING
     return f"{round(-difference.value, 2) + 0.0:.2f} ± {difference.half_width:.2f}"

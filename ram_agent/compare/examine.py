@@ -40,6 +40,8 @@ class Revived:
     run: Run
     policy: Policy
     world: World
+    best_at_episode: int | None = None
+    """When it had these weights, where that is known."""
 
     def environment(self, lanes: int) -> GlimpseEnvironment:
         """The test split, as this agent sees it."""
@@ -69,7 +71,8 @@ def revive(run: Run, world_of: WorldOf) -> Revived:
     world = world_of(run.config)
     with fitting(file):
         check_images(saved, world)
-        return Revived(run, best_policy(saved, world.device), world)
+        best = saved.get("best")
+        return Revived(run, best_policy(saved, world.device), world, best["episodes"] if best else None)
 
 
 def untrained(run: Run, world_of: WorldOf) -> Revived:

@@ -2,18 +2,19 @@
 
 import csv
 import json
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from math import isfinite
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 from jaxtyping import Bool
 
 from ram_agent.board import whole_rows
 from ram_agent.checkpoint import CheckpointError, read_newest
-from ram_agent.config import Config, ConfigError, ControlKind, load_config
+from ram_agent.config import Config, ConfigError, ControlKind, load_config, override, parse_config
+from ram_agent.config_layers import OF_THE_MACHINE, settings_of_results
 from ram_agent.export import is_export
 from ram_agent.full_image import NETWORKS
 from ram_agent.gradient_signal import ESTIMATORS
@@ -24,6 +25,12 @@ from ram_agent.table import SWEEP, seed_folder
 from ram_agent.words import listed
 
 ROLES = ("learned", *get_args(ControlKind))
+EVERY = "*"
+"""In place of one of them."""
+Kind = Literal["run", "export", "results"]
+"""What is at hand: the folder of a run; an export, which has weights and results; the file of its results alone, as of
+a published run.
+"""
 
 
 @dataclass(frozen=True)
@@ -67,13 +74,19 @@ class Run:
     versions: Mapping[str, str] = field(default_factory=dict)
     given_up: bool = False
     """Whether its training came to no result, and none is to come."""
-    only_results: bool = False
-    """Whether all that is at hand is the file of its results, as of a published run: no weights, no metrics."""
+    kind: Kind = "run"
+    best_at_episode: int | None = None
+    """When it had the weights that were measured."""
 
     @property
     def whole(self) -> Path:
         """The run that it is an agent of: its folder, or the file of its results."""
-        return self.folder if self.only_results or self.role == "learned" else self.folder.parents[1]
+        return self.folder if self.kind == "results" or self.role == "learned" else self.folder.parents[1]
+
+    @property
+    def place(self) -> str:
+        """Where it lies; in a file of several agents by its role, as it can be asked for."""
+        return f"{self.folder}:{self.role}" if self.kind == "results" and self.role != "learned" else str(self.folder)
 
     @property
     def wrong(self) -> Bool[np.ndarray, " images"] | None:
@@ -107,16 +120,16 @@ def gather(named: Sequence[Path], *, controls: bool = True) -> Gathered:
     """Every agent of every run, with its `controls` or without, one named twice once.
 
     Named are folders of runs, and the folder of a sweep stands for all of its runs, each by the name of its row; or
-    files of results, as runs write them. `RUN:ROLE` is one agent of it alone.
+    files of results, as runs write them. `RUN:ROLE` is one agent of it alone, a control all the same.
 
     Raises `ConfigError` where there is no such folder, file or agent, or none holds a run whose configuration can be
     read.
     """
     left_out: dict[str, None] = {}
-    errors: dict[Path, ConfigError] = {}
+    errors: dict[str, ConfigError] = {}
     different: dict[Path, Path] = {}
     rows: dict[Path, str] = {}
-    asked: dict[Path, set[str]] = {}
+    asked: dict[Path, set[str]] = {}  # the roles of which it was
     for name in named:
         path, role = _one_agent(name)
         try:
@@ -124,31 +137,31 @@ def gather(named: Sequence[Path], *, controls: bool = True) -> Gathered:
         except ConfigError as error:
             if not path.exists():
                 raise
-            errors[path] = error
+            errors[str(path)] = error
             continue
         left_out |= {sentence: None} if sentence else {}
         for run, row in begun.items():
             place = run.resolve()
             different.setdefault(place, run)
             rows[place] = row or rows.get(place, "")
-            asked.setdefault(place, set()).add(role)
+            asked.setdefault(place, set()).add(role or (EVERY if controls else "learned"))
     runs: list[Run] = []
     for place, run in different.items():
         try:
-            agents = _agents(run, rows[place])
+            agents = {agent.role: agent for agent in _agents(run, rows[place])}
         except ConfigError as error:
-            errors[run] = error
+            errors[str(run)] = error
             continue
-        runs += agents if "" in asked[place] else _chosen(run, agents, asked[place])
+        runs += [agent for role, agent in agents.items() if asked[place] & {role, EVERY}]
+        for role in sorted(asked[place] - {*agents, EVERY}):
+            errors[f"{run}:{role}"] = ConfigError(f"run {run}: it has no agent {role}; it has {listed(list(agents))}")
     if not runs and errors:
         raise next(iter(errors.values()))
-    if not controls:
-        runs = [run for run in runs if run.role == "learned"]
-    return Gathered(tuple(runs), (*left_out, *(f"{path} is left out: {error}." for path, error in errors.items())))
+    return Gathered(tuple(runs), (*left_out, *(f"{what} is left out: {error}." for what, error in errors.items())))
 
 
 def _one_agent(name: Path) -> tuple[Path, str]:
-    """`RUN:ROLE` as both of it; the role is empty where all agents are meant."""
+    """`RUN:ROLE` as both of it; the role is empty where none was named."""
     run, colon, role = str(name).rpartition(":")
     if not colon or name.exists() or not Path(run).exists():
         return name, ""
@@ -157,18 +170,12 @@ def _one_agent(name: Path) -> tuple[Path, str]:
     return Path(run), role
 
 
-def _chosen(run: Path, agents: Sequence[Run], roles: Collection[str]) -> list[Run]:
-    """Those agents of a run that were asked for. Raises `ConfigError` where one is not there."""
-    there = [agent.role for agent in agents]
-    if lacking := sorted(set(roles) - set(there)):
-        raise ConfigError(f"run {run}: it has no agent {lacking[0]}; it has {listed(there)}")
-    return [agent for agent in agents if agent.role in roles]
-
-
 def _runs(path: Path) -> tuple[dict[Path, str], str]:
     """The run itself, or the runs of a sweep that have begun, in the order of its table, each with its row's name;
     and a sentence about those that have not. Raises `ConfigError` where no run has begun.
     """
+    if not path.exists():
+        raise ConfigError(f"run {path}: no such folder or file; name a folder that a training has made, or results")
     if path.is_file():
         return {path: ""}, ""
     if not (path / SWEEP).is_file():
@@ -189,99 +196,131 @@ def _runs(path: Path) -> tuple[dict[Path, str], str]:
     return begun, said if waiting else ""
 
 
-def _agents(run: Path, row: str) -> list[Run]:
+# -------------------------------------------------------------------- one run
+
+
+@dataclass(frozen=True)
+class _Left:
+    """What one run has left behind."""
+
+    path: Path
+    """Its folder, or the file of its results."""
+    kind: Kind
+    config: Config
+    results: Mapping[str, Any]
+    gap: str
+    """What is wrong with them."""
+
+    @property
+    def unfinished(self) -> bool:
+        return bool(self.gap or self.results.get("interrupted"))
+
+    def folder(self, role: str) -> Path:
+        return self.path if self.kind == "results" else agent_folder(self.path, role)
+
+    def numbers(self, role: str) -> dict[str, Any]:
+        """What the results have of one agent."""
+        controls = _mapping(self.results.get("controls"))
+        return dict(self.results) if role == "learned" else _mapping(controls.get(role))
+
+    def roles(self) -> list[str]:
+        """Of its controls those of which there is a trace."""
+        begun = {path.name for path in (self.path / CONTROLS).glob("*") if path.is_dir()}
+        there = begun | _mapping(self.results.get("controls")).keys()
+        return [role for role in self.config.evaluation.controls if role in there and self.kind != "export"]
+
+
+def _agents(path: Path, row: str) -> list[Run]:
     """The learned agent and its controls, as far as there is a trace of them; a `row` of a sweep is their name."""
-    alone = run.is_file()
-    if alone and run.suffix != ".json":
-        raise ConfigError(f"run {run}: neither the folder of a run nor the file of its results, {RESULTS}")
-    config = load_config(run if alone else run / CONFIG)
+    if path.is_file():
+        if path.suffix != ".json":
+            raise ConfigError(f"run {path}: neither the folder of a run nor the file of its results, {RESULTS}")
+        kind, config = "results", parse_config(override(settings_of_results(path), OF_THE_MACHINE), str(path))
+    else:
+        kind, config = "export" if is_export(path) else "run", load_config(path / CONFIG)
     config = config.model_copy(update={"name": row}) if row else config
-    results, gap = _results(run)
-    measured = {role: _mapping(numbers) for role, numbers in _mapping(results.get("controls")).items()}
-    begun = {path.name for path in (run / CONTROLS).glob("*") if path.is_dir()}
-    roles = [role for role in config.evaluation.controls if role in measured or role in begun]
+    left = _Left(path, kind, config, *_results(path))
+    learned, roles = _agent(left, "learned"), left.roles()
     waiting = [role for role in config.evaluation.controls if role not in roles]
-    learned = _agent(run, "learned", config, results, results, gap)
-    if is_export(run):  # the agent alone
-        return [learned]
-    if waiting:
+    if waiting and kind != "export":
         have = "control has" if len(waiting) == 1 else "controls have"
         learned = replace(learned, gaps=(*learned.gaps, f"Its {have} not begun: {', '.join(waiting)}."))
-    return [learned] + [
-        _agent(run if alone else agent_folder(run, role), role, config, results, measured.get(role, {}), gap)
-        for role in roles
-    ]
+    return [learned, *(_agent(left, role) for role in roles)]
 
 
-def _agent(
-    folder: Path, role: str, config: Config, results: Mapping[str, Any], numbers: Mapping[str, Any], gap: str
-) -> Run:
-    """`results` are of the whole run, `numbers` those of this agent; `folder` may be the file of the results."""
-    learned, alone = role == "learned", folder.is_file()
-    unfinished = bool(gap or results.get("interrupted"))
-    gaps = [gap] if gap and learned else []
+def _agent(left: _Left, role: str) -> Run:
+    learned, numbers, folder = role == "learned", left.numbers(role), left.folder(role)
+    gaps = [left.gap] if left.gap and learned else []
     rows, trouble = _read_metrics(folder / METRICS)
     curve, signal = tuple(_validated(rows)), signals(rows)
     if trouble:
-        curve, signal = tuple(_stored_curve(numbers)), _stored_signal(results) if learned else []
-        timed = any(point.seconds is not None for point in curve)
-        said = f"the learning curve is that of {RESULTS}" if timed else "the learning curve has no times"
-        said = said if curve else "no learning curve"
-        if alone:
-            gaps += [] if timed else [f"It is known by its results alone: {said}."]
-        elif not is_export(folder):
-            gaps.append(f"{trouble}: {said}.")
-        elif results:
-            gaps.append(f"It is an export: {said}; its controls are not in it.")
-    measured, given_up = None, False
-    if "test_error" in numbers:
-        try:
-            measured = read_errors(numbers)
-        except ValueError as error:
-            gaps.append(f"results.json lacks what a finished run stores ({error}); train it again to have its errors.")
-    elif reason := _texts(results.get("controls_gone_bad")).get(role):
-        given_up = True
-        gaps.append(f"It has no result: {reason.removeprefix(f'{role}: ').rstrip('.')}.")
-    elif not unfinished:
-        gaps.append("results.json has no test error for it.")
-    elif not gap and learned:
-        gaps.append("It was interrupted and has no test error; `--resume` goes on with it.")
-    facts = results or _facts_of_checkpoint(folder / CHECKPOINT, config.environment.glimpses)
+        points, lacking = _stored_curve(numbers)
+        curve, signal = tuple(points), _stored_signal(left.results) if learned else []
+        gaps += _without_metrics(left, trouble, lacking)
+    measured, gone_bad, gap = _errors(left, role)
+    gaps += [gap] if gap else []
+    facts = left.results or _facts_of_checkpoint(folder / CHECKPOINT, left.config.environment.glimpses)
     dataset = _mapping(facts.get("dataset"))
-    validation = _number(_mapping(facts.get("validation_errors")).get(role))
     # Where results.json is that of an interruption, the run may have gone on since.
-    episodes = _of_both(max, _number(numbers.get("episodes")), (row["step"] for row in rows), final=bool(measured))
-    seconds = _of_both(
-        max,
-        _number(facts.get("seconds")) if learned else None,
-        (row["time/seconds"] for row in rows if "time/seconds" in row),
-        final=bool(measured),
-    )
-    validation = _of_both(min, validation, (point.error for point in curve), final=bool(measured))
+    final = measured is not None
+    times = (row["time/seconds"] for row in rows if "time/seconds" in row)
+    lowest = _number(_mapping(facts.get("validation_errors")).get(role))
+    episodes = _of_both(max, _number(numbers.get("episodes")), (row["step"] for row in rows), final=final)
+    pixels = left.results.get("glimpse_pixels") if role in NETWORKS else facts.get("glimpse_pixels")
     return Run(
         folder=folder,
         role=role,
-        config=config,
-        dataset=str(dataset.get("name", config.images.source)),
+        config=left.config,
+        dataset=str(dataset.get("name", left.config.images.source)),
         sha256=str(dataset.get("sha256", "")),
         measured=measured,
-        validation_error=validation,
+        validation_error=_of_both(min, lowest, (point.error for point in curve), final=final),
         episodes=None if episodes is None else int(episodes),
-        seconds=seconds,
+        seconds=_of_both(max, _number(numbers.get("seconds")), times, final=final),
         threads=_whole(facts.get("threads")),
         device=str(facts.get("device", "")),
         processes=_whole(facts.get("processes")) or 1,
-        parameters=_whole(facts.get("parameters")) if learned else None,
-        pixels=_pixels(
-            role, config, _whole(results.get("glimpse_pixels") if role in NETWORKS else facts.get("glimpse_pixels"))
-        ),
+        parameters=_whole(numbers.get("parameters")),
+        pixels=_pixels(role, left.config, _whole(pixels)),
         curve=curve,
         gaps=tuple(gaps),
         signal=_by_estimator(signal),
         versions=_texts(facts.get("versions")),
-        given_up=given_up,
-        only_results=alone,
+        given_up=gone_bad,
+        kind=left.kind,
+        best_at_episode=_whole(numbers.get("best_at_episode")),
     )
+
+
+def _without_metrics(left: _Left, trouble: str, lacking: str) -> list[str]:
+    """What is missing where results stand in for `metrics.csv`: `lacking` in their learning curve."""
+    match left.kind:
+        case "results":
+            return [f"It is known by its results alone: {lacking}."] if lacking else []
+        case "export" if left.results:
+            return [f"It is an export: {f'{lacking}; ' if lacking else ''}its controls are not in it."]
+        case "export":
+            return []
+    return [f"{trouble}: {lacking or f'the learning curve is that of {RESULTS}'}."]
+
+
+def _errors(left: _Left, role: str) -> tuple[TestErrors | None, bool, str]:
+    """What it did on the test set; whether it came to no result, and none is to come; why there are no errors."""
+    numbers = left.numbers(role)
+    if "test_error" in numbers:
+        try:
+            return read_errors(numbers), False, ""
+        except ValueError as error:
+            said = f"{RESULTS} lacks what a finished run stores ({error}); train it again to have its errors."
+            return None, False, said
+    if reason := _texts(left.results.get("controls_gone_bad")).get(role):
+        return None, True, f"It has no result: {reason.removeprefix(f'{role}: ').rstrip('.')}."
+    if not left.unfinished:
+        return None, False, f"{RESULTS} has no test error for it."
+    if left.gap or role != "learned":
+        return None, False, ""
+    goes_on = "; `--resume` goes on with it" if left.kind == "run" else ""
+    return None, False, f"It was interrupted and has no test error{goes_on}."
 
 
 def _of_both(best: Callable[..., Any], stored: float | None, rows: Iterable[float], *, final: bool) -> float | None:
@@ -300,7 +339,7 @@ def _pixels(role: str, config: Config, by_eye: int | None) -> int | None:
 
 
 def _results(folder: Path) -> tuple[dict[str, Any], str]:
-    """What is in `results.json`, and what is wrong with it."""
+    """What is in `results.json`, or in a file of results, and what is wrong with it."""
     try:
         results = read_results(folder)
     except (OSError, ValueError) as error:
@@ -354,21 +393,28 @@ def _validated(rows: Sequence[Mapping[str, float]]) -> list[Validated]:
     ]
 
 
-def _stored_curve(results: Mapping[str, Any]) -> list[Validated]:
-    """The learning curve of `results.json`, of runs that stored one, with its times, of those that stored them; nothing
-    of what is no curve.
+def _stored_curve(numbers: Mapping[str, Any]) -> tuple[list[Validated], str]:
+    """The learning curve that an agent's results hold, and what it lacks. Nothing of what is no curve.
+
+    Times that were not stored are those of an even pace.
     """
     try:
-        points = [(int(point["episodes"]), float(point["validation_error"])) for point in results["learning_curve"]]
-    except (KeyError, TypeError, ValueError):
-        return []
-    stored = results.get("learning_curve_seconds")
-    seconds = list(map(_number, stored)) if isinstance(stored, list) and len(stored) == len(points) else []
-    return [
-        Validated(episodes, at, error)
-        for (episodes, error), at in zip(points, seconds or [None] * len(points), strict=True)
-        if isfinite(error)
-    ]
+        points = [(int(point["episodes"]), float(point["validation_error"])) for point in numbers["learning_curve"]]
+    except (KeyError, TypeError, ValueError, OverflowError):
+        points = []
+    stored = numbers.get("learning_curve_seconds")
+    episodes, whole = _number(numbers.get("episodes")), _number(numbers.get("seconds"))
+    lacking = "" if points else "no learning curve"
+    seconds: list[float | None] = [None] * len(points)
+    if isinstance(stored, list) and len(stored) == len(points):
+        seconds = list(map(_number, stored))
+    elif episodes and whole:
+        seconds = [whole * at / episodes for at, _ in points]
+        lacking = lacking or "the times of its learning curve are those of an even pace"
+    else:
+        lacking = lacking or "the learning curve has no times"
+    found = zip(points, seconds, strict=True)
+    return [Validated(at, passed, error) for (at, error), passed in found if isfinite(error)], lacking
 
 
 def _stored_signal(results: Mapping[str, Any]) -> list[dict[str, int | float]]:
@@ -378,7 +424,7 @@ def _stored_signal(results: Mapping[str, Any]) -> list[dict[str, int | float]]:
             {name: ratio for name, ratio in point.items() if isfinite(ratio)} | {"episodes": int(point["episodes"])}
             for point in results["gradient_signal"]
         ]
-    except (AttributeError, KeyError, TypeError, ValueError):
+    except (AttributeError, KeyError, TypeError, ValueError, OverflowError):
         return []
 
 

@@ -4,11 +4,10 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from ram_agent.combinations import NOT_THEIRS, OF_A_SCORE_FUNCTION
-from ram_agent.compare.gather import Run
-from ram_agent.export import is_export
+from ram_agent.compare.gather import Kind, Run
 from ram_agent.full_image import NETWORKS
 from ram_agent.words import NOTHING
 
@@ -63,6 +62,8 @@ class Method:
     """One a seed, in the order of the seeds."""
     doubles: tuple[Run, ...]
     """Runs of a seed that is there already: they are no further evidence, and are left out."""
+    elsewhere: bool = False
+    """Whether these are results alone of a training that was repeated: its runs are no further seeds of it."""
 
     @property
     def finished(self) -> tuple[Run, ...]:
@@ -74,7 +75,8 @@ def group(runs: Sequence[Run]) -> tuple[Method, ...]:
     """Methods in the order in which their first runs were named.
 
     A method is called by its experiment's name. Where several share it, it names the fields in which it differs from
-    the majority of its namesakes, or, where there is no majority, its own value.
+    the majority of its namesakes, or, where there is no majority, its own value. Results alone are further seeds of
+    runs that were trained alike, unless a seed is among both with another outcome: then they are a method of their own.
     """
     alike: dict[tuple[str, ...], list[Run]] = {}
     of: dict[tuple[str, ...], dict[str, str]] = {}
@@ -89,11 +91,30 @@ def group(runs: Sequence[Run]) -> tuple[Method, ...]:
     methods = []
     for key, members in alike.items():
         name, role = key[:2]
-        chosen, doubles = _one_a_seed(members)
         control = [] if role == "learned" else [f"control {role}"]
-        said = ", ".join(control + suffixes[key])
-        methods.append(Method(f"{name} ({said})" if said else name, chosen, doubles))
+        for some, elsewhere in _apart(members):
+            said = ", ".join(control + suffixes[key] + (["results alone"] if elsewhere else []))
+            methods.append(Method(f"{name} ({said})" if said else name, *_one_a_seed(some), elsewhere))
     return tuple(methods)
+
+
+def _apart(runs: Sequence[Run]) -> list[tuple[list[Run], bool]]:
+    """Runs that were trained alike; and, set apart as such, results alone that some of them repeat."""
+    outcome = {_of_seed(run): _outcome(run) for run in runs if run.kind != "results" and run.measured}
+    alone = [run for run in runs if run.kind == "results"]
+    if all(outcome.get(_of_seed(run), _outcome(run)) == _outcome(run) for run in alone):
+        return [(list(runs), False)]
+    others = [run for run in alone if outcome.get(_of_seed(run)) != _outcome(run)]
+    return [([run for run in runs if not any(run is other for other in others)], False), (others, True)]
+
+
+def _of_seed(run: Run) -> int:
+    return run.config.run.seed
+
+
+def _outcome(run: Run) -> tuple[object, ...]:
+    """By which a run is known again."""
+    return run.measured and run.measured.test_error, run.validation_error, run.seconds
 
 
 def settings_of(run: Run, *, by_name: bool = False) -> dict[str, str]:
@@ -123,7 +144,7 @@ def _names_alone(runs: Sequence[Run]) -> bool:
     """Whether a path can say no more than its name: an export keeps no more of what its training began with, and
     results may come from elsewhere.
     """
-    return any(run.only_results or is_export(run.folder) for run in runs)
+    return any(run.kind != "run" for run in runs)
 
 
 def _named_once(settings: dict[str, str]) -> dict[str, str]:
@@ -162,7 +183,7 @@ def differing(methods: Sequence[Method]) -> tuple[tuple[str, ...], list[Settings
 
 def of_other_names(methods: Sequence[Method]) -> list[list[str]]:
     """The names of learned agents that have all settings in common, where they are several."""
-    learned = [method for method in methods if method.runs[0].role == "learned"]
+    learned = [method for method in methods if method.runs[0].role == "learned" and not method.elsewhere]
     alike: dict[tuple[str, ...], list[str]] = {}
     for method, settings in zip(learned, differing(learned)[1] if learned else [], strict=True):
         alike.setdefault(tuple(settings.values()), []).append(method.name)
@@ -192,7 +213,7 @@ def _one_a_seed(runs: Sequence[Run]) -> tuple[tuple[Run, ...], tuple[Run, ...]]:
     chosen: dict[int, Run] = {}
     # Stable: finished ones first, of these runs before their exports and these before results, which know less; else as
     # named.
-    for run in sorted(runs, key=lambda run: (run.measured is None, run.only_results, is_export(run.folder))):
+    for run in sorted(runs, key=lambda run: (run.measured is None, get_args(Kind).index(run.kind))):
         chosen.setdefault(run.config.run.seed, run)
     kept = list(chosen.values())
     return (

@@ -78,17 +78,18 @@ def _run(run: Run) -> dict[str, Any]:
 
 
 def _pair(pair: Pair) -> dict[str, Any]:
-    over_images, over_seeds = pair.paired, pair.over_seeds
-    split = over_images and over_images.split
+    over_images, over_seeds = pair.over_images, pair.over_seeds
+    split = over_images.split
     return {
         "better": pair.better,
         "other": pair.other,
-        **(_estimate(over_images.difference) if over_images else {"difference": None, "ci95": None}),
-        "images": over_images and over_images.images,
+        **_estimate(over_images.difference),
+        "images": over_images.images,
+        "paired": over_images.paired,
         "seeds": list(pair.seeds),
         "only_better_right": split and split.only_first_right,
         "only_other_right": split and split.only_second_right,
-        "p": over_images and over_images.p,
+        "p": over_images.p,
         "p_adjusted": pair.p,
         "over_seeds": over_seeds and {**_estimate(over_seeds), "p": over_seeds.p, "p_adjusted": pair.p_over_seeds},
         "sentence": sentence(pair),

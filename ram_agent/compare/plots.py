@@ -1,6 +1,6 @@
 """Methods held against one another, as pictures. Pure functions from data to `Figure`, in the inks of `figures`."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -31,6 +31,18 @@ DASHES = ("-", "--", "-.", ":", (0, (6, 1, 1, 1, 1, 1)))
 Measure = Callable[[Run, Validated], float | None]
 """Where a validation stands on an axis; None where that is not known."""
 
+MEASURES: dict[str, Measure] = {
+    "episodes": lambda run, point: point.episodes,
+    "seconds of updates": lambda run, point: point.seconds,
+    "pixels seen": lambda run, point: None if run.pixels_trained is None else point.episodes * run.pixels_trained,
+}
+
+
+def known_measures(runs: Iterable[Run]) -> list[str]:
+    """Against what any of the runs has a learning curve."""
+    validations = [(run, point) for run in runs for point in run.curve]
+    return [name for name, measure in MEASURES.items() if any(measure(*each) is not None for each in validations)]
+
 
 def validation_curves(methods: Mapping[str, Sequence[Run]], images: str) -> Figure | None:
     """Validation error against episodes, seconds of updates and pixels seen, an ink a method.
@@ -39,29 +51,20 @@ def validation_curves(methods: Mapping[str, Sequence[Run]], images: str) -> Figu
     None where no run has a curve. A run that does not know one of the three is left out of that panel, and a panel that
     no run knows from the figure.
     """
-    measures = (
-        ("episodes", lambda run, point: point.episodes),
-        ("seconds of updates", lambda run, point: point.seconds),
-        ("pixels seen", lambda run, point: None if run.pixels_trained is None else point.episodes * run.pixels_trained),
-    )
     shown = {name: runs for name, runs in methods.items() if any(run.curve for run in runs)}
     if not shown:
         return None
-    measured = [(run, point) for runs in shown.values() for run in runs for point in run.curve]
-    measures = [
-        (label, measure)
-        for label, measure in measures
-        if any(measure(run, point) is not None for run, point in measured)
-    ]
-    names = [_of_seeds(name, _bundle(runs, measures[0][1]).seeds) for name, runs in shown.items()]
+    every = [run for runs in shown.values() for run in runs]
+    measures = known_measures(every)
+    names = [_of_seeds(name, _bundle(runs, MEASURES["episodes"]).seeds) for name, runs in shown.items()]
     inks = [_ink(number) for number, name in enumerate(methods) if name in shown]  # the same in every picture
     width = 3.2 * max(2, len(measures))
     figure = Figure(figsize=(width, 3.2 + _legend_height(names, width)), layout="constrained")
     axes = figure.subplots(1, len(measures), sharey=True, squeeze=False)[0]
-    errors = [point.error for _, point in measured]
-    for ax, (label, measure) in zip(axes, measures, strict=True):
+    errors = [point.error for run in every for point in run.curve]
+    for ax, label in zip(axes, measures, strict=True):
         for ink, runs in zip(inks, shown.values(), strict=True):
-            _plot(ax, _bundle(runs, measure), ink)
+            _plot(ax, _bundle(runs, MEASURES[label]), ink)
         _error_axis(ax, errors)
         ax.set_xlabel(label, fontsize=LABEL)
         if label != "seconds of updates":  # k and M are known of episodes; 500m of a second is no time that people read

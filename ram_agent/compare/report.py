@@ -12,6 +12,7 @@ from ram_agent.compare.errors import differences, error_table, how_to_read
 from ram_agent.compare.examine import BATCHES, PICTURED
 from ram_agent.compare.gather import Run
 from ram_agent.compare.methods import differing, of_other_names
+from ram_agent.compare.plots import known_measures
 from ram_agent.compare.subjects import Compared, Pictures, Subject
 from ram_agent.full_image import NETWORKS
 from ram_agent.gradient_signal import TAG
@@ -86,7 +87,7 @@ def _gaps(subjects: Iterable[Subject]) -> list[str]:
         "write one `name` into their `config.yaml`, and name the run folders where it is a sweep's rows that differ."
         for alike in of_other_names(methods)
     ]
-    files = {run.whole for method in methods for run in (*method.runs, *method.doubles) if run.only_results}
+    files = {run.whole for method in methods for run in (*method.runs, *method.doubles) if run.kind == "results"}
     if files:
         of = "A run is" if len(files) == 1 else f"{len(files)} runs are"
         names.append(
@@ -96,20 +97,15 @@ def _gaps(subjects: Iterable[Subject]) -> list[str]:
     for method in methods:
         for run in (*method.runs, *method.doubles):
             for gap in run.gaps:
-                lacking.setdefault(gap, {})[method.name if run.only_results else str(run.folder)] = None
+                lacking.setdefault(gap, {})[method.name if run.kind == "results" else str(run.folder)] = None
     said = names + [f"{', '.join(runs)}: {gap}" for gap, runs in lacking.items()]
     return said + [
-        f"{run.folder}: the same method and seed ({run.config.run.seed}) as {kept.folder}; it counts nowhere below."
+        f"{run.place}: the same method and seed ({run.config.run.seed}) as {kept.place}; it counts nowhere below."
         for method in methods
         for run in method.doubles
         for kept in method.runs
         if kept.config.run.seed == run.config.run.seed
     ]
-
-
-def _agent(run: Run) -> str:
-    """Where an agent lies: of those in one file of results each by its role, as it can be asked for."""
-    return f"{run.folder}:{run.role}" if run.only_results and run.role != "learned" else str(run.folder)
 
 
 # -------------------------------------------------------------------- pictures and cost
@@ -121,10 +117,12 @@ def _curves(compared: Compared, pictures: Pictures) -> list[Block]:
     shade = " A line is the mean over a method's seeds, the shade their range." if several else ""
     blocks: list[Block] = [Heading("Learning and looking")]
     if pictures.curves:
-        text = (
-            "Validation error at mean locations during training, against episodes, seconds of updates and pixels seen "
-            "(by every look of every episode, and by every window that `training.lookahead` tried)." + shade
-        )
+        against = known_measures(run for method in methods for run in method.runs)
+        text = f"Validation error at mean locations during training, against {listed(against)}." + shade
+        if "pixels seen" in against:
+            text += (
+                " Pixels are those of every look of every episode, and of every window that `training.lookahead` tried."
+            )
         if several:
             text += (
                 " The mean reaches as far as every finished seed does. Thin lines enter no mean: finished seeds beyond "
@@ -239,7 +237,7 @@ def _origins(compared: Compared) -> list[Block]:
             error = f"{run.measured.test_error:.2f}" if run.measured else NOTHING
             images = f"{run.dataset} {run.sha256[:12]}".rstrip()
             threads = NOTHING if run.threads is None else str(run.threads)
-            row = [_agent(run), subject.method.name, str(run.config.run.seed), error, images, threads]
+            row = [run.place, subject.method.name, str(run.config.run.seed), error, images, threads]
             row += [str(run.processes), run.device or NOTHING]
             other = _versions(run)
             row += ["" if other == usual else other or "unknown"] if "versions" in columns else []

@@ -7,6 +7,7 @@ second, and a training needs none of it.
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float
@@ -48,16 +49,18 @@ class Split:
 
 
 @dataclass(frozen=True)
-class Paired:
+class Contrast:
     """The error of a first method less that of a second, on the same images."""
 
     difference: Estimate
-    """Over images, for the weights at hand."""
+    """Over images, for these weights."""
     split: Split | None
-    """None where a method has several seeds."""
+    """None where a method has several seeds, and where they are not compared image by image."""
     p: float
-    """Of as large a difference by chance alone, two-sided: see `paired`."""
+    """Of as large a difference by chance alone, two-sided: see `paired` and `unpaired`."""
     images: int
+    paired: bool = True
+    """Whether image by image."""
 
 
 def over_seeds(errors: Sequence[float]) -> Estimate | None:
@@ -125,7 +128,24 @@ def holm(p: Sequence[float]) -> list[float]:
     return adjusted
 
 
-def paired(first: Bool[np.ndarray, "seeds images"], second: Bool[np.ndarray, "others images"]) -> Paired:
+def unpaired(first: Sequence[float], second: Sequence[float], images: int) -> Contrast:
+    """Compare errors, a method's seeds each, where it is not known which images were answered wrongly.
+
+    As if each method had been shown images of its own, and the mean over its seeds were the error of one agent: the
+    normal approximation's 95 % interval, and Fisher's exact test (1935). On the same images, of which some are harder
+    for both, and over several seeds, a difference scatters less: the interval is rather too wide, p too large.
+    """
+    from scipy.stats import fisher_exact
+
+    wrong = [round(float(np.mean(errors)) / 100 * images) for errors in (first, second)]
+    shares = [count / images for count in wrong]
+    half_width = 1.959964 * float(np.sqrt(sum(share * (1 - share) / images for share in shares)))
+    difference = Estimate(float(np.mean(first) - np.mean(second)), 100 * half_width)
+    test: Any = fisher_exact([[count, images - count] for count in wrong])
+    return Contrast(difference, None, float(test.pvalue), images, paired=False)
+
+
+def paired(first: Bool[np.ndarray, "seeds images"], second: Bool[np.ndarray, "others images"]) -> Contrast:
     """Compare which answers were wrong, image by image.
 
     Per image the share of wrong answers over the seeds; of its differences the mean and the normal approximation's 95 %
@@ -143,9 +163,9 @@ def paired(first: Bool[np.ndarray, "seeds images"], second: Bool[np.ndarray, "ot
     difference = Estimate(100 * float(differences.mean()), 100 * float(half_width))
     if len(first) == len(second) == 1:
         split = Split(int((differences < 0).sum()), int((differences > 0).sum()))
-        return Paired(difference, split, _mcnemar(split), images)
+        return Contrast(difference, split, _mcnemar(split), images)
     p = _by_flipped_signs(first, second) if len(first) == len(second) else _by_exchange(first, second)
-    return Paired(difference, None, p, images)
+    return Contrast(difference, None, p, images)
 
 
 def _mcnemar(split: Split) -> float:

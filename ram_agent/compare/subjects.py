@@ -10,7 +10,7 @@ from ram_agent.compare.document import Picture
 from ram_agent.compare.examine import Examined
 from ram_agent.compare.gather import Run
 from ram_agent.compare.methods import Method
-from ram_agent.compare.statistics import Paired, Welch
+from ram_agent.compare.statistics import Contrast, Welch
 
 
 @dataclass(frozen=True)
@@ -37,8 +37,15 @@ class Subject:
 
     @property
     def judged(self) -> Run:
-        """Likewise, of those whose answers are known, or else that were measured."""
-        return self._of(self.wrong or self.errors)
+        """Likewise, of all that were measured."""
+        return self._of(self.errors)
+
+    @property
+    def answers(self) -> Bool[np.ndarray, "seeds images"] | None:
+        """Which test images were answered wrongly; None where that is not known of every seed that was measured."""
+        if not self.wrong or self.wrong.keys() != self.errors.keys() or len(set(map(len, self.wrong.values()))) > 1:
+            return None
+        return np.stack(list(self.wrong.values()))
 
     @property
     def errors(self) -> Mapping[int, float]:
@@ -53,19 +60,18 @@ class Subject:
 
 @dataclass(frozen=True)
 class Pair:
-    """Two methods on the same test set, the one with the lower error first. Either difference is there."""
+    """Two methods on the same test set, the one with the lower error first."""
 
     better: str
     other: str
-    paired: Paired | None
-    """None where of one of them it is not known which images it answered wrongly."""
+    over_images: Contrast
     seeds: tuple[int, int]
     over_seeds: Welch | None
     """The same difference over seeds; None for fewer than three of any."""
-    p: float | None = None
-    """`paired.p`, adjusted for the number of pairs that have one."""
-    p_over_seeds: float | None = None
-    """`over_seeds.p`, likewise."""
+    p: float
+    """`over_images.p`, adjusted for the number of pairs."""
+    p_over_seeds: float | None
+    """`over_seeds.p`, adjusted for the number of pairs that have one."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +80,6 @@ class Compared:
     pairs: tuple[Pair, ...]
     trouble: tuple[str, ...]
     """What could not be looked at again."""
-    evaluated: bool
 
     @property
     def datasets(self) -> tuple[str, ...]:

@@ -21,6 +21,7 @@ from ram_agent.cli import main
 from ram_agent.cli.world import ConfiguredWorld
 from ram_agent.compare.examine import Revived, count_flops, examine, find_wrong, revive
 from ram_agent.compare.gather import gather
+from ram_agent.compare.methods import group
 from ram_agent.config import ConfigError, dump_config
 from ram_agent.gaze import of_each_class
 from ram_agent.grid_policy import GridPolicy
@@ -318,7 +319,9 @@ def test_runs_that_stored_no_answers_are_shown_the_test_set_once_more(runs: Path
 
 def test_results_alone_are_compared_by_what_they_hold(runs: Path, report: Report, tmp_path: Path):
     """A published row beside one's own run: errors, answers, curves and what it costs, but not where it looks."""
-    row = shutil.copy(runs / "hard" / "results.json", tmp_path / "row.json")
+    row, stored = tmp_path / "row.json", results(runs / "hard")
+    stored["config"]["run"] |= {"device": "cuda", "cuda_graph": True}  # of whoever trained it
+    row.write_text(json.dumps(stored))
     assert main(["compare", str(row), str(runs / "soft"), "--no-time", "--out", str(tmp_path / "out")]) == 0
     found, whole = read_numbers(tmp_path / "out"), read_numbers(report.folder)
     assert found["pairs"] == whole["pairs"]
@@ -330,8 +333,8 @@ def test_results_alone_are_compared_by_what_they_hold(runs: Path, report: Report
         points = [(point["episodes"], point["error"]) for point in seed["validations"]]
         assert points == [(point["episodes"], point["error"]) for point in other["validations"]]
         times = [point["seconds"] for point in seed["validations"]]
-        if method["role"] == "learned":
-            assert times == pytest.approx([point["seconds"] for point in other["validations"]])
+        assert times == pytest.approx([point["seconds"] for point in other["validations"]])
+        assert (seed["seconds"], seed["episodes"]) == (other["seconds"], other["episodes"])
         alike = {name: value for name, value in method.items() if name != "milliseconds"}
         assert {name: methods[method["name"]][name] for name in alike} == alike
     pictures = {path.name for path in (tmp_path / "out").glob("*.png")}
@@ -339,8 +342,92 @@ def test_results_alone_are_compared_by_what_they_hold(runs: Path, report: Report
     text = (tmp_path / "out" / "comparison.md").read_text()
     missing = text.split("## What is missing")[1].split("## ")[0]
     assert "- A run is known by the file of results alone" in missing
-    assert "- hard (control random): It is known by its results alone: the learning curve has no times." in missing
+    assert "the learning curve has no times" not in missing
     assert "Of hard and hard (control random) no weights are at hand: these numbers are of fresh ones" in text
+
+
+def test_a_run_and_its_own_results_are_one_run_and_a_training_repeated_is_two_methods(runs: Path, tmp_path: Path):
+    """In bfloat16, which is no setting to train by elsewhere, but is what the run had."""
+    folder = tmp_path / "hard"
+    shutil.copytree(runs / "hard", folder)
+    settings = yaml.safe_load((folder / "config.yaml").read_text())
+    settings["training"]["precision"] = "bfloat16"
+    (folder / "config.yaml").write_text(yaml.safe_dump(settings))
+    row, stored = tmp_path / "row.json", results(folder) | {"config": settings}
+    row.write_text(json.dumps(stored))
+    learned, random = group(gather([row, folder]).runs)
+    for method in (learned, random):
+        assert [(run.kind, run.config.training.precision) for run in method.runs] == [("run", "bfloat16")]
+        assert [run.kind for run in method.doubles] == ["results"]
+    assert main(["compare", str(row), str(folder), "--no-time", "--no-evaluate", "--out", str(tmp_path / "out")]) == 0
+    for role, place in (("", folder), (":random", folder / "controls" / "random")):
+        said = f"{row}{role}: the same method and seed (1) as {place}; it counts nowhere below."
+        assert said in read_numbers(tmp_path / "out")["missing"]
+
+    further = tmp_path / "further.json"  # another seed of the same
+    other_seed = settings | {"run": settings["run"] | {"seed": 2}}
+    further.write_text(json.dumps(stored | {"config": other_seed, "seconds": 1.0}))
+    (method, _) = group(gather([further, folder]).runs)
+    assert [(run.config.run.seed, run.kind) for run in method.runs] == [(1, "run"), (2, "results")]
+    row.write_text(json.dumps(stored | {"seconds": 1.0}))  # somebody else's seed 1
+    ours, theirs, control = group(gather([folder, row, further]).runs)
+    assert (ours.name, theirs.name) == ("hard", "hard (results alone)")
+    assert [run.kind for run in ours.runs] == ["run"]
+    assert [run.config.run.seed for run in theirs.runs] == [1, 2]
+    assert ([run.config.run.seed for run in control.runs], len(control.doubles)) == ([1, 2], 1)
+    assert main(["compare", str(row), str(folder), "--no-time", "--no-evaluate", "--out", str(tmp_path / "out")]) == 0
+    numbers = read_numbers(tmp_path / "out")
+    assert not any("differ in their name" in sentence for sentence in numbers["missing"])
+    assert {"hard", "hard (results alone)"} in [{pair["better"], pair["other"]} for pair in numbers["pairs"]]
+
+
+def test_weights_that_are_not_those_of_the_results_are_told_of(runs: Path, tmp_path: Path):
+    """As where the newest checkpoint is damaged: the error is of others than where it looks."""
+    folder = tmp_path / "soft"
+    shutil.copytree(runs / "soft", folder)
+    best = results(folder)["best_at_episode"]
+    (folder / "results.json").write_text(json.dumps(results(folder) | {"best_at_episode": 399}))
+    assert main(["compare", str(folder), "--no-time", "--out", str(tmp_path / "out")]) == 0
+    (said,) = read_numbers(tmp_path / "out")["missing"]
+    assert said == (
+        f"{folder}: its error is that of its weights of episode 399; where it looks is that of those at hand, of "
+        f"episode {best}."
+    )
+
+
+def test_where_there_are_no_images_what_results_alone_cost_is_said_to_be_missing(runs: Path, tmp_path: Path):
+    stored = results(runs / "other")
+    stored["config"]["images"]["source"] = str(tmp_path / "gone.npz")
+    (tmp_path / "row.json").write_text(json.dumps(stored))
+    assert main(["compare", str(tmp_path / "row.json"), "--no-time", "--out", str(tmp_path / "out")]) == 0
+    _, said = read_numbers(tmp_path / "out")["missing"]
+    assert said.startswith(f"{tmp_path / 'row.json'} was not evaluated here: ")
+    assert "gone.npz" in said
+
+
+def test_results_that_are_no_numbers_are_no_curve(runs: Path, tmp_path: Path):
+    endless = [{"episodes": math.inf, "validation_error": 1.0, "none": 1.0}]
+    stored = results(runs / "soft") | {"learning_curve": endless, "gradient_signal": endless}
+    (tmp_path / "row.json").write_text(json.dumps(stored))
+    (run,) = gather([tmp_path / "row.json"]).runs
+    assert (run.curve, run.signal) == ((), {})
+    assert run.gaps == ("It is known by its results alone: no learning curve.",)
+
+
+def test_of_results_that_stored_no_times_they_are_those_of_an_even_pace(runs: Path, tmp_path: Path):
+    stored = results(runs / "soft")
+    del stored["learning_curve_seconds"]
+    (tmp_path / "row.json").write_text(json.dumps(stored | {"seconds": 100.0}))
+    (run,) = gather([tmp_path / "row.json"]).runs
+    assert [point.seconds for point in run.curve] == [point["episodes"] / 4 for point in stored["learning_curve"]]
+    assert run.gaps == ("It is known by its results alone: the times of its learning curve are those of an even pace.",)
+
+
+def test_results_alone_of_a_run_that_was_interrupted_do_not_go_on(runs: Path, tmp_path: Path):
+    shutil.copy(runs / "soft" / "results.json", tmp_path / "row.json")
+    _interrupt(tmp_path / "row.json")
+    (run,) = gather([tmp_path / "row.json"]).runs
+    assert run.gaps == ("It was interrupted and has no test error.",)
 
 
 def test_what_an_agent_of_another_shape_costs_is_not_told(runs: Path, tmp_path: Path):
@@ -361,7 +448,13 @@ def test_of_a_run_one_agent_is_asked_for_by_its_role(runs: Path, tmp_path: Path)
     assert [run.role for run in gather(named[:2]).runs] == ["learned", "random"]
     assert [run.role for run in gather([named[0], runs / "hard"]).runs] == ["learned", "random"]
     (random,) = gather(named[2:3]).runs
-    assert (random.whole, random.only_results) == (tmp_path / "row.json", True)
+    assert (random.whole, random.kind) == (tmp_path / "row.json", "results")
+    asked = gather([named[0], runs / "soft"], controls=False).runs
+    assert [(run.config.name, run.role) for run in asked] == [("hard", "random"), ("soft", "learned")]
+    gathered = gather([named[0], Path(f"{runs / 'soft'}:random")])  # as of `sweep:random`, where a row has none
+    assert [run.config.name for run in gathered.runs] == ["hard"]
+    place = runs / "soft"
+    assert gathered.left_out == (f"{place}:random is left out: run {place}: it has no agent random; it has learned.",)
     (tmp_path / "a:random").mkdir()
     shutil.copy(runs / "soft" / "config.yaml", tmp_path / "a:random")
     assert [run.role for run in gather([tmp_path / "a:random"]).runs] == ["learned"]  # a folder may be called so
@@ -376,7 +469,7 @@ def test_without_evaluation_nothing_needs_the_weights(runs: Path, tmp_path: Path
     text = (tmp_path / "out" / "comparison.md").read_text()
     assert {path.name for path in (tmp_path / "out").glob("*.png")} == {"validation_error.png", "error_by_glimpse.png"}
     assert "Cost per image" not in text
-    assert len(read_numbers(tmp_path / "out")["pairs"]) == 3
+    assert [pair["paired"] for pair in read_numbers(tmp_path / "out")["pairs"]] == [True] * 3
     for name in (bare, soft := tmp_path / "soft"):
         if name == soft:
             shutil.copytree(runs / "soft", soft)
@@ -384,10 +477,10 @@ def test_without_evaluation_nothing_needs_the_weights(runs: Path, tmp_path: Path
         del stored["wrong_images"], stored["controls"]
         (name / "results.json").write_text(json.dumps(stored))
     assert main(["compare", str(bare), str(soft), "--no-evaluate", "--out", str(tmp_path / "out")]) == 0
-    assert (
-        "No two methods can be held against one another: on no common test set"
-        in (tmp_path / "out" / "comparison.md").read_text()
-    )
+    (pair,) = read_numbers(tmp_path / "out")["pairs"]
+    assert pair["paired"] is False
+    said = "it is not known of every seed which images it answered wrongly: hard; soft."
+    assert said in (tmp_path / "out" / "comparison.md").read_text()
 
 
 def _cut(path: Path) -> None:
@@ -507,10 +600,15 @@ def test_what_is_sound_among_damaged_runs_is_shown(runs: Path, mended: str):
 
 def test_what_is_in_no_pair_is_named(mended: str):
     section = mended.split("## Which is better")[1].split("## ")[0]
-    unseen = re.search(r"In no pair \(not finished, .*?\): (.*?)\. These are", section)
+    unseen = re.search(
+        r"In none are, because without a result or on a test set of their own: (.*?)\. These are", section
+    )
     assert unseen
-    assert {"no_checkpoint", "interrupted"} <= set(unseen[1].split("; "))
-    assert "soft" not in unseen[1].split("; ")
+    assert {"interrupted", "no_results"} <= set(unseen[1].split("; "))
+    assert not {"soft", "no_checkpoint"} & set(unseen[1].split("; "))
+    unpaired = re.search(r"not known of every seed which images it answered wrongly: (.*?)\. They are", section)
+    assert unpaired
+    assert unpaired[1] == "no_checkpoint"
 
 
 def test_three_seeds_that_are_one_agent_thrice_have_no_interval_over_seeds(runs: Path, mended: str):
@@ -551,12 +649,13 @@ def test_an_unfinished_run_shows_what_it_costs_and_no_test_error(runs: Path, men
     ("arguments", "said"),
     [
         ([], "the following arguments are required: RUN"),
-        (["nowhere"], "run nowhere: not a run folder (no config.yaml in it)"),
+        (["nowhere"], "run nowhere: no such folder or file"),
+        (["nowhere.json:random"], "run nowhere.json:random: no such folder or file"),
+        (["{runs}"], "runs0: not a run folder (no config.yaml in it)"),
         (["{runs}/noise.npz"], "noise.npz: neither the folder of a run nor the file of its results, results.json"),
         (["{runs}/report/comparison.json"], "comparison.json: expected the results.json of a run, which has a key"),
         (["{runs}/hard:centre"], "hard: it has no agent centre; it has learned and random"),
         (["{runs}/hard:randm"], "hard:randm: no agent is called 'randm'; expected one of learned, random, centre,"),
-        (["{runs}/hard:random", "--no-controls"], "--no-controls leaves out all that was named"),
         (["{runs}/hard", "--out", "{runs}/noise.npz"], "noise.npz is a file, expected a folder"),
         (["{runs}/hard", "--sede", "1"], "--sede: unknown option"),
     ],

@@ -79,14 +79,13 @@ def test_bookkeeping_makes_no_method(bookkeeping: dict[str, Any]):
     assert named(run(run__seed=1), run(run__seed=2, **bookkeeping)) == {"hard": [1, 2]}
 
 
-def test_seeds_of_two_rows_that_were_begun_with_are_no_seeds_of_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_seeds_of_two_rows_that_were_begun_with_are_no_seeds_of_one():
     """Every run of a sweep is called `seed1` or the like."""
     began = ["runs/t/row_a/seed1", "runs/t/row_a/seed1", "runs/t/row_b/seed1"]
     runs = [run(run__seed=seed, training__trained_agent=path) for seed, path in enumerate(began, start=1)]
     assert sorted(map(len, named(*runs).values())) == [1, 2]
     # An export keeps the last part of the path alone: beside one, that is what they are told by.
-    monkeypatch.setattr("ram_agent.compare.methods.is_export", lambda folder: folder.name == "export")
-    export = replace(run(run__seed=4, training__trained_agent="seed1"), folder=Path("export"))
+    export = replace(run(run__seed=4, training__trained_agent="seed1"), kind="export")
     assert named(*runs, export) == {"hard": [1, 2, 3, 4]}
 
 

@@ -13,7 +13,7 @@ from ram_agent.compare.comparison import compare
 from ram_agent.compare.document import Bullets, Heading, Paragraph, Table, html, markdown
 from ram_agent.compare.errors import _intervals, sentence
 from ram_agent.compare.gather import gather
-from ram_agent.compare.statistics import Estimate, Paired, Split, Welch
+from ram_agent.compare.statistics import Contrast, Estimate, Split, Welch
 from ram_agent.compare.subjects import Pair
 from ram_agent.config import ConfigError
 from ram_agent.gaze import centres, count_fixations
@@ -23,7 +23,9 @@ from tests.making import make_measured
 def pair(difference: Estimate, p: float, seeds: tuple[int, int], over_seeds: Welch | None = None) -> Pair:
     """The only one of its report: no p is adjusted."""
     split = Split(200, 80) if seeds == (1, 1) else None
-    return Pair("stn", "hard", Paired(difference, split, p, 10_000), seeds, over_seeds, p, over_seeds and over_seeds.p)
+    return Pair(
+        "stn", "hard", Contrast(difference, split, p, 10_000), seeds, over_seeds, p, over_seeds and over_seeds.p
+    )
 
 
 CLEAR, UNCLEAR = Estimate(-1.2, 0.4), Estimate(-0.3, 0.4)
@@ -85,18 +87,12 @@ def test_what_one_comparison_would_show_many_may_not():
     assert said.endswith("but ± 0.90 over seeds, too little for as many comparisons.")
 
 
-def test_of_what_is_not_known_image_by_image_the_sentence_goes_by_seeds_alone():
-    alone = Pair("stn", "hard", None, (3, 3), Welch(-1.2, 0.9, 0.02), None, 0.02)
-    assert (
-        sentence(alone) == "stn is better than hard (1.20 ± 0.90 points over seeds, 3 seeds each; not image by image)."
-    )
-    assert sentence(replace(alone, p_over_seeds=0.06)) == (
-        "stn and hard: no difference is shown (1.20 ± 0.90 points over seeds, 3 seeds each; not image by image, too "
-        "little for as many comparisons)."
-    )
-    wide = replace(alone, over_seeds=Welch(-1.2, 2.5, 0.3), p_over_seeds=0.3, seeds=(3, 5))
-    assert sentence(wide) == (
-        "stn and hard: no difference is shown (1.20 ± 2.50 points over seeds, 3 and 5 seeds; not image by image)."
+def test_a_sentence_says_where_nothing_is_known_image_by_image():
+    alone = pair(CLEAR, 1e-6, (1, 1))
+    alone = replace(alone, over_images=replace(alone.over_images, paired=False))
+    assert sentence(alone) == (
+        "stn is better than hard by 1.20 ± 0.40 points (not paired, 10,000 images, one seed each; of these trained "
+        "agents: other seeds may differ)."
     )
 
 
@@ -259,7 +255,7 @@ def test_what_is_no_run_is_left_out_and_told_of_where_others_are_there(tmp_path:
     assert sweep.startswith(f"{folders[2]} is left out: sweep {folders[2]}: none of its 1 runs has begun")
     with pytest.raises(ConfigError, match="not a run folder"):
         gather(folders[1:])
-    with pytest.raises(ConfigError, match="nowhere: not a run folder"):
+    with pytest.raises(ConfigError, match="nowhere: no such folder or file"):
         gather([folders[0], tmp_path / "nowhere"])
 
 

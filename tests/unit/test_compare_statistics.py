@@ -7,7 +7,15 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from ram_agent.compare.statistics import between_seeds, holm, interval_over_seeds, over_images, over_seeds, paired
+from ram_agent.compare.statistics import (
+    between_seeds,
+    holm,
+    interval_over_seeds,
+    over_images,
+    over_seeds,
+    paired,
+    unpaired,
+)
 
 
 def test_the_interval_over_seeds_is_students():
@@ -225,3 +233,29 @@ def test_equal_shares_of_other_numbers_of_seeds_are_equal():
 def test_a_single_image_is_refused():
     with pytest.raises(ValueError, match="images: got 1, expected 2 or more"):
         paired(np.ones((1, 1), bool), np.zeros((1, 1), bool))
+
+
+def test_errors_without_answers_are_compared_by_fishers_exact_test():
+    """3 of 20 against 9 of 20: the chance of as unlikely a share of the 12 wrong ones, counted."""
+    found = unpaired([15.0], [40.0, 50.0], 20)
+    assert (found.paired, found.split, found.images) == (False, None, 20)
+    chances = [math.comb(20, k) * math.comb(20, 12 - k) / math.comb(40, 12) for k in range(13)]
+    assert found.p == pytest.approx(sum(chance for chance in chances if chance <= chances[3] * (1 + 1e-9)))
+    assert found.difference.value == pytest.approx(-30)
+    assert found.difference.half_width == pytest.approx(196 * math.sqrt((0.15 * 0.85 + 0.45 * 0.55) / 20), rel=1e-4)
+    assert unpaired([0.0], [0.0], 20).p == 1
+
+
+@pytest.mark.parametrize("seeds", [1, 3])
+def test_without_answers_a_difference_on_the_same_images_is_shown_rather_too_seldom(seeds: int):
+    """Some images are hard for both: what is compared as if on images of their own scatters less than that."""
+    generator = np.random.default_rng(seeds)
+    images, trials = 300, 400
+    hard = generator.beta(0.3, 1.2, (trials, images))
+    wrong = generator.random((2, seeds, trials, images)) < hard
+    errors = 100 * wrong.mean(axis=-1)
+    found = [unpaired(errors[0, :, trial].tolist(), errors[1, :, trial].tolist(), images) for trial in range(trials)]
+    assert np.mean([each.p < 0.05 for each in found]) < 0.05
+    assert np.mean([each.difference.differs for each in found]) < 0.05
+    paired_width = paired(wrong[0, :, 0], wrong[1, :, 0]).difference.half_width
+    assert found[0].difference.half_width > 1.2 * paired_width
