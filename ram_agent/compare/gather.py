@@ -129,7 +129,7 @@ def gather(named: Sequence[Path], *, controls: bool = True) -> Gathered:
     errors: dict[str, ConfigError] = {}
     different: dict[Path, Path] = {}
     rows: dict[Path, str] = {}
-    asked: dict[Path, set[str]] = {}  # the roles of which it was
+    asked: dict[Path, set[str]] = {}  # of each run the roles, EVERY for all
     for name in named:
         path, role = _one_agent(name)
         try:
