@@ -1,11 +1,12 @@
 """Hold the rows of the tables against one another: `python results/reports.py [OPTION …]`, options of `compare`.
 
-Writes `results/<task>_<glimpses>/compare/` for the longest rows of every task, from the raw results that lie beside it
-and the agents that are published with their weights, whose gaze is drawn. Images: see `RAM_AGENT_DATA`.
+Writes `compare/` into the folder of every report, of the longest rows of each task, say, from the raw results that lie
+there and the agents that are published with their weights, whose gaze is drawn. Images: see `RAM_AGENT_DATA`.
 """
 
 import json
 import os
+import re
 import sys
 from pathlib import Path
 
@@ -15,7 +16,8 @@ from ram_agent.cli import main
 
 RESULTS = Path(__file__).resolve().parent
 ROWS = yaml.safe_load((RESULTS / "rows.yaml").read_text(encoding="utf-8"))
-REPORTS = ("mnist28_6", "translated60_8", "cluttered60_8", "cluttered100_8")
+REPORTS = ("mnist28_6", "translated60_8", "cluttered60_8", "cluttered100_8", "controls60")
+"""Tasks with the number of their glimpses; and the controls of a short training."""
 LEFT_OUT = ("comparison.html", "comparison.json")
 """Larger than the rest, and made anew in a minute."""
 
@@ -31,16 +33,15 @@ def published(file: Path) -> Path:
 
 
 def compared(report: str) -> list[str]:
-    """The results of every row of a task and a number of glimpses, and its controls, as `compare` takes them."""
-    task, glimpses = report.split("_")
-    rows = [row for config, row in ROWS["measured"].items() if config.startswith(f"{task}_") and config[-1] == glimpses]
-    files = [published(file) for row in rows for file in sorted(RESULTS.glob(f"{row}_seed?.json"))]
-    controls = [
-        f"{RESULTS / report / file}.json:{role}"
-        for file, roles in ROWS["controls"].get(report, {}).items()
-        for role in roles
-    ]
-    return [os.path.relpath(path, RESULTS.parent) for path in (*files, *controls)]
+    """The results of every row of a task and a number of glimpses, and what is to stand beside them, for `compare`."""
+    task, _, glimpses = report.partition("_")
+    rows = [row for config, row in ROWS["measured"].items() if re.fullmatch(rf"{task}_\w+_{glimpses}", config)]
+    found = []
+    for entry in (*rows, *ROWS["beside"].get(report, [])):
+        row, colon, role = entry.partition(":")
+        for file in sorted(RESULTS.glob(f"{row}_seed?.json")):
+            found.append(os.path.relpath(file if role else published(file), RESULTS.parent) + colon + role)
+    return found
 
 
 if __name__ == "__main__":

@@ -40,20 +40,20 @@ def test_a_report_is_that_of_today_s_results(name: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", REPORTS["REPORTS"])
-def test_a_report_has_every_seed_of_every_row_and_every_control(name: str) -> None:
-    """As rows.yaml names them."""
+def test_a_report_has_every_seed_of_every_row_and_what_is_to_stand_beside_them(name: str) -> None:
+    """As rows.yaml names them; each method once."""
     runs = gather([ROOT / path for path in REPORTS["compared"](name)]).runs
-    task, glimpses = name.split("_")
-    measured = {
-        (config, seed)
-        for config, row in REPORTS["ROWS"]["measured"].items()
+    task, _, glimpses = name.partition("_")
+    of_task = [
+        row for config, row in REPORTS["ROWS"]["measured"].items() if re.match(rf"{task}_.*_{glimpses}$", config)
+    ]
+    expected = [
+        (row, seed, role or "learned")
+        for row, _, role in (entry.partition(":") for entry in (*of_task, *REPORTS["ROWS"]["beside"].get(name, [])))
         for seed in (1, 2, 3)
-        if re.fullmatch(rf"{task}_\w+_{glimpses}", config) and (ROOT / "results" / f"{row}_seed{seed}.json").exists()
-    }
-    learned = [(run.config.name, run.config.run.seed) for run in runs if run.role == "learned"]
-    assert sorted(learned) == sorted(measured)
-    assert all(method.runs[0].role != "learned" or not method.doubles for method in group(runs))
-    assert len(group(runs)) == len({config for config, _ in measured}) + len(runs) - len(learned)
-    controls = REPORTS["ROWS"]["controls"].get(name, {})
-    expected = [role for roles in controls.values() for role in roles]
-    assert sorted(run.role for run in runs if run.role != "learned") == sorted(expected)
+        if (ROOT / "results" / f"{row}_seed{seed}.json").exists()
+    ]
+    assert sorted((run.config.run.seed, run.role) for run in runs) == sorted((seed, role) for _, seed, role in expected)
+    methods = group(runs)
+    assert len(methods) == len({(row, role) for row, _, role in expected})
+    assert not any(method.doubles for method in methods)
