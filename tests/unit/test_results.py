@@ -350,3 +350,30 @@ def test_every_line_of_the_results_says_what_the_raw_file_says() -> None:
             for said, true in zip(numbers, known[column] if numbers else [], strict=True):
                 digits = len(said.partition(".")[2])
                 assert abs(float(said) - true) <= 0.5001 * 10**-digits, f"{path.name}, {column}: {said}, raw {true}"
+
+
+def test_the_table_of_a_given_gaze_beside_a_learned_one_has_what_the_raw_results_say() -> None:
+    """docs/results.md: three seeds of 100,000 episodes each."""
+    page = (ROOT / "docs" / "results.md").read_text(encoding="utf-8")
+    section = page.partition("## What the policy adds over looking at random")[2]
+    table = section.partition("\n\n|")[2].partition("\n\n")[0]
+    said = [[cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines()[2:]]
+    names = {
+        "straight-through": "straight_through",
+        "REINFORCE, leave-one-out, a quarter of the images": "leave_one_out",
+        "REINFORCE, learned baseline": "learned",
+        "REINFORCE, no baseline": "none",
+    }
+    assert len(said) == 8
+    for name, error, second in said:
+        control = re.findall(r"\(`(\w+)`\)$", name)
+        where = "controls60/controls_100k" if control else f"estimators60/{names[name]}"
+        raw = [json.loads((RESULTS / f"{where}_seed{seed}.json").read_text()) for seed in (1, 2, 3)]
+        numbers = [each["controls"][control[0]] if control else each for each in raw]
+        errors = [each["test_error"] for each in numbers]
+        interval = interval_over_seeds(errors)
+        assert interval
+        assert error.partition(";")[0] == f"{mean(errors):.2f} ({interval[0]:.2f} to {interval[1]:.2f})"
+        if voted := re.findall(r"10-vote ([\d.]+)", error):
+            assert voted == [f"{mean(each['test_error_voted'] for each in numbers):.2f}"]
+        assert second == f"{mean(each['error_by_glimpse'][1] for each in numbers):.1f}"
