@@ -302,8 +302,9 @@ def test_an_export_is_held_against_runs_with_the_errors_of_its_own(tmp_path: Pat
     assert exported == trained
     of_export, of_run = (gather([where]).runs[0] for where in (folder, run))
     assert of_export.measured == of_run.measured
-    assert of_export.gaps == ("It is an export: the learning curve has no times; its controls are not in it.",)
+    assert of_export.gaps == ("It is an export: its controls are not in it.",)
     assert [point.error for point in of_export.curve] == [point.error for point in of_run.curve]
+    assert [point.seconds for point in of_export.curve] == pytest.approx([point.seconds for point in of_run.curve])
     assert main(["compare", str(folder), str(other), "--out", str(tmp_path / "out"), "--no-time"]) == 0
     told = (tmp_path / "out" / "comparison.md").read_text()
     assert re.search(r"paired, [\d,]+ images", told)

@@ -19,7 +19,7 @@ from ram_agent.agents import train_agent
 from ram_agent.building import build_learner, build_policy
 from ram_agent.checkpoint import read_checkpoint
 from ram_agent.cli import main
-from ram_agent.compare.examine import examine, revive
+from ram_agent.compare.examine import examine, find_wrong, revive
 from ram_agent.compare.gather import gather
 from ram_agent.config import Config, ConfigError, SB3Method, dump_config
 from ram_agent.evaluation import TEST_SEED, evaluate
@@ -298,9 +298,10 @@ def test_compare_takes_such_a_run_as_any_other(finished: Path) -> None:
     assert not run.gaps
     assert run.config.training.method == "recurrent_ppo"
     assert len(run.curve) == 2
-    examined = examine(revive(run, make_world))
-    assert run.measured is not None
-    assert examined.error == pytest.approx(run.measured.test_error)
+    agent = revive(run, make_world)
+    assert len(examine(agent).gaze.target)
+    assert run.wrong is not None
+    assert np.array_equal(find_wrong(agent), run.wrong)
 
 
 def test_such_a_run_is_not_exported_and_says_why(finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
