@@ -83,7 +83,7 @@ def settings_of_results(path: Path) -> dict[str, Any]:
     return settings
 
 
-def _to_train_anew(settings: Mapping[str, Any]) -> dict[str, Any]:
+def _to_train_anew(settings: dict[str, Any]) -> dict[str, Any]:
     """Without what was that machine's.
 
     bfloat16 is what `training.precision fastest` came to there; on a processor without it, it is many times slower.
@@ -93,7 +93,7 @@ def _to_train_anew(settings: Mapping[str, Any]) -> dict[str, Any]:
     if isinstance(training, dict) and training.get("precision") == "bfloat16":
         training = training | {"precision": "fastest"}
     changed = {"run": run | own if isinstance(run, dict) else run, "training": training}
-    return {**settings, **{name: section for name, section in changed.items() if name in settings}}
+    return settings | {name: section for name, section in changed.items() if name in settings}
 
 
 def _laid_over(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:

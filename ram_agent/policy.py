@@ -149,6 +149,10 @@ def next_move(looks: Float[Tensor, "lanes 1"], moves: int) -> Float[Tensor, "lan
     return (looks == torch.arange(moves, device=looks.device)).to(looks.dtype)
 
 
+def count_parameters(module: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in module.parameters())
+
+
 PolicyType = TypeVar("PolicyType", bound=Policy)
 
 

@@ -20,7 +20,7 @@ from ram_agent.config import Config
 from ram_agent.evaluation import TEST_SEED, Evaluation, evaluate
 from ram_agent.files import write_whole
 from ram_agent.gradient_signal import TAG
-from ram_agent.policy import Policy
+from ram_agent.policy import Policy, count_parameters
 from ram_agent.progress import tell
 from ram_agent.provenance import code
 from ram_agent.rollout import GlimpseEnvironment
@@ -119,7 +119,7 @@ def describe_training(agent: Agent) -> dict[str, Any]:
         "episodes": learner.episodes,
         "seconds": learner.seconds,
         "episodes_per_second": learner.episodes / max(learner.seconds, 1e-9),
-        "parameters": sum(parameter.numel() for parameter in learner.policy.parameters()),
+        "parameters": count_parameters(learner.policy),
     }
 
 

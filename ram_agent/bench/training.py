@@ -11,6 +11,7 @@ from ram_agent.bench.report import Table
 from ram_agent.bench.settings import Settings, announce
 from ram_agent.bench.subject import CORES, GLIMPSES, NAMES, SIDE, as_it_trains, digits, make_learner
 from ram_agent.extras import to_install
+from ram_agent.policy import count_parameters
 from ram_agent.replay import WARM_UP
 from ram_agent.timing import Candidate, Cell, compare
 
@@ -36,7 +37,7 @@ def training_tables(settings: Settings) -> list[Table]:
             name = f"{name}, {core} {UNITS}, what {what}{added}"
             update = as_it_trains(lambda learner=learner: learner.running.add(learner.update()))
             candidates[name] = (update, batch * GLIMPSES)
-            sizes[name] = _parameters(learner.policy)
+            sizes[name] = count_parameters(learner.policy)
     absent: dict[str, str] = {}
     for name in THEIRS:
         try:
@@ -45,7 +46,7 @@ def training_tables(settings: Settings) -> list[Table]:
             absent[name] = f"not installed: {to_install('sb3-contrib', 'bench')}"
             continue
         candidates[name] = (lambda model=model: _learn_once(model), batch * GLIMPSES)
-        sizes[name] = _parameters(model.policy)
+        sizes[name] = count_parameters(model.policy)
     timings = compare(candidates, settings.rounds, limit=90.0, clock=settings.clock)
     first = next(iter(timings.values()))
     rows: list[tuple[Cell, ...]] = []
@@ -91,7 +92,3 @@ def _learn_once(model: Any) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # SB3 would rather have a recurrent policy on the CPU, and says so
         model.learn(model.n_steps * model.n_envs, reset_num_timesteps=False)
-
-
-def _parameters(policy: Any) -> int:
-    return sum(parameter.numel() for parameter in policy.parameters())

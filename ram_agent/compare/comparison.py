@@ -19,7 +19,6 @@ from ram_agent.compare.examine import (
     Revived,
     WorldOf,
     count_flops,
-    count_parameters,
     examine,
     find_wrong,
     milliseconds,
@@ -37,6 +36,7 @@ from ram_agent.figures import LABEL, fixation_map
 from ram_agent.files import write_whole
 from ram_agent.full_image import NETWORKS
 from ram_agent.pictures import write_figure
+from ram_agent.policy import count_parameters
 
 REPORT = "comparison.md"
 PICTURES = (
@@ -44,6 +44,10 @@ PICTURES = (
     "glimpse_paths_[0-9]*.png",
 )  # fmt: skip
 """All that a comparison draws, as patterns."""
+
+
+Failed = dict[str, dict[str, None]]
+"""What went wrong → where: missing images, say, are told once for all runs."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +80,7 @@ def look_again(methods: Sequence[Method], world_of: WorldOf | None, *, timed: bo
     Of a method that has none, only what an agent costs is told, by an unfinished run or by fresh weights.
     """
     trouble: list[str] = []
-    failed: dict[str, list[str]] = {}  # what went wrong → where: missing images are told once for all runs
+    failed: Failed = {}
     subjects = [Subject(method, _stored(method)) for method in methods]
     if world_of:
         revived: dict[str, Revived] = {}
@@ -97,20 +101,22 @@ def look_again(methods: Sequence[Method], world_of: WorldOf | None, *, timed: bo
         times = milliseconds(revived) if timed and revived else {}
         subjects = [replace(each, milliseconds=times.get(each.method.name)) for each in subjects]
     trouble += [
-        f"{', '.join(folders)} {'was' if len(folders) == 1 else 'were'} not evaluated here: {reason}"
-        for reason, folders in failed.items()
+        f"{', '.join(places)} {'was' if len(places) == 1 else 'were'} not evaluated here: {reason}"
+        for reason, places in failed.items()
     ]
     return Compared(tuple(subjects), tuple(_pairs(subjects, trouble)), tuple(trouble))
 
 
+def _note(failed: Failed, error: Exception, run: Run) -> None:
+    failed.setdefault(" ".join(str(error).split()), {})[run.place] = None
+
+
 def _stored(method: Method) -> dict[int, Bool[np.ndarray, " images"]]:
     """By seed the answers that runs know by themselves, for which nobody has to show them the test set again."""
-    return {run.config.run.seed: run.wrong for run in method.finished if run.wrong is not None}
+    return {run.seed: run.wrong for run in method.finished if run.wrong is not None}
 
 
-def _examine(
-    subject: Subject, world_of: WorldOf, trouble: list[str], failed: dict[str, list[str]]
-) -> tuple[Subject, Revived | None]:
+def _examine(subject: Subject, world_of: WorldOf, trouble: list[str], failed: Failed) -> tuple[Subject, Revived | None]:
     """The method with what its runs did here, and the first of them that could look again."""
     examined: dict[int, Examined] = {}
     wrong = dict(subject.wrong)
@@ -118,14 +124,14 @@ def _examine(
     for run in subject.method.finished:
         if run.kind == "results":
             continue
-        seed = run.config.run.seed
+        seed = run.seed
         try:
             agent = revive(run, world_of)
             examined[seed] = examine(agent)
             if seed not in wrong:
                 wrong[seed] = find_wrong(agent)
         except (CheckpointError, ValueError, OSError) as error:
-            failed.setdefault(" ".join(str(error).split()), []).append(run.place)
+            _note(failed, error, run)
             continue
         first = first or agent
         assert run.measured
@@ -136,7 +142,7 @@ def _examine(
                 f"those at hand, of episode {here:,}."
             )
         found = float(100 * wrong[seed].mean())
-        if abs(found - run.measured.test_error) > 1e-6:
+        if seed not in subject.wrong and abs(found - run.measured.test_error) > 1e-6:
             trouble.append(
                 f"{run.folder} stored a test error of {run.measured.test_error:.2f} %; here it has {found:.2f} %. "
                 "Another version, device or number of threads can do that; pairs are formed with what was found here."
@@ -153,20 +159,19 @@ def _unfinished(method: Method, world_of: WorldOf) -> Revived | None:
     return None
 
 
-def _untrained(method: Method, world_of: WorldOf, trouble: list[str], failed: dict[str, list[str]]) -> Revived | None:
+def _untrained(method: Method, world_of: WorldOf, trouble: list[str], failed: Failed) -> Revived | None:
     """An agent with fresh weights. None where it is not the same any more, or where there are no images to show it."""
     run = method.runs[0]
     try:
         agent = untrained(run, world_of)
     except (ValueError, OSError) as error:
-        places = failed.setdefault(" ".join(str(error).split()), [])
-        places += [run.place] if run.place not in places else []
+        _note(failed, error, run)
         return None
     made = count_parameters(agent.policy)
     if run.parameters in (None, made):
         return agent
     trouble.append(
-        f"{run.folder}: what it costs is not told: of its configuration this version makes an agent of {made:,} "
+        f"{run.place}: what it costs is not told: of its configuration this version makes an agent of {made:,} "
         f"parameters, it had {run.parameters:,}."
     )
     return None
@@ -193,10 +198,11 @@ def _pairs(subjects: Sequence[Subject], trouble: list[str]) -> list[Pair]:
             continue
         better, other = sorted([first, second], key=lambda each: fmean(each.errors.values()))
         ours, theirs = list(better.errors.values()), list(other.errors.values())
-        if better.answers is None or other.answers is None:
+        answers, others = better.answers, other.answers
+        if answers is None or others is None:
             over_images = unpaired(ours, theirs, sets[0].images)
         else:
-            over_images = paired(better.answers, other.answers)
+            over_images = paired(answers, others)
         over_seeds = between_seeds(ours, theirs)
         pairs.append(
             Pair(
@@ -281,7 +287,7 @@ def _draw_paths(subjects: Sequence[Subject], names: Mapping[str, str], out: Path
             sets.setdefault(test_set(subject.shown) or subject.shown.folder, []).append(subject)
     files = []
     for number, members in enumerate(sets.values(), start=1):
-        gazes = {_pictured(each.method, names): each.examined[each.shown.config.run.seed].gaze for each in members}
+        gazes = {_pictured(each.method, names): each.examined[each.shown.seed].gaze for each in members}
         files.append(f"glimpse_paths_{number}.png")
         write_figure(paths_side_by_side(gazes), out / files[-1])
     return files

@@ -85,10 +85,6 @@ def untrained(run: Run, world_of: WorldOf) -> Revived:
     return Revived(run, policy.eval(), world)
 
 
-def count_parameters(policy: Policy) -> int:
-    return sum(weights.numel() for weights in policy.parameters())
-
-
 def examine(agent: Revived) -> Examined:
     """Where it looks."""
     env = agent.few(LANES)

@@ -29,7 +29,7 @@ EVERY = "*"
 """In place of one of them."""
 Kind = Literal["run", "export", "results"]
 """What is at hand: the folder of a run; an export, which has weights and results; the file of its results alone, as of
-a published run.
+a published run. In the order of how much they know.
 """
 
 
@@ -77,6 +77,10 @@ class Run:
     kind: Kind = "run"
     best_at_episode: int | None = None
     """When it had the weights that were measured."""
+
+    @property
+    def seed(self) -> int:
+        return self.config.run.seed
 
     @property
     def whole(self) -> Path:

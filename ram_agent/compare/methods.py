@@ -66,6 +66,10 @@ class Method:
     """Whether these are results alone of a training that was repeated: its runs are no further seeds of it."""
 
     @property
+    def named(self) -> tuple[Run, ...]:
+        return (*self.runs, *self.doubles)
+
+    @property
     def finished(self) -> tuple[Run, ...]:
         """The runs that were measured on the test set."""
         return tuple(run for run in self.runs if run.measured)
@@ -100,16 +104,13 @@ def group(runs: Sequence[Run]) -> tuple[Method, ...]:
 
 def _apart(runs: Sequence[Run]) -> list[tuple[list[Run], bool]]:
     """Runs that were trained alike; and, set apart as such, results alone that some of them repeat."""
-    outcome = {_of_seed(run): _outcome(run) for run in runs if run.kind != "results" and run.measured}
-    alone = [run for run in runs if run.kind == "results"]
-    if all(outcome.get(_of_seed(run), _outcome(run)) == _outcome(run) for run in alone):
+    trained = {run.seed: _outcome(run) for run in runs if run.kind != "results" and run.measured}
+    if all(trained.get(run.seed, _outcome(run)) == _outcome(run) for run in runs if run.kind == "results"):
         return [(list(runs), False)]
-    others = [run for run in alone if outcome.get(_of_seed(run)) != _outcome(run)]
-    return [([run for run in runs if not any(run is other for other in others)], False), (others, True)]
-
-
-def _of_seed(run: Run) -> int:
-    return run.config.run.seed
+    parts: dict[bool, list[Run]] = {False: [], True: []}
+    for run in runs:
+        parts[run.kind == "results" and trained.get(run.seed) != _outcome(run)].append(run)
+    return [(part, elsewhere) for elsewhere, part in parts.items()]
 
 
 def _outcome(run: Run) -> tuple[object, ...]:
@@ -214,10 +215,10 @@ def _one_a_seed(runs: Sequence[Run]) -> tuple[tuple[Run, ...], tuple[Run, ...]]:
     # Stable: finished ones first, of these runs before their exports and these before results, which know less; else as
     # named.
     for run in sorted(runs, key=lambda run: (run.measured is None, get_args(Kind).index(run.kind))):
-        chosen.setdefault(run.config.run.seed, run)
+        chosen.setdefault(run.seed, run)
     kept = list(chosen.values())
     return (
-        tuple(sorted(kept, key=lambda run: run.config.run.seed)),
+        tuple(sorted(kept, key=lambda run: run.seed)),
         tuple(run for run in runs if not any(run is other for other in kept)),
     )
 

@@ -53,7 +53,7 @@ def _run(run: Run) -> dict[str, Any]:
     measured = run.measured.model_dump(mode="json", exclude={"wrong_images"}) if run.measured else {}
     trained = run.pixels_trained
     return {
-        "seed": run.config.run.seed,
+        "seed": run.seed,
         "folder": str(run.folder),
         "finished": run.measured is not None,
         **measured,

@@ -52,7 +52,7 @@ def report(compared: Compared, pictures: Pictures) -> list[Block]:
 
 def _introduction(compared: Compared, missing: Sequence[str]) -> list[Block]:
     methods = [subject.method for subject in compared.subjects]
-    runs = {run.whole for method in methods for run in (*method.runs, *method.doubles)}
+    runs = {run.whole for method in methods for run in method.named}
     unfinished = {run.whole for method in methods for run in method.runs if not (run.measured or run.given_up)}
     text = (
         f"{count(len(runs), 'run')} with {count(len(methods), 'method')}, on images of "
@@ -87,7 +87,7 @@ def _gaps(subjects: Iterable[Subject]) -> list[str]:
         "write one `name` into their `config.yaml`, and name the run folders where it is a sweep's rows that differ."
         for alike in of_other_names(methods)
     ]
-    files = {run.whole for method in methods for run in (*method.runs, *method.doubles) if run.kind == "results"}
+    files = {run.whole for method in methods for run in method.named if run.kind == "results"}
     if files:
         of = "A run is" if len(files) == 1 else f"{len(files)} runs are"
         names.append(
@@ -95,16 +95,16 @@ def _gaps(subjects: Iterable[Subject]) -> list[str]:
         )
     lacking: dict[str, dict[str, None]] = {}  # what is missing → of which runs; files of results by their method
     for method in methods:
-        for run in (*method.runs, *method.doubles):
+        for run in method.named:
             for gap in run.gaps:
                 lacking.setdefault(gap, {})[method.name if run.kind == "results" else str(run.folder)] = None
     said = names + [f"{', '.join(runs)}: {gap}" for gap, runs in lacking.items()]
     return said + [
-        f"{run.place}: the same method and seed ({run.config.run.seed}) as {kept.place}; it counts nowhere below."
+        f"{run.place}: the same method and seed ({run.seed}) as {kept.place}; it counts nowhere below."
         for method in methods
         for run in method.doubles
         for kept in method.runs
-        if kept.config.run.seed == run.config.run.seed
+        if kept.seed == run.seed
     ]
 
 
@@ -237,7 +237,7 @@ def _origins(compared: Compared) -> list[Block]:
             error = f"{run.measured.test_error:.2f}" if run.measured else NOTHING
             images = f"{run.dataset} {run.sha256[:12]}".rstrip()
             threads = NOTHING if run.threads is None else str(run.threads)
-            row = [run.place, subject.method.name, str(run.config.run.seed), error, images, threads]
+            row = [run.place, subject.method.name, str(run.seed), error, images, threads]
             row += [str(run.processes), run.device or NOTHING]
             other = _versions(run)
             row += ["" if other == usual else other or "unknown"] if "versions" in columns else []

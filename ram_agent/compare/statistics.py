@@ -16,6 +16,8 @@ from ram_agent.evaluation import wilson
 
 FEWEST_SEEDS = 3
 """Below that a difference has no interval over seeds: it would be too wide to tell anything."""
+NORMAL = 1.959964
+"""Standard errors to either side of a mean, in a 95 % interval by the normal approximation."""
 SHOWN = 0.05
 """A p below it shows a difference."""
 
@@ -139,7 +141,7 @@ def unpaired(first: Sequence[float], second: Sequence[float], images: int) -> Co
 
     wrong = [round(float(np.mean(errors)) / 100 * images) for errors in (first, second)]
     shares = [count / images for count in wrong]
-    half_width = 1.959964 * float(np.sqrt(sum(share * (1 - share) / images for share in shares)))
+    half_width = NORMAL * float(np.sqrt(sum(share * (1 - share) / images for share in shares)))
     difference = Estimate(float(np.mean(first) - np.mean(second)), 100 * half_width)
     test: Any = fisher_exact([[count, images - count] for count in wrong])
     return Contrast(difference, None, float(test.pvalue), images, paired=False)
@@ -159,7 +161,7 @@ def paired(first: Bool[np.ndarray, "seeds images"], second: Bool[np.ndarray, "ot
     images = len(differences)
     if images < 2:
         raise ValueError(f"images: got {images}, expected 2 or more to compare two methods on")
-    half_width = 1.959964 * float(np.std(differences, ddof=1)) / np.sqrt(images)
+    half_width = NORMAL * float(np.std(differences, ddof=1)) / np.sqrt(images)
     difference = Estimate(100 * float(differences.mean()), 100 * float(half_width))
     if len(first) == len(second) == 1:
         split = Split(int((differences < 0).sum()), int((differences > 0).sum()))

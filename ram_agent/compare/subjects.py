@@ -50,11 +50,11 @@ class Subject:
     @property
     def errors(self) -> Mapping[int, float]:
         """By seed, of all that were measured, in percent: by the answers, where they are known, else as stored."""
-        stored = {run.config.run.seed: run.measured.test_error for run in self.method.finished if run.measured}
+        stored = {run.seed: run.measured.test_error for run in self.method.finished if run.measured}
         return stored | {seed: float(100 * wrong.mean()) for seed, wrong in self.wrong.items()}
 
     def _of(self, seeds: Collection[int]) -> Run:
-        runs = [run for run in self.method.runs if run.config.run.seed in seeds]
+        runs = [run for run in self.method.runs if run.seed in seeds]
         return next((run for run in runs if run.sha256), runs[0])
 
 
