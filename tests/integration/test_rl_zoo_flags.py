@@ -94,6 +94,41 @@ def test_an_agent_of_other_shapes_is_refused_by_what_differs(
         begin_with(fresh(**sections), trained)
 
 
+@pytest.mark.parametrize(("soft", "then"), [("stn", "crop"), ("gaussian", "crop"), ("gaussian", "stn")])
+def test_a_window_of_fewer_numbers_begins_where_one_of_more_ended(
+    soft: str, then: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Hard from soft: told the same place, and the middle of all other ranges, both look on at the same one."""
+    own = OWN | {"sensor": {"kind": soft, "size": 4, "scales": 2}, "training": {"method": "pathwise"}}
+    own |= {"policy": {"scan": 2}, "environment": {"glimpses": 3}, "evaluation": {"controls": []}}
+    config = make_config(**own)
+    run_experiment(config, make_world(config), tmp_path)
+    saved = read_checkpoint(tmp_path / CHECKPOINT)
+    before = rebuild_policy(saved["blueprint"])
+    before.load_state_dict(saved["best"]["weights"])
+    method = "pathwise" if then == "stn" else "straight_through"
+    after = fresh(**own | {"sensor": {"kind": then, "size": 4, "scales": 2}, "training": {"method": method}})
+    capsys.readouterr()
+    begin_with(after, tmp_path, saved["classes"])
+    many, few = len(before.blueprint.first_window), len(after.blueprint.first_window)
+    assert f"have {many} numbers, here {few}: the first ones go on" in capsys.readouterr().err
+    glimpse, window = torch.rand(5, 2, 4, 4), torch.rand(5, few)
+    given = torch.cat([window, torch.zeros(5, many - few)], dim=1)
+    there, here = before.initial_state(5), after.initial_state(5)
+    for _ in range(2):  # two places of the scan
+        seen_there, there = before.look(glimpse, given, there)
+        seen_here, here = after.look(glimpse, window, here)
+        assert torch.allclose(seen_there, seen_here, atol=1e-6)
+        assert torch.equal(before.answer(seen_there).argmax(1), after.answer(seen_here).argmax(1))
+        assert torch.allclose(before.move(seen_there).mean[:, :few], after.move(seen_here).mean, atol=1e-6)
+
+
+def test_a_window_of_more_numbers_is_refused_where_one_of_fewer_ended(trained: Path) -> None:
+    soft = {"sensor": {"kind": "stn"}, "training": {"method": "pathwise"}}
+    with pytest.raises(ConfigError, match=r"first_window \[0.0, 0.0\], here \[0.0, 0.0, .*; without a config, "):
+        begin_with(fresh(**soft), trained)
+
+
 def test_as_many_other_classes_are_begun_with_and_told(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
     known = read_checkpoint(trained / CHECKPOINT)["classes"]
     begin_with(fresh(), trained, known)
