@@ -1,8 +1,8 @@
 """Ideas that were tried and that no option has, each a learner of a few lines: `python results/ideas.py IDEA CONFIG
-[OPTION …]`, options of `train.py`.
+[OPTION …]`, options of `train.py`; an interrupted run goes on with `python results/ideas.py IDEA --resume RUN`.
 
-What they were worth, with the commands: docs/recipe.md and docs/trials.md. A run's files know nothing of an idea but
-its name, which the run takes.
+What they were worth: docs/recipe.md, with the commands in docs/trials.md. A run's files know nothing of an idea but its
+name, which the run takes.
 """
 
 import argparse
@@ -110,7 +110,6 @@ IDEAS: dict[str, type[Learner]] = {
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("idea", choices=IDEAS)
-    parser.add_argument("config", metavar="CONFIG")
     parser.add_argument(
         "--teacher", type=Path, default=Path(__file__).parent / "agents" / "cluttered60_hard_reinforce_6"
     )
@@ -118,4 +117,5 @@ if __name__ == "__main__":
     Distilled.teacher = asked.teacher.resolve()
     idea = IDEAS[asked.idea]
     LEARNERS[idea.method] = idea
-    raise SystemExit(main(["train", asked.config, "--name", asked.idea, *options]))
+    named = [] if "--resume" in options else ["--name", asked.idea]
+    raise SystemExit(main(["train", *named, *options]))
