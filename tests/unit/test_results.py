@@ -267,10 +267,11 @@ ELSEWHERE = {
     "stn": "estimators60/stn",
 }
 """Rows of `table_recipe` whose raw results lie with those of another table."""
+IDEAS = {path.stem.rpartition("_")[0] for path in (RESULTS / "ideas").glob("*.json")}
 
 
 def of_change(row: str, key: str) -> list[float]:
-    where = ELSEWHERE.get(row, f"recipe/{row}")
+    where = ELSEWHERE.get(row, f"ideas/{row}" if row in IDEAS else f"recipe/{row}")
     return [json.loads((RESULTS / f"{where}_seed{seed}.json").read_text())[key] for seed in (1, 2, 3)]
 
 
@@ -297,6 +298,28 @@ def test_the_table_of_changes_has_what_the_raw_results_say() -> None:
         assert average == f"{mean(found):.2f} ({interval[0]:.2f} to {interval[1]:.2f})"
         own = [pair for pair in pairs if pair[0] == row]
         assert test.replace("against looking ahead alone ", "") == "; ".join(tested[pair] for pair in own)
+        expected = f"{mean(of_change(row, 'validation_error')):.2f}"
+        assert validation == (f"{expected}: {'; '.join(validated[pair] for pair in own)}" if own else expected)
+
+
+def test_the_table_of_ideas_has_what_the_raw_results_say() -> None:
+    """docs/recipe.md: a line names its row of results/ideas and what it is held against, adjusted among themselves."""
+    page = (ROOT / "docs" / "recipe.md").read_text(encoding="utf-8")
+    section = page.partition("## Ideas that take more than an option")[2].partition("\n## ")[0]
+    lines = [[cell.strip() for cell in line.strip("|").split("|")] for line in section.splitlines()]
+    said = {name[0]: cells[1:] for cells in lines if (name := re.findall(r"\(`(\w+)`\)$", cells[0]))}
+    assert said.keys() == IDEAS
+    pairs = [(row, base) for row, (against, *_) in said.items() for base in re.findall(r"`(\w+)`", against)]
+    tested, validated = differences(pairs, "test_error"), differences(pairs, "validation_error")
+    assert f"all {len(pairs)} comparisons" in section
+    for row, (_, errors, average, test, validation) in said.items():
+        found = of_change(row, "test_error")
+        interval = interval_over_seeds(found)
+        assert interval
+        assert errors == ", ".join(f"{error:.2f}" for error in found)
+        assert average == f"{mean(found):.2f} ({interval[0]:.2f} to {interval[1]:.2f})"
+        own = [pair for pair in pairs if pair[0] == row]
+        assert test == "; ".join(tested[pair] for pair in own)
         expected = f"{mean(of_change(row, 'validation_error')):.2f}"
         assert validation == (f"{expected}: {'; '.join(validated[pair] for pair in own)}" if own else expected)
 
