@@ -2,7 +2,7 @@
 [OPTION …]`, options of `train.py`; an interrupted run goes on with `python results/ideas.py IDEA --resume RUN`.
 
 What they were worth: docs/recipe.md, with the commands in docs/trials.md. A run's files know nothing of an idea but its
-name, which the run takes.
+name, which the run takes: `train.py`, given one of its files, goes on or trains anew without the idea.
 """
 
 import argparse
@@ -42,7 +42,8 @@ class Distilled(StraightThrough):
         own, facts = super().losses(episode, std)
         with torch.no_grad(), training_products(self.training, self.device):
             taught = rollout(self._teacher, self._lesson, seed=self._seeds, scenes=scenes_of(self))
-        assert torch.equal(taught.target, episode.target)
+        if not torch.equal(self._lesson.canvas, self.env.canvas):
+            raise ValueError(f"teacher: {self.teacher} was trained on other scenes; take one of this task")
         follow = F.cross_entropy(episode.logits[-1], taught.logits[-1].softmax(dim=-1))
         return own._replace(classification=(own.classification + follow) / 2), facts
 
@@ -86,6 +87,14 @@ class ControlVariate(REINFORCE):
 class EveryReward(REINFORCE):
     """Denser rewards: a look is paid 1/T of max(p(target) - 1/Y, 0), and a move is praised for the looks after it."""
 
+    def __init__(self, *given: Any, **settings: Any) -> None:
+        super().__init__(*given, **settings)
+        if self.training.baseline != "leave_one_out" or not self.training.classify_every_look:
+            raise ValueError(
+                "training.baseline, training.classify_every_look: expected leave_one_out and true, which rewards of "
+                "every look were built for"
+            )
+
     def window_losses(self, episode: Episode, std: float | Tensor) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
         paid = torch.stack(
             [estimators.episode_return("probability", episode.reward, look, episode.target) for look in episode.logits]
@@ -113,9 +122,14 @@ if __name__ == "__main__":
     parser.add_argument(
         "--teacher", type=Path, default=Path(__file__).parent / "agents" / "cluttered60_hard_reinforce_6"
     )
+    parser.add_argument("--resume", metavar="RUN", type=Path)
     asked, options = parser.parse_known_args()
     Distilled.teacher = asked.teacher.resolve()
     idea = IDEAS[asked.idea]
     LEARNERS[idea.method] = idea
-    named = [] if "--resume" in options else ["--name", asked.idea]
-    raise SystemExit(main(["train", *named, *options]))
+    run = ["--name", asked.idea] if asked.resume is None else ["--resume", str(asked.resume)]
+    if asked.resume and (asked.resume / CONFIG).is_file():
+        began = load_config(asked.resume / CONFIG).name
+        if began in IDEAS and began != asked.idea:
+            parser.error(f"--resume: {asked.resume} was begun by {began}, expected {asked.idea}")
+    raise SystemExit(main(["train", "--run.cuda_graph", "false", *run, *options]))  # what is asked here makes it wait
