@@ -2,10 +2,12 @@
 
 import json
 import os
+import random
 import shutil
 import socket
 import subprocess
 import sys
+from contextlib import suppress
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
@@ -104,12 +106,19 @@ def start(rank: int, port: int, target: Path) -> subprocess.Popen[bytes]:
     return subprocess.Popen([sys.executable, __file__, str(target)], env=os.environ | environment)
 
 
+def free_port() -> int:
+    """Below those that a system hands out unasked, to other tests, say, before the two processes are up."""
+    for port in random.sample(range(20_000, 30_000), 50):
+        with suppress(OSError), socket.socket() as tried:
+            tried.bind(("127.0.0.1", port))
+            return port
+    raise AssertionError("fifty ports are taken")
+
+
 @pytest.fixture(scope="module")
 def two_processes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[Any]]:
     target = tmp_path_factory.mktemp("ranks")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     processes = [start(rank, port, target) for rank in range(2)]
     try:
         assert [process.wait(timeout=240) for process in processes] == [0, 0]
