@@ -128,6 +128,11 @@ class Learner(Algorithm):
         """With `training.weight_average` the average of the policy's weights, from the first update on."""
         return self._average.policy if self._average and self._average.updates else self.policy
 
+    @property
+    def scenes(self) -> Tensor:
+        """The scene of each lane in the update at hand."""
+        return self._first_image + self._image_of_lane
+
     def state_dict(self) -> dict[str, Any]:
         """All that a resumed run needs; plain values and tensors."""
         return super().state_dict() | ({"average": self._average.state_dict()} if self._average else {})
@@ -180,7 +185,7 @@ class Learner(Algorithm):
                 self.env,
                 std=self._std,
                 seed=self._seeds,
-                scenes=self._first_image + self._image_of_lane,
+                scenes=self.scenes,
                 generator=self.generator,
                 on_step=on_step,
             )

@@ -41,7 +41,7 @@ class Distilled(StraightThrough):
     def losses(self, episode: Episode, std: float | Tensor) -> tuple[Losses, dict[str, Tensor]]:
         own, facts = super().losses(episode, std)
         with torch.no_grad(), training_products(self.training, self.device):
-            taught = rollout(self._teacher, self._lesson, seed=self._seeds, scenes=scenes_of(self))
+            taught = rollout(self._teacher, self._lesson, seed=self._seeds, scenes=self.scenes)
         if not torch.equal(self._lesson.canvas, self.env.canvas):
             raise ValueError(f"teacher: {self.teacher} was trained on other scenes; take one of this task")
         follow = F.cross_entropy(episode.logits[-1], taught.logits[-1].softmax(dim=-1))
@@ -60,7 +60,7 @@ class ControlVariate(REINFORCE):
         returns = estimators.episode_return(self.training.reward, episode.reward, episode.logits[-1], episode.target)
         with training_products(self.training, self.device):
             with torch.no_grad():
-                path = rollout(self.policy, self.env, seed=self._seeds, scenes=scenes_of(self))
+                path = rollout(self.policy, self.env, seed=self._seeds, scenes=self.scenes)
             assert torch.equal(path.windows[0], episode.windows[0])
             noisy = (path.means + episode.samples - episode.means).detach().requires_grad_()
             foreseen = self._twin(episode, noisy)
@@ -80,7 +80,7 @@ class ControlVariate(REINFORCE):
         for window in windows.clamp(-1, 1):
             glimpse = eye.read(retina, eye.window(F.pad(window, (0, 2)))).flatten(1, 2)
             hidden, state = self.policy.look(glimpse, window, state)
-        known = F.softmax(self.policy.answer(hidden), dim=-1).gather(1, episode.target[:, None])[:, 0]
+        known = estimators.log_likelihood(self.policy.answer(hidden), episode.target).exp()
         return (known - 1 / episode.logits.shape[-1]).clamp_min(0)
 
 
@@ -103,11 +103,6 @@ class EveryReward(REINFORCE):
         expected = torch.stack([estimators.leave_one_out(each, self.training.episodes_per_image) for each in to_go])
         log_probability = estimators.log_probability(episode.samples, episode.means, std)
         return estimators.score_function_loss(log_probability, to_go - expected), paid.new_zeros(()), {}
-
-
-def scenes_of(learner: Learner) -> Tensor:
-    """The scenes of the update at hand."""
-    return learner._first_image + learner._image_of_lane
 
 
 IDEAS: dict[str, type[Learner]] = {
